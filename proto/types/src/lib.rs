@@ -1,1 +1,42 @@
-//! (to be written)
+//! The nouns of skep: what users declare (specs), what the cluster keeps
+//! (objects) and what a node is told (assignments).
+//!
+//! This crate owns meaning only. It has no serde, no prost and no tokio: every
+//! edge (wire, disk, Docker's JSON) has its own representation and converts.
+//! Conversions destructure these types exhaustively, so that a new field is a
+//! compile error at each place that has to decide about it.
+
+#![forbid(unsafe_code)]
+
+pub mod assignment;
+pub mod cluster;
+pub mod container;
+pub mod endpoint;
+pub mod id;
+pub mod meta;
+pub mod network;
+pub mod node;
+pub mod resources;
+pub mod secret;
+pub mod service;
+pub mod task;
+
+pub use cluster::{Cluster, ClusterSpec, JoinSecrets, RootCa};
+pub use container::{
+    ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount, MountKind, Ulimit,
+};
+pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
+pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
+pub use meta::{Labels, Meta, Timestamp, Version};
+pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};
+pub use node::{
+    Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Platform,
+    Role,
+};
+pub use resources::{ByteCount, NanoCpus, Resources};
+pub use secret::{Config, ConfigSpec, Secret, SecretSpec};
+pub use service::{
+    FailureAction, LogDriver, Placement, RestartCondition, RestartPolicy, Service, ServiceMode,
+    ServiceSpec, TaskSpec, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
+};
+pub use task::{Attachment, Slot, Task, TaskState, TaskStatus};

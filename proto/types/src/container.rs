@@ -1,0 +1,179 @@
+//! What a container is made of: the part of a task's spec that the runtime reads.
+
+use crate::id::{ConfigId, SecretId};
+use crate::meta::Labels;
+use crate::resources::ByteCount;
+use std::time::Duration;
+
+/// A container as the user declared it. Empty and `None` mean: as the image says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContainerSpec {
+    /// Image reference as given, with a digest when one was resolved.
+    pub image: String,
+    /// Labels of the container.
+    pub labels: Labels,
+    /// Replaces the image's entrypoint.
+    pub command: Vec<String>,
+    /// Replaces the image's command.
+    pub args: Vec<String>,
+    /// Host name; may hold a template.
+    pub hostname: String,
+    /// `KEY=value`, or `KEY` alone to unset; sorted by the stack loader.
+    pub env: Vec<String>,
+    /// Working directory.
+    pub dir: String,
+    /// `user[:group]`, by name or number.
+    pub user: String,
+    /// Supplementary groups, by name or number.
+    pub groups: Vec<String>,
+    /// Allocate a terminal.
+    pub tty: bool,
+    /// Keep standard input open.
+    pub open_stdin: bool,
+    /// Mount the root file system read-only.
+    pub read_only: bool,
+    /// Signal that asks the container to stop; SIGTERM when neither this nor
+    /// the image says.
+    pub stop_signal: String,
+    /// Time between that signal and SIGKILL; 10 s when not set.
+    pub stop_grace_period: Option<Duration>,
+    /// Replaces the image's health check.
+    pub health_check: Option<HealthCheck>,
+    /// Volumes, binds and tmpfs.
+    pub mounts: Vec<Mount>,
+    /// Extra lines of `/etc/hosts`: `address name…`.
+    pub hosts: Vec<String>,
+    /// Name servers asked for names outside the swarm; the node's when empty.
+    pub dns_servers: Vec<String>,
+    /// Search domains.
+    pub dns_search: Vec<String>,
+    /// Resolver options.
+    pub dns_options: Vec<String>,
+    /// Secrets the container sees.
+    pub secrets: Vec<FileReference<SecretId>>,
+    /// Configs the container sees.
+    pub configs: Vec<FileReference<ConfigId>>,
+    /// Namespaced kernel settings.
+    pub sysctls: Labels,
+    /// Capabilities beyond the default set (`CAP_…` or `ALL`).
+    pub cap_add: Vec<String>,
+    /// Capabilities taken away.
+    pub cap_drop: Vec<String>,
+    /// Resource limits of processes.
+    pub ulimits: Vec<Ulimit>,
+    /// Run a small init as process 1.
+    pub init: Option<bool>,
+    /// OOM killer adjustment.
+    pub oom_score_adj: i32,
+    /// Size of `/dev/shm`; 64 MiB when not set.
+    pub shm_size: Option<ByteCount>,
+}
+
+/// A secret or config put into the container as a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileReference<Id> {
+    /// The object.
+    pub id: Id,
+    /// Its name, kept for messages.
+    pub name: String,
+    /// Where and how it appears.
+    pub target: FileTarget,
+}
+
+/// Place and owner of a file made from a secret or config.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileTarget {
+    /// File name; relative to `/run/secrets` for secrets, to `/` for configs.
+    pub path: String,
+    /// Owner, numeric.
+    pub uid: u32,
+    /// Group, numeric.
+    pub gid: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// One mount.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Absolute path in the container.
+    pub target: String,
+    /// Read-only.
+    pub read_only: bool,
+    /// What is mounted there.
+    pub kind: MountKind,
+}
+
+/// Where the content of a mount comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountKind {
+    /// A directory or file of the node; must exist there.
+    Bind {
+        /// Absolute path on the node.
+        source: String,
+        /// Mount propagation; `rprivate` when empty.
+        propagation: String,
+    },
+    /// A named volume of the node, made at first use; anonymous when empty.
+    Volume {
+        /// Name, or empty.
+        name: String,
+        /// Do not fill a new volume from the image.
+        no_copy: bool,
+        /// Driver; `local` when empty.
+        driver: String,
+        /// Driver options.
+        options: Labels,
+        /// Labels of the volume.
+        labels: Labels,
+    },
+    /// Memory.
+    Tmpfs {
+        /// Largest size.
+        size: Option<ByteCount>,
+        /// Permission bits of its root; 1777 when not set.
+        mode: Option<u32>,
+    },
+}
+
+/// A limit of `setrlimit(2)`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ulimit {
+    /// Name without `RLIMIT_`, lower case, e.g. `nofile`.
+    pub name: String,
+    /// Soft limit; -1 is unlimited.
+    pub soft: i64,
+    /// Hard limit; -1 is unlimited.
+    pub hard: i64,
+}
+
+/// How the runtime finds out whether a container works.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct HealthCheck {
+    /// What is run.
+    pub test: HealthTest,
+    /// Time between checks; 30 s when not set.
+    pub interval: Option<Duration>,
+    /// Longest time of one check; 30 s when not set.
+    pub timeout: Option<Duration>,
+    /// Failures in a row that make it unhealthy; 3 when not set.
+    pub retries: Option<u32>,
+    /// Time at the start in which failures do not count.
+    pub start_period: Option<Duration>,
+    /// Interval within the start period; 5 s when not set.
+    pub start_interval: Option<Duration>,
+}
+
+/// The command of a health check.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum HealthTest {
+    /// As the image says.
+    #[default]
+    Inherit,
+    /// None, even where the image has one.
+    Disabled,
+    /// A program and its arguments.
+    Command(Vec<String>),
+    /// A line for the image's shell.
+    Shell(String),
+}

@@ -1,0 +1,124 @@
+//! Nodes: machines in the swarm.
+
+use crate::id::NodeId;
+use crate::meta::{Labels, Meta};
+use crate::resources::{ByteCount, NanoCpus};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+/// A node as the cluster keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Id.
+    pub id: NodeId,
+    /// Version and times.
+    pub meta: Meta,
+    /// What the user wants of it.
+    pub spec: NodeSpec,
+    /// What it said of itself.
+    pub description: NodeDescription,
+    /// Whether it answers.
+    pub status: NodeStatus,
+    /// Role in force: the one of its last certificate.
+    pub role: Role,
+    /// Its place among the managers, while it is one.
+    pub manager: Option<ManagerStatus>,
+    /// Its address inside the WireGuard mesh.
+    pub mesh: Option<Ipv4Addr>,
+}
+
+/// What the user wants of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeSpec {
+    /// Labels, trusted (unlike those a node reports of itself).
+    pub labels: Labels,
+    /// Role wanted.
+    pub role: Role,
+    /// Whether tasks may run there.
+    pub availability: Availability,
+}
+
+/// What a node does in the swarm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Role {
+    /// Runs tasks.
+    #[default]
+    Worker,
+    /// Also decides.
+    Manager,
+}
+
+/// Whether tasks may run on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Availability {
+    /// Yes.
+    #[default]
+    Active,
+    /// Those there stay, no new ones.
+    Pause,
+    /// None.
+    Drain,
+}
+
+/// What a node says of itself when it opens a session.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeDescription {
+    /// Host name; not unique.
+    pub hostname: String,
+    /// Operating system and architecture.
+    pub platform: Platform,
+    /// CPUs it has.
+    pub cpus: NanoCpus,
+    /// Memory it has.
+    pub memory: ByteCount,
+    /// Version of skep.
+    pub engine_version: String,
+    /// Labels of the daemon (`--label`).
+    pub engine_labels: Labels,
+    /// WireGuard public key; all zero until it has one.
+    pub wireguard_key: [u8; 32],
+    /// Where its WireGuard port is reached from other nodes.
+    pub data_path: Option<SocketAddr>,
+}
+
+/// Operating system and architecture, in Go's words (`linux`, `amd64`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Platform {
+    /// Operating system.
+    pub os: String,
+    /// Architecture.
+    pub architecture: String,
+}
+
+/// Whether a node answers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct NodeStatus {
+    /// State.
+    pub state: NodeState,
+    /// Why, in words.
+    pub message: String,
+    /// The address managers saw it come from.
+    pub address: Option<IpAddr>,
+}
+
+/// Whether a node answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum NodeState {
+    /// Not heard of since it was made or since the last change of leader.
+    #[default]
+    Unknown,
+    /// Silent for too long.
+    Down,
+    /// Answers.
+    Ready,
+    /// Changing managers on purpose.
+    Disconnected,
+}
+
+/// A manager's place in the Raft group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManagerStatus {
+    /// Its id there; never reused.
+    pub raft_id: u64,
+    /// Address other managers reach it at.
+    pub address: String,
+}

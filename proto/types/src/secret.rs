@@ -1,0 +1,65 @@
+//! Secrets and configs: small files kept by the managers.
+
+use crate::id::{ConfigId, SecretId};
+use crate::meta::{Labels, Meta};
+use std::fmt;
+use std::sync::Arc;
+
+/// Largest secret, in bytes.
+pub const SECRET_MAX_BYTES: usize = 500 * 1024;
+/// Largest config, in bytes.
+pub const CONFIG_MAX_BYTES: usize = 1000 * 1024;
+
+/// A secret as given. `Debug` never shows the data.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct SecretSpec {
+    /// Unique name.
+    pub name: String,
+    /// Labels.
+    pub labels: Labels,
+    /// Content.
+    pub data: Arc<[u8]>,
+}
+
+impl fmt::Debug for SecretSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretSpec")
+            .field("name", &self.name)
+            .field("labels", &self.labels)
+            .field("data_len", &self.data.len())
+            .finish()
+    }
+}
+
+/// A secret as the cluster keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// Id.
+    pub id: SecretId,
+    /// Version and times.
+    pub meta: Meta,
+    /// Name, labels, data.
+    pub spec: SecretSpec,
+}
+
+/// A config as given.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ConfigSpec {
+    /// Unique name.
+    pub name: String,
+    /// Labels.
+    pub labels: Labels,
+    /// Content.
+    pub data: Arc<[u8]>,
+}
+
+/// A config as the cluster keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Id.
+    pub id: ConfigId,
+    /// Version and times.
+    pub meta: Meta,
+    /// Name, labels, data.
+    pub spec: ConfigSpec,
+}

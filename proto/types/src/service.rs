@@ -1,0 +1,225 @@
+//! Services: intent (`ServiceSpec`) and what the cluster keeps of it (`Service`).
+
+use crate::container::ContainerSpec;
+use crate::endpoint::{Endpoint, EndpointSpec};
+use crate::id::ServiceId;
+use crate::meta::{Labels, Meta, Timestamp, Version};
+use crate::network::NetworkAttachmentSpec;
+use crate::resources::Resources;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the user wants to run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ServiceSpec {
+    /// Unique name; at most 63 characters of a DNS label.
+    pub name: String,
+    /// Labels of the service (not of its containers).
+    pub labels: Labels,
+    /// How many tasks, and where.
+    pub mode: ServiceMode,
+    /// What each task is.
+    pub task: Arc<TaskSpec>,
+    /// How changes are rolled out.
+    pub update: UpdateConfig,
+    /// How a rollback is rolled out.
+    pub rollback: UpdateConfig,
+    /// How it is reached.
+    pub endpoint: EndpointSpec,
+}
+
+/// How many tasks a service has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceMode {
+    /// A number of equal tasks.
+    Replicated {
+        /// The number.
+        replicas: u32,
+    },
+    /// One task on every eligible node.
+    Global,
+}
+
+impl Default for ServiceMode {
+    fn default() -> Self {
+        ServiceMode::Replicated { replicas: 1 }
+    }
+}
+
+/// The template of a service's tasks. Stored once per version and shared.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TaskSpec {
+    /// The container.
+    pub container: ContainerSpec,
+    /// Limits and reservations.
+    pub resources: Resources,
+    /// What happens when a task ends.
+    pub restart: RestartPolicy,
+    /// Which nodes.
+    pub placement: Placement,
+    /// Networks, in the order of the file.
+    pub networks: Vec<NetworkAttachmentSpec>,
+    /// Where its output goes; the node's default when `None`.
+    pub log_driver: Option<LogDriver>,
+    /// Counter that makes every task outdated when raised.
+    pub force_update: u64,
+}
+
+/// A log driver and its options.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LogDriver {
+    /// Name, e.g. `json-file`.
+    pub name: String,
+    /// Options, e.g. `max-size`.
+    pub options: Labels,
+}
+
+/// What happens when a task ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestartPolicy {
+    /// Which ends are followed by a new task.
+    pub condition: RestartCondition,
+    /// Time before the new task starts; 5 s when not set.
+    pub delay: Option<Duration>,
+    /// Restarts allowed; 0 is unlimited.
+    pub max_attempts: u32,
+    /// Time over which attempts are counted; zero is for ever.
+    pub window: Duration,
+}
+
+impl Default for RestartPolicy {
+    fn default() -> Self {
+        RestartPolicy {
+            condition: RestartCondition::Any,
+            delay: None,
+            max_attempts: 0,
+            window: Duration::ZERO,
+        }
+    }
+}
+
+/// Which ends of a task are followed by a new one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RestartCondition {
+    /// None.
+    None,
+    /// A non-zero exit or an error.
+    OnFailure,
+    /// Every end.
+    #[default]
+    Any,
+}
+
+/// Which nodes may run a task.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Placement {
+    /// `key==value` or `key!=value`; all must hold.
+    pub constraints: Vec<String>,
+    /// Node properties to spread over, outermost first, e.g. `node.labels.zone`.
+    pub spread: Vec<String>,
+    /// Most tasks of the service on one node; 0 is no limit.
+    pub max_replicas_per_node: u32,
+}
+
+/// How a change is rolled out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateConfig {
+    /// Tasks changed at a time; 0 is all.
+    pub parallelism: u32,
+    /// Time between batches.
+    pub delay: Duration,
+    /// What a failed update does.
+    pub failure_action: FailureAction,
+    /// Time after the start of a task in which its end counts as a failure of
+    /// the update; 5 s when not set.
+    pub monitor: Option<Duration>,
+    /// Share of failed tasks (0 to 1) above which the update has failed.
+    pub max_failure_ratio: f32,
+    /// Whether the old task stops before the new one starts.
+    pub order: UpdateOrder,
+}
+
+impl Default for UpdateConfig {
+    fn default() -> Self {
+        UpdateConfig {
+            parallelism: 1,
+            delay: Duration::ZERO,
+            failure_action: FailureAction::Pause,
+            monitor: None,
+            max_failure_ratio: 0.0,
+            order: UpdateOrder::StopFirst,
+        }
+    }
+}
+
+/// What a failed update does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailureAction {
+    /// Stop changing tasks.
+    #[default]
+    Pause,
+    /// Go on.
+    Continue,
+    /// Return to the previous spec.
+    Rollback,
+}
+
+/// Order within a slot during an update.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum UpdateOrder {
+    /// The old task stops, then the new one starts.
+    #[default]
+    StopFirst,
+    /// The new task runs, then the old one stops.
+    StartFirst,
+}
+
+/// A service as the cluster keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Service {
+    /// Id.
+    pub id: ServiceId,
+    /// Version and times.
+    pub meta: Meta,
+    /// Intent.
+    pub spec: ServiceSpec,
+    /// Version at which the task template last changed; tasks of another one
+    /// are outdated.
+    pub spec_version: Version,
+    /// The spec before the last change, for rollback.
+    pub previous_spec: Option<Box<ServiceSpec>>,
+    /// Addresses and ports in force.
+    pub endpoint: Endpoint,
+    /// Progress of the last update.
+    pub update_status: Option<UpdateStatus>,
+}
+
+/// Progress of an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpdateStatus {
+    /// Where it is.
+    pub state: UpdateState,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// In words.
+    pub message: String,
+}
+
+/// Where an update is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateState {
+    /// Under way.
+    Updating,
+    /// Stopped by a failure.
+    Paused,
+    /// Every task is current.
+    Completed,
+    /// Going back.
+    RollbackStarted,
+    /// Going back was stopped by a failure.
+    RollbackPaused,
+    /// Gone back.
+    RollbackCompleted,
+}

@@ -1,0 +1,170 @@
+//! Tasks: one attempt each to run one container in one slot.
+
+use crate::id::{NetworkId, NodeId, ServiceId, TaskId};
+use crate::meta::{Meta, Timestamp, Version};
+use crate::service::TaskSpec;
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Position of a task in its service: from 1 for replicated services, 0 for
+/// global ones, whose tasks are told apart by node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Slot(pub u32);
+
+/// Life of a task, in order; an observed state never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TaskState {
+    /// Made by the orchestrator.
+    #[default]
+    New,
+    /// Waits for a node.
+    Pending,
+    /// Has a node.
+    Assigned,
+    /// The node has taken it.
+    Accepted,
+    /// Image, volumes and network are being made.
+    Preparing,
+    /// Can start at once.
+    Ready,
+    /// Has been started; not yet healthy.
+    Starting,
+    /// Runs.
+    Running,
+    /// Ended with exit code 0 by itself.
+    Complete,
+    /// Was stopped.
+    Shutdown,
+    /// Ended with an error.
+    Failed,
+    /// Could not be prepared.
+    Rejected,
+    /// Desired only: stop, then forget.
+    Remove,
+    /// Its node has been away too long to know.
+    Orphaned,
+}
+
+impl TaskState {
+    /// Every state, in order.
+    pub const ALL: [TaskState; 14] = [
+        TaskState::New,
+        TaskState::Pending,
+        TaskState::Assigned,
+        TaskState::Accepted,
+        TaskState::Preparing,
+        TaskState::Ready,
+        TaskState::Starting,
+        TaskState::Running,
+        TaskState::Complete,
+        TaskState::Shutdown,
+        TaskState::Failed,
+        TaskState::Rejected,
+        TaskState::Remove,
+        TaskState::Orphaned,
+    ];
+
+    /// Nothing more will happen to a task observed in this state.
+    pub fn is_terminal(self) -> bool {
+        self > TaskState::Running
+    }
+
+    /// Lower-case name, as filters and JSON have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            TaskState::New => "new",
+            TaskState::Pending => "pending",
+            TaskState::Assigned => "assigned",
+            TaskState::Accepted => "accepted",
+            TaskState::Preparing => "preparing",
+            TaskState::Ready => "ready",
+            TaskState::Starting => "starting",
+            TaskState::Running => "running",
+            TaskState::Complete => "complete",
+            TaskState::Shutdown => "shutdown",
+            TaskState::Failed => "failed",
+            TaskState::Rejected => "rejected",
+            TaskState::Remove => "remove",
+            TaskState::Orphaned => "orphaned",
+        }
+    }
+}
+
+impl fmt::Display for TaskState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// One task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Id.
+    pub id: TaskId,
+    /// Version and times.
+    pub meta: Meta,
+    /// The service it belongs to (which may be gone already).
+    pub service: ServiceId,
+    /// That service's name when the task was made.
+    pub service_name: Arc<str>,
+    /// Position in the service.
+    pub slot: Slot,
+    /// Its node, once it has one (from the start for global services).
+    pub node: Option<NodeId>,
+    /// What it runs; shared by all tasks of the same version.
+    pub spec: Arc<TaskSpec>,
+    /// The service's `spec_version` it was made from.
+    pub spec_version: Version,
+    /// Where the managers want it. Only ever rises.
+    pub desired: TaskState,
+    /// Where it is.
+    pub status: TaskStatus,
+    /// Its addresses, given together with the node.
+    pub attachments: Vec<Attachment>,
+}
+
+impl Task {
+    /// `service.slot`, or `service.node` for a global service.
+    pub fn name(&self) -> String {
+        match (self.slot, self.node) {
+            (Slot(0), Some(node)) => format!("{}.{node}", self.service_name),
+            (Slot(slot), _) => format!("{}.{slot}", self.service_name),
+        }
+    }
+
+    /// Wanted alive and not known to have ended.
+    pub fn is_live(&self) -> bool {
+        self.desired <= TaskState::Running && !self.status.state.is_terminal()
+    }
+}
+
+/// Where a task is, as its node or a manager said last.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TaskStatus {
+    /// State.
+    pub state: TaskState,
+    /// When, by the clock of whoever reported it.
+    pub at: Timestamp,
+    /// What is going on, in words.
+    pub message: String,
+    /// Why it failed or cannot go on; empty when all is well.
+    pub error: String,
+    /// Exit code of the container, once it has ended.
+    pub exit_code: Option<i32>,
+    /// The kernel killed it for want of memory.
+    pub oom_killed: bool,
+    /// Container id (64 hex digits) once there is one.
+    pub container: String,
+    /// Process id of the container on its node; 0 when there is none.
+    pub pid: u32,
+}
+
+/// An address of a task on a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attachment {
+    /// The network.
+    pub network: NetworkId,
+    /// The address, out of a block of the task's node.
+    pub address: IpAddr,
+}

@@ -1,0 +1,10 @@
+//! One file an object family.
+
+pub(crate) mod assignment;
+pub(crate) mod basic;
+pub(crate) mod cluster;
+pub(crate) mod container;
+pub(crate) mod network;
+pub(crate) mod node;
+pub(crate) mod service;
+pub(crate) mod task;

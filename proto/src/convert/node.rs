@@ -1,0 +1,171 @@
+//! Nodes.
+
+use super::basic::{address, address_bytes, id, id_bytes, ipv4, require, wire_enum};
+use crate::{Invalid, pb};
+use skep_types::{
+    Availability, ByteCount, ManagerStatus, NanoCpus, Node, NodeDescription, NodeSpec, NodeState,
+    NodeStatus, Platform, Role,
+};
+
+wire_enum!(Role, Role, role, "node.role", { Worker = Worker, Manager = Manager });
+wire_enum!(Availability, Availability, availability, "node.availability", {
+    Active = Active, Pause = Pause, Drain = Drain,
+});
+wire_enum!(NodeState, NodeState, node_state, "node.state", {
+    Unknown = Unknown, Down = Down, Ready = Ready, Disconnected = Disconnected,
+});
+
+/// Reads a role.
+impl TryFrom<&pb::NodeSpec> for Role {
+    type Error = Invalid;
+    fn try_from(spec: &pb::NodeSpec) -> Result<Self, Invalid> {
+        role(spec.role)
+    }
+}
+
+impl From<&NodeSpec> for pb::NodeSpec {
+    fn from(spec: &NodeSpec) -> Self {
+        let NodeSpec { labels, role, availability } = spec;
+        pb::NodeSpec {
+            labels: labels.clone(),
+            role: pb::Role::from(*role).into(),
+            availability: pb::Availability::from(*availability).into(),
+        }
+    }
+}
+
+impl TryFrom<pb::NodeSpec> for NodeSpec {
+    type Error = Invalid;
+    fn try_from(spec: pb::NodeSpec) -> Result<Self, Invalid> {
+        let pb::NodeSpec { labels, role: role_field, availability: availability_field } = spec;
+        Ok(NodeSpec {
+            labels,
+            role: role(role_field)?,
+            availability: availability(availability_field)?,
+        })
+    }
+}
+
+impl From<&NodeDescription> for pb::NodeDescription {
+    fn from(description: &NodeDescription) -> Self {
+        let NodeDescription {
+            hostname, platform: Platform { os, architecture }, cpus, memory, engine_version,
+            engine_labels, wireguard_key, data_path,
+        } = description;
+        pb::NodeDescription {
+            hostname: hostname.clone(),
+            os: os.clone(),
+            architecture: architecture.clone(),
+            cpus_nano: cpus.0,
+            memory_bytes: memory.0,
+            engine_version: engine_version.clone(),
+            engine_labels: engine_labels.clone(),
+            wireguard_key: bytes::Bytes::copy_from_slice(wireguard_key),
+            data_path: data_path.map(|at| at.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<pb::NodeDescription> for NodeDescription {
+    type Error = Invalid;
+    fn try_from(description: pb::NodeDescription) -> Result<Self, Invalid> {
+        let pb::NodeDescription {
+            hostname, os, architecture, cpus_nano, memory_bytes, engine_version, engine_labels,
+            wireguard_key, data_path,
+        } = description;
+        Ok(NodeDescription {
+            hostname,
+            platform: Platform { os, architecture },
+            cpus: NanoCpus(cpus_nano),
+            memory: ByteCount(memory_bytes),
+            engine_version,
+            engine_labels,
+            wireguard_key: wireguard_key.as_ref().try_into().map_err(|_| {
+                Invalid::Value("description.wireguard_key", "not 32 bytes".to_owned())
+            })?,
+            data_path: if data_path.is_empty() {
+                None
+            } else {
+                Some(data_path.parse().map_err(|_| {
+                    Invalid::Value("description.data_path", format!("{data_path:?}"))
+                })?)
+            },
+        })
+    }
+}
+
+impl From<&NodeStatus> for pb::NodeStatus {
+    fn from(status: &NodeStatus) -> Self {
+        let NodeStatus { state, message, address } = status;
+        pb::NodeStatus {
+            state: pb::NodeState::from(*state).into(),
+            message: message.clone(),
+            address: address.map(address_bytes).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<pb::NodeStatus> for NodeStatus {
+    type Error = Invalid;
+    fn try_from(status: pb::NodeStatus) -> Result<Self, Invalid> {
+        let pb::NodeStatus { state, message, address: bytes } = status;
+        Ok(NodeStatus {
+            state: node_state(state)?,
+            message,
+            address: if bytes.is_empty() {
+                None
+            } else {
+                Some(address(&bytes, "node.status.address")?)
+            },
+        })
+    }
+}
+
+impl From<&ManagerStatus> for pb::ManagerStatus {
+    fn from(status: &ManagerStatus) -> Self {
+        let ManagerStatus { raft_id, address } = status;
+        pb::ManagerStatus { raft_id: *raft_id, address: address.clone() }
+    }
+}
+
+impl From<pb::ManagerStatus> for ManagerStatus {
+    fn from(status: pb::ManagerStatus) -> Self {
+        let pb::ManagerStatus { raft_id, address } = status;
+        ManagerStatus { raft_id, address }
+    }
+}
+
+impl From<&Node> for pb::Node {
+    fn from(node: &Node) -> Self {
+        let Node { id, meta, spec, description, status, role, manager, mesh } = node;
+        pb::Node {
+            id: id_bytes(*id),
+            meta: Some(meta.into()),
+            spec: Some(spec.into()),
+            description: Some(description.into()),
+            status: Some(status.into()),
+            role: pb::Role::from(*role).into(),
+            manager: manager.as_ref().map(Into::into),
+            mesh: mesh.map(|mesh| address_bytes(mesh.into())).unwrap_or_default(),
+        }
+    }
+}
+
+impl TryFrom<pb::Node> for Node {
+    type Error = Invalid;
+    fn try_from(node: pb::Node) -> Result<Self, Invalid> {
+        let pb::Node {
+            id: id_field, meta, spec, description, status, role: role_field, manager, mesh,
+        } = node;
+        Ok(Node {
+            id: id(&id_field, "node.id")?,
+            meta: require(meta, "node.meta")?.into(),
+            spec: require(spec, "node.spec")?.try_into()?,
+            description: require(description, "node.description")?.try_into()?,
+            status: require(status, "node.status")?.try_into()?,
+            role: role(role_field)?,
+            manager: manager.map(Into::into),
+            mesh: if mesh.is_empty() { None } else { Some(ipv4(&mesh, "node.mesh")?) },
+        })
+    }
+}

@@ -1,0 +1,368 @@
+//! Services, their specs and how they are reached.
+
+use super::basic::{address, address_bytes, id, id_bytes, millis, port, require, wire_enum};
+use crate::{Invalid, pb};
+use skep_types::{
+    Endpoint, EndpointMode, EndpointSpec, FailureAction, LogDriver, NetworkAttachmentSpec,
+    Placement, PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, Service,
+    ServiceMode, ServiceSpec, TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState,
+    UpdateStatus, Version, Vip,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+wire_enum!(RestartCondition, RestartCondition, restart_condition, "restart.condition", {
+    None = None, OnFailure = OnFailure, Any = Any,
+});
+wire_enum!(FailureAction, FailureAction, failure_action, "update.failure_action", {
+    Pause = Pause, Continue = Continue, Rollback = Rollback,
+});
+wire_enum!(UpdateOrder, UpdateOrder, update_order, "update.order", {
+    StopFirst = StopFirst, StartFirst = StartFirst,
+});
+wire_enum!(EndpointMode, EndpointMode, endpoint_mode, "endpoint.mode", {
+    Vip = Vip, DnsRoundRobin = Dnsrr,
+});
+wire_enum!(Protocol, Protocol, protocol, "port.protocol", { Tcp = Tcp, Udp = Udp, Sctp = Sctp });
+wire_enum!(PublishMode, PublishMode, publish_mode, "port.mode", { Ingress = Ingress, Host = Host });
+wire_enum!(UpdateState, UpdateState, update_state, "update_status.state", {
+    Updating = Updating, Paused = Paused, Completed = Completed,
+    RollbackStarted = RollbackStarted, RollbackPaused = RollbackPaused,
+    RollbackCompleted = RollbackCompleted,
+});
+
+impl From<&ServiceSpec> for pb::ServiceSpec {
+    fn from(spec: &ServiceSpec) -> Self {
+        let ServiceSpec { name, labels, mode, task, update, rollback, endpoint } = spec;
+        pb::ServiceSpec {
+            name: name.clone(),
+            labels: labels.clone(),
+            mode: Some((*mode).into()),
+            task: Some(task.as_ref().into()),
+            update: Some(update.into()),
+            rollback: Some(rollback.into()),
+            endpoint: Some(endpoint.into()),
+        }
+    }
+}
+
+impl TryFrom<pb::ServiceSpec> for ServiceSpec {
+    type Error = Invalid;
+    fn try_from(spec: pb::ServiceSpec) -> Result<Self, Invalid> {
+        let pb::ServiceSpec { name, labels, mode, task, update, rollback, endpoint } = spec;
+        Ok(ServiceSpec {
+            name,
+            labels,
+            mode: require(mode, "service.mode")?.try_into()?,
+            task: Arc::new(require(task, "service.task")?.try_into()?),
+            update: require(update, "service.update")?.try_into()?,
+            rollback: require(rollback, "service.rollback")?.try_into()?,
+            endpoint: require(endpoint, "service.endpoint")?.try_into()?,
+        })
+    }
+}
+
+impl From<ServiceMode> for pb::ServiceMode {
+    fn from(mode: ServiceMode) -> Self {
+        use pb::service_mode::{Global, Mode, Replicated};
+        pb::ServiceMode {
+            mode: Some(match mode {
+                ServiceMode::Replicated { replicas } => Mode::Replicated(Replicated { replicas }),
+                ServiceMode::Global => Mode::Global(Global {}),
+            }),
+        }
+    }
+}
+
+impl TryFrom<pb::ServiceMode> for ServiceMode {
+    type Error = Invalid;
+    fn try_from(mode: pb::ServiceMode) -> Result<Self, Invalid> {
+        use pb::service_mode::{Global, Mode, Replicated};
+        Ok(match require(mode.mode, "service.mode.mode")? {
+            Mode::Replicated(Replicated { replicas }) => ServiceMode::Replicated { replicas },
+            Mode::Global(Global {}) => ServiceMode::Global,
+        })
+    }
+}
+
+impl From<&TaskSpec> for pb::TaskSpec {
+    fn from(spec: &TaskSpec) -> Self {
+        let TaskSpec {
+            container, resources, restart, placement, networks, log_driver, force_update,
+        } = spec;
+        pb::TaskSpec {
+            container: Some(container.into()),
+            resources: Some(resources.into()),
+            restart: Some(restart.into()),
+            placement: Some(placement.into()),
+            networks: networks.iter().map(Into::into).collect(),
+            log_driver: log_driver.as_ref().map(Into::into),
+            force_update: *force_update,
+        }
+    }
+}
+
+impl TryFrom<pb::TaskSpec> for TaskSpec {
+    type Error = Invalid;
+    fn try_from(spec: pb::TaskSpec) -> Result<Self, Invalid> {
+        let pb::TaskSpec {
+            container, resources, restart, placement, networks, log_driver, force_update,
+        } = spec;
+        Ok(TaskSpec {
+            container: require(container, "task.container")?.try_into()?,
+            resources: require(resources, "task.resources")?.into(),
+            restart: require(restart, "task.restart")?.try_into()?,
+            placement: require(placement, "task.placement")?.into(),
+            networks: networks.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            log_driver: log_driver.map(Into::into),
+            force_update,
+        })
+    }
+}
+
+impl From<&NetworkAttachmentSpec> for pb::NetworkAttachmentSpec {
+    fn from(spec: &NetworkAttachmentSpec) -> Self {
+        let NetworkAttachmentSpec { network, aliases } = spec;
+        pb::NetworkAttachmentSpec { network: id_bytes(*network), aliases: aliases.clone() }
+    }
+}
+
+impl TryFrom<pb::NetworkAttachmentSpec> for NetworkAttachmentSpec {
+    type Error = Invalid;
+    fn try_from(spec: pb::NetworkAttachmentSpec) -> Result<Self, Invalid> {
+        let pb::NetworkAttachmentSpec { network, aliases } = spec;
+        Ok(NetworkAttachmentSpec { network: id(&network, "task.networks.network")?, aliases })
+    }
+}
+
+impl From<&LogDriver> for pb::LogDriver {
+    fn from(driver: &LogDriver) -> Self {
+        let LogDriver { name, options } = driver;
+        pb::LogDriver { name: name.clone(), options: options.clone() }
+    }
+}
+
+impl From<pb::LogDriver> for LogDriver {
+    fn from(driver: pb::LogDriver) -> Self {
+        let pb::LogDriver { name, options } = driver;
+        LogDriver { name, options }
+    }
+}
+
+impl From<&RestartPolicy> for pb::RestartPolicy {
+    fn from(policy: &RestartPolicy) -> Self {
+        let RestartPolicy { condition, delay, max_attempts, window } = policy;
+        pb::RestartPolicy {
+            condition: pb::RestartCondition::from(*condition).into(),
+            delay_ms: delay.map(millis),
+            max_attempts: *max_attempts,
+            window_ms: millis(*window),
+        }
+    }
+}
+
+impl TryFrom<pb::RestartPolicy> for RestartPolicy {
+    type Error = Invalid;
+    fn try_from(policy: pb::RestartPolicy) -> Result<Self, Invalid> {
+        let pb::RestartPolicy { condition, delay_ms, max_attempts, window_ms } = policy;
+        Ok(RestartPolicy {
+            condition: restart_condition(condition)?,
+            delay: delay_ms.map(Duration::from_millis),
+            max_attempts,
+            window: Duration::from_millis(window_ms),
+        })
+    }
+}
+
+impl From<&Placement> for pb::Placement {
+    fn from(placement: &Placement) -> Self {
+        let Placement { constraints, spread, max_replicas_per_node } = placement;
+        pb::Placement {
+            constraints: constraints.clone(),
+            spread: spread.clone(),
+            max_replicas_per_node: *max_replicas_per_node,
+        }
+    }
+}
+
+impl From<pb::Placement> for Placement {
+    fn from(placement: pb::Placement) -> Self {
+        let pb::Placement { constraints, spread, max_replicas_per_node } = placement;
+        Placement { constraints, spread, max_replicas_per_node }
+    }
+}
+
+impl From<&UpdateConfig> for pb::UpdateConfig {
+    fn from(config: &UpdateConfig) -> Self {
+        let UpdateConfig {
+            parallelism, delay, failure_action, monitor, max_failure_ratio, order,
+        } = config;
+        pb::UpdateConfig {
+            parallelism: *parallelism,
+            delay_ms: millis(*delay),
+            failure_action: pb::FailureAction::from(*failure_action).into(),
+            monitor_ms: monitor.map(millis),
+            max_failure_ratio: *max_failure_ratio,
+            order: pb::UpdateOrder::from(*order).into(),
+        }
+    }
+}
+
+impl TryFrom<pb::UpdateConfig> for UpdateConfig {
+    type Error = Invalid;
+    fn try_from(config: pb::UpdateConfig) -> Result<Self, Invalid> {
+        let pb::UpdateConfig {
+            parallelism, delay_ms, failure_action: action, monitor_ms, max_failure_ratio, order,
+        } = config;
+        Ok(UpdateConfig {
+            parallelism,
+            delay: Duration::from_millis(delay_ms),
+            failure_action: failure_action(action)?,
+            monitor: monitor_ms.map(Duration::from_millis),
+            max_failure_ratio,
+            order: update_order(order)?,
+        })
+    }
+}
+
+impl From<&EndpointSpec> for pb::EndpointSpec {
+    fn from(spec: &EndpointSpec) -> Self {
+        let EndpointSpec { mode, ports } = spec;
+        pb::EndpointSpec {
+            mode: pb::EndpointMode::from(*mode).into(),
+            ports: ports.iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::EndpointSpec> for EndpointSpec {
+    type Error = Invalid;
+    fn try_from(spec: pb::EndpointSpec) -> Result<Self, Invalid> {
+        let pb::EndpointSpec { mode, ports } = spec;
+        Ok(EndpointSpec {
+            mode: endpoint_mode(mode)?,
+            ports: ports.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+impl From<&PortConfig> for pb::PortConfig {
+    fn from(config: &PortConfig) -> Self {
+        let PortConfig { protocol, target, published, mode, masquerade } = config;
+        pb::PortConfig {
+            protocol: pb::Protocol::from(*protocol).into(),
+            target: u32::from(*target),
+            published: u32::from(*published),
+            mode: pb::PublishMode::from(*mode).into(),
+            masquerade: *masquerade,
+        }
+    }
+}
+
+impl TryFrom<pb::PortConfig> for PortConfig {
+    type Error = Invalid;
+    fn try_from(config: pb::PortConfig) -> Result<Self, Invalid> {
+        let pb::PortConfig { protocol: transport, target, published, mode, masquerade } = config;
+        Ok(PortConfig {
+            protocol: protocol(transport)?,
+            target: port(target, "port.target")?,
+            published: port(published, "port.published")?,
+            mode: publish_mode(mode)?,
+            masquerade,
+        })
+    }
+}
+
+impl From<&Endpoint> for pb::Endpoint {
+    fn from(endpoint: &Endpoint) -> Self {
+        let Endpoint { mode, ports, vips } = endpoint;
+        pb::Endpoint {
+            mode: pb::EndpointMode::from(*mode).into(),
+            ports: ports.iter().map(Into::into).collect(),
+            vips: vips
+                .iter()
+                .map(|Vip { network, address }| pb::Vip {
+                    network: id_bytes(*network),
+                    address: address_bytes(*address),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl TryFrom<pb::Endpoint> for Endpoint {
+    type Error = Invalid;
+    fn try_from(endpoint: pb::Endpoint) -> Result<Self, Invalid> {
+        let pb::Endpoint { mode, ports, vips } = endpoint;
+        let vip = |pb::Vip { network, address: bytes }| {
+            Ok(Vip {
+                network: id(&network, "vip.network")?,
+                address: address(&bytes, "vip.address")?,
+            })
+        };
+        Ok(Endpoint {
+            mode: endpoint_mode(mode)?,
+            ports: ports.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            vips: vips.into_iter().map(vip).collect::<Result<_, Invalid>>()?,
+        })
+    }
+}
+
+impl From<&UpdateStatus> for pb::UpdateStatus {
+    fn from(status: &UpdateStatus) -> Self {
+        let UpdateStatus { state, started_at, completed_at, message } = status;
+        pb::UpdateStatus {
+            state: pb::UpdateState::from(*state).into(),
+            started_at_ms: started_at.0,
+            completed_at_ms: completed_at.map(|at| at.0),
+            message: message.clone(),
+        }
+    }
+}
+
+impl TryFrom<pb::UpdateStatus> for UpdateStatus {
+    type Error = Invalid;
+    fn try_from(status: pb::UpdateStatus) -> Result<Self, Invalid> {
+        let pb::UpdateStatus { state, started_at_ms, completed_at_ms, message } = status;
+        Ok(UpdateStatus {
+            state: update_state(state)?,
+            started_at: Timestamp(started_at_ms),
+            completed_at: completed_at_ms.map(Timestamp),
+            message,
+        })
+    }
+}
+
+impl From<&Service> for pb::Service {
+    fn from(service: &Service) -> Self {
+        let Service { id, meta, spec, spec_version, previous_spec, endpoint, update_status } =
+            service;
+        pb::Service {
+            id: id_bytes(*id),
+            meta: Some(meta.into()),
+            spec: Some(spec.into()),
+            spec_version: spec_version.0,
+            previous_spec: previous_spec.as_deref().map(Into::into),
+            endpoint: Some(endpoint.into()),
+            update_status: update_status.as_ref().map(Into::into),
+        }
+    }
+}
+
+impl TryFrom<pb::Service> for Service {
+    type Error = Invalid;
+    fn try_from(service: pb::Service) -> Result<Self, Invalid> {
+        let pb::Service {
+            id: id_field, meta, spec, spec_version, previous_spec, endpoint, update_status,
+        } = service;
+        Ok(Service {
+            id: id(&id_field, "service.id")?,
+            meta: require(meta, "service.meta")?.into(),
+            spec: require(spec, "service.spec")?.try_into()?,
+            spec_version: Version(spec_version),
+            previous_spec: previous_spec.map(TryInto::try_into).transpose()?.map(Box::new),
+            endpoint: require(endpoint, "service.endpoint")?.try_into()?,
+            update_status: update_status.map(TryInto::try_into).transpose()?,
+        })
+    }
+}

@@ -1,0 +1,118 @@
+//! Tasks. Their spec is shared, so it is put in and out apart from them.
+
+use super::basic::{address, address_bytes, id, id_bytes, optional_id, require, wire_enum};
+use crate::{Invalid, pb};
+use skep_types::{
+    Attachment, Slot, Task, TaskSpec, TaskState, TaskStatus, Timestamp, Version,
+};
+use std::sync::Arc;
+
+wire_enum!(TaskState, TaskState, task_state, "task.state", {
+    New = New, Pending = Pending, Assigned = Assigned, Accepted = Accepted,
+    Preparing = Preparing, Ready = Ready, Starting = Starting, Running = Running,
+    Complete = Complete, Shutdown = Shutdown, Failed = Failed, Rejected = Rejected,
+    Remove = Remove, Orphaned = Orphaned,
+});
+
+impl From<&TaskStatus> for pb::TaskStatus {
+    fn from(status: &TaskStatus) -> Self {
+        let TaskStatus { state, at, message, error, exit_code, oom_killed, container, pid } =
+            status;
+        pb::TaskStatus {
+            state: pb::TaskState::from(*state).into(),
+            at_ms: at.0,
+            message: message.clone(),
+            error: error.clone(),
+            exit_code: *exit_code,
+            oom_killed: *oom_killed,
+            container: container.clone(),
+            pid: *pid,
+        }
+    }
+}
+
+impl TryFrom<pb::TaskStatus> for TaskStatus {
+    type Error = Invalid;
+    fn try_from(status: pb::TaskStatus) -> Result<Self, Invalid> {
+        let pb::TaskStatus { state, at_ms, message, error, exit_code, oom_killed, container, pid } =
+            status;
+        Ok(TaskStatus {
+            state: task_state(state)?,
+            at: Timestamp(at_ms),
+            message,
+            error,
+            exit_code,
+            oom_killed,
+            container,
+            pid,
+        })
+    }
+}
+
+impl From<&Attachment> for pb::Attachment {
+    fn from(attachment: &Attachment) -> Self {
+        let Attachment { network, address } = attachment;
+        pb::Attachment { network: id_bytes(*network), address: address_bytes(*address) }
+    }
+}
+
+impl TryFrom<pb::Attachment> for Attachment {
+    type Error = Invalid;
+    fn try_from(attachment: pb::Attachment) -> Result<Self, Invalid> {
+        let pb::Attachment { network, address: bytes } = attachment;
+        Ok(Attachment {
+            network: id(&network, "attachment.network")?,
+            address: address(&bytes, "attachment.address")?,
+        })
+    }
+}
+
+/// A task for the wire, with its spec or without (where specs are sent once
+/// beside the tasks).
+pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
+    let Task {
+        id, meta, service, service_name, slot, node, spec, spec_version, desired, status,
+        attachments,
+    } = task;
+    pb::Task {
+        id: id_bytes(*id),
+        meta: Some(meta.into()),
+        service: id_bytes(*service),
+        service_name: service_name.to_string(),
+        slot: slot.0,
+        node: node.map(id_bytes).unwrap_or_default(),
+        spec: with_spec.then(|| spec.as_ref().into()),
+        spec_version: spec_version.0,
+        desired: pb::TaskState::from(*desired).into(),
+        status: Some(status.into()),
+        attachments: attachments.iter().map(Into::into).collect(),
+    }
+}
+
+/// A task from the wire, with the spec that was sent beside it.
+///
+/// # Errors
+/// Names the field that is wrong.
+pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<Task, Invalid> {
+    let pb::Task {
+        id: id_field, meta, service, service_name, slot, node, spec, spec_version, desired,
+        status, attachments,
+    } = task;
+    let spec = match shared {
+        Some(spec) => spec,
+        None => Arc::new(require(spec, "task.spec")?.try_into()?),
+    };
+    Ok(Task {
+        id: id(&id_field, "task.id")?,
+        meta: require(meta, "task.meta")?.into(),
+        service: id(&service, "task.service")?,
+        service_name: service_name.into(),
+        slot: Slot(slot),
+        node: optional_id(&node, "task.node")?,
+        spec,
+        spec_version: Version(spec_version),
+        desired: task_state(desired)?,
+        status: require(status, "task.status")?.try_into()?,
+        attachments: attachments.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+    })
+}

@@ -1,1 +1,6 @@
-//! (to be written)
+//! What an agent decides, apart from doing it: pure functions from what it was told and what it found to
+//! what it should do.
+
+#![forbid(unsafe_code)]
+
+pub mod network;

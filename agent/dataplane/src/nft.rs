@@ -1,0 +1,105 @@
+//! nftables without the nft binary: tables as values, written to the kernel as one transaction.
+//!
+//! [`Nft`] is the door: it replaces, updates and removes tables in the network namespace it was opened in.
+//! What skep's table says is decided in [`crate::ruleset`].
+
+pub(crate) mod batch;
+pub(crate) mod expr;
+pub(crate) mod table;
+
+use std::io;
+
+use crate::error::Error;
+use crate::netlink::{NLM_F_ACK, Refused, Socket, Writer, attribute};
+use batch::{Batch, FAMILY_IPV4};
+use table::Table;
+
+const GET_TABLE: u16 = 10 << 8 | 1;
+const GET_GENERATION: u16 = 10 << 8 | 16;
+
+/// nftables of one network namespace.
+#[derive(Debug)]
+pub(crate) struct Nft {
+    socket: Socket,
+}
+
+impl Nft {
+    /// Opens nftables of the calling thread's network namespace.
+    pub(crate) fn open() -> Result<Self, Error> {
+        let socket = Socket::open().map_err(|source| Error::OpenNetlink {
+            family: "netfilter",
+            source,
+        })?;
+        Ok(Nft { socket })
+    }
+
+    /// Writes the whole table; what was there under its name is gone in the same instant.
+    pub(crate) fn replace(&self, table: &Table) -> Result<(), Error> {
+        self.commit(batch::replace(table))
+    }
+
+    /// Brings the table from `old`, as it is in the kernel, to `new`, by its elements where that is enough.
+    pub(crate) fn update(&self, old: &Table, new: &Table) -> Result<(), Error> {
+        match batch::update(old, new) {
+            Some(batch) if batch.is_empty() => Ok(()),
+            Some(batch) => self.commit(batch),
+            None => self.replace(new),
+        }
+    }
+
+    /// Removes the table if it is there.
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Error> {
+        self.commit(batch::remove(name))
+    }
+
+    /// Whether a table of this name exists.
+    pub(crate) fn exists(&self, name: &str) -> Result<bool, Error> {
+        let mut writer = Writer::default();
+        writer.message(GET_TABLE, NLM_F_ACK, 1, FAMILY_IPV4, 0, |out| {
+            out.string(1, name)
+        });
+        match self.socket.exchange(writer.bytes(), 1) {
+            Ok(_) => Ok(true),
+            Err(Refused { source, .. }) if source.raw_os_error() == Some(libc::ENOENT) => Ok(false),
+            Err(Refused { source, .. }) => Err(Error::WriteRules {
+                object: format!("table {name}"),
+                source,
+            }),
+        }
+    }
+
+    /// The kernel's count of transactions: it moves with every change anybody makes.
+    pub(crate) fn generation(&self) -> Result<u32, Error> {
+        let mut writer = Writer::default();
+        writer.message(GET_GENERATION, NLM_F_ACK, 1, 0, 0, |_| {});
+        let failed = |source| Error::WriteRules {
+            object: "the generation".to_owned(),
+            source,
+        };
+        let replies = self
+            .socket
+            .exchange(writer.bytes(), 1)
+            .map_err(|refused| failed(refused.source))?;
+        replies
+            .iter()
+            .find_map(|reply| {
+                attribute(&reply.body, 1)?
+                    .try_into()
+                    .ok()
+                    .map(u32::from_be_bytes)
+            })
+            .ok_or_else(|| failed(io::Error::from(io::ErrorKind::InvalidData)))
+    }
+
+    fn commit(&self, mut batch: Batch) -> Result<(), Error> {
+        let (bytes, last) = batch.finish();
+        let bytes = bytes.to_vec();
+        self.socket
+            .exchange(&bytes, last)
+            .map(drop)
+            .map_err(|Refused { sequence, source }| Error::WriteRules {
+                object: batch.about(sequence).to_owned(),
+                source,
+            })
+    }
+}

@@ -1,0 +1,258 @@
+//! From what the managers said to what the network of this node should be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use ipnet::Ipv4Net;
+use skep_types::assignment::{AssignmentSet, EndpointView, ServiceView};
+use skep_types::{NetworkId, NodeId, PublishMode, Task, TaskId};
+
+use super::names::Zone;
+use super::{Backend, Desired, Endpoint, Mesh, Network, Peer, PortKey, PublishedPort};
+
+/// Addresses of containers without a network. They never leave their node.
+const NODE_LOCAL: Ipv4Addr = Ipv4Addr::new(198, 19, 0, 0);
+
+/// Why the network cannot be worked out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ComputeError {
+    /// The managers have not yet given this node a place in the mesh.
+    NotInMesh(NodeId),
+    /// The mesh is too large for its nodes to be numbered in 16 bits.
+    MeshTooLarge(Ipv4Net),
+}
+
+impl fmt::Display for ComputeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ComputeError::NotInMesh(node) => {
+                write!(f, "node {node} has no address in the mesh yet")
+            }
+            ComputeError::MeshTooLarge(subnet) => {
+                write!(
+                    f,
+                    "mesh subnet {subnet} is too large: it must be /16 or smaller"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for ComputeError {}
+
+/// Works out the network of node `this`.
+///
+/// `tasks` are those of this node that have a container or are about to get one, whatever the managers now
+/// want of them: a container that is being stopped keeps its network until it is gone.
+pub fn desired<'t>(
+    this: NodeId,
+    mesh_subnet: Ipv4Net,
+    told: &AssignmentSet,
+    tasks: impl IntoIterator<Item = &'t Task>,
+) -> Result<Desired, ComputeError> {
+    if mesh_subnet.prefix_len() < 16 {
+        return Err(ComputeError::MeshTooLarge(mesh_subnet));
+    }
+    let own = told.peers.get(&this).ok_or(ComputeError::NotInMesh(this))?;
+    let mesh = Mesh {
+        address: own.mesh,
+        subnet: mesh_subnet,
+        mtu: None,
+    };
+    let networks = networks(this, told);
+    let isolated: BTreeSet<NetworkId> = networks
+        .iter()
+        .filter(|(_, network)| network.isolated)
+        .map(|(id, _)| *id)
+        .collect();
+    let mut desired = Desired {
+        node: this,
+        peers: peers(this, &mesh, told),
+        mesh,
+        endpoints: endpoints(&networks, tasks),
+        networks,
+        services: BTreeMap::new(),
+        ports: BTreeMap::new(),
+        zones: BTreeMap::new(),
+    };
+    for view in told.services.values() {
+        add_service(&mut desired, view);
+        add_ports(&mut desired, &isolated, view);
+    }
+    Ok(desired)
+}
+
+fn peers(this: NodeId, mesh: &Mesh, told: &AssignmentSet) -> BTreeMap<NodeId, Peer> {
+    let others = told.peers.iter().filter(|(id, _)| **id != this);
+    others
+        .map(|(id, peer)| {
+            let blocks = told
+                .networks
+                .values()
+                .flat_map(|network| AssignmentSet::blocks_of(network, *id));
+            let peer = Peer {
+                public_key: peer.public_key,
+                endpoint: peer.endpoint,
+                mesh: peer.mesh,
+                blocks: blocks.collect(),
+                index: mesh.index(peer.mesh),
+            };
+            (*id, peer)
+        })
+        .collect()
+}
+
+fn networks(this: NodeId, told: &AssignmentSet) -> BTreeMap<NetworkId, Network> {
+    let networks = told.networks.iter();
+    networks
+        .map(|(id, network)| {
+            let network = Network {
+                name: network.spec.name.clone(),
+                subnets: network.subnets.clone(),
+                own_blocks: AssignmentSet::blocks_of(network, this).collect(),
+                internal: network.spec.internal,
+                isolated: network.spec.ingress,
+            };
+            (*id, network)
+        })
+        .collect()
+}
+
+fn endpoints<'t>(
+    networks: &BTreeMap<NetworkId, Network>,
+    tasks: impl IntoIterator<Item = &'t Task>,
+) -> BTreeMap<TaskId, Endpoint> {
+    let mut taken = BTreeSet::new();
+    let tasks: BTreeMap<TaskId, &Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
+    let mut endpoints = BTreeMap::new();
+    for (id, task) in tasks {
+        let mut attachments: Vec<(NetworkId, Ipv4Addr)> = Vec::new();
+        for attachment in &task.attachments {
+            if let IpAddr::V4(address) = attachment.address {
+                attachments.push((attachment.network, address));
+            }
+        }
+        attachments.sort_by_key(|(network, _)| networks.get(network).is_some_and(|n| n.isolated));
+        let local = attachments.is_empty().then(|| node_local(id, &mut taken));
+        let endpoint = Endpoint {
+            egress: egress(networks, &attachments).or(local),
+            attachments,
+            local,
+            dns_servers: servers(&task.spec.container.dns_servers),
+        };
+        endpoints.insert(id, endpoint);
+    }
+    endpoints
+}
+
+/// An open network comes first; the ingress network serves only a container that has no other.
+fn egress(
+    networks: &BTreeMap<NetworkId, Network>,
+    attachments: &[(NetworkId, Ipv4Addr)],
+) -> Option<Ipv4Addr> {
+    let kind = |id: &NetworkId| {
+        networks
+            .get(id)
+            .map_or((false, false), |n| (n.internal, n.isolated))
+    };
+    let open = attachments
+        .iter()
+        .find(|(id, _)| kind(id) == (false, false));
+    let only_ingress = attachments.iter().all(|(id, _)| kind(id).1);
+    open.or(if only_ingress {
+        attachments.first()
+    } else {
+        None
+    })
+    .map(|(_, address)| *address)
+}
+
+/// An address made from the task's id, so that it is the same after a restart; the next free one where two
+/// ids meet.
+fn node_local(task: TaskId, taken: &mut BTreeSet<u16>) -> Ipv4Addr {
+    let mut number = (task.bits() & 0xffff) as u16;
+    while number == 0 || number == u16::MAX || !taken.insert(number) {
+        number = number.wrapping_add(1);
+    }
+    Ipv4Addr::from_bits(NODE_LOCAL.to_bits() | u32::from(number))
+}
+
+/// Name servers as addresses; what is none was refused when the service was made.
+fn servers(texts: &[String]) -> Vec<SocketAddr> {
+    texts
+        .iter()
+        .filter_map(|text| text.parse::<IpAddr>().ok())
+        .map(|ip| SocketAddr::new(ip, 53))
+        .collect()
+}
+
+fn add_service(desired: &mut Desired, view: &ServiceView) {
+    for (network, on) in &view.networks {
+        let backends: Vec<Backend> = view
+            .endpoints
+            .iter()
+            .filter_map(|endpoint| {
+                Some(Backend {
+                    address: *endpoint.addresses.get(network)?,
+                    node: endpoint.node,
+                })
+            })
+            .collect();
+        if let Some(vip) = on.vip {
+            desired.services.insert(vip, backends);
+        }
+        let name = desired
+            .networks
+            .get(network)
+            .map(|network| network.name.clone())
+            .unwrap_or_default();
+        let zone = desired
+            .zones
+            .entry(*network)
+            .or_insert_with(|| Zone::new(&name));
+        zone.add_service(&view.name, on, &view.endpoints, *network);
+    }
+}
+
+fn add_ports(desired: &mut Desired, isolated: &BTreeSet<NetworkId>, view: &ServiceView) {
+    for port in &view.ports {
+        let reached = view.endpoints.iter().filter(|endpoint| match port.mode {
+            PublishMode::Ingress => true,
+            PublishMode::Host => endpoint.node == desired.node,
+        });
+        let backends: Vec<Backend> = reached
+            .filter_map(|endpoint| {
+                Some(Backend {
+                    address: outside_address(isolated, endpoint)?,
+                    node: endpoint.node,
+                })
+            })
+            .collect();
+        if backends.is_empty() && port.mode == PublishMode::Host {
+            continue;
+        }
+        let key = PortKey {
+            protocol: port.protocol,
+            published: port.published,
+        };
+        let published = PublishedPort {
+            target: port.target,
+            backends,
+            mode: port.mode,
+            masquerade: port.masquerade,
+        };
+        desired.ports.insert(key, published);
+    }
+}
+
+/// The address through which the outside reaches a task: that on the ingress network if it has one.
+fn outside_address(isolated: &BTreeSet<NetworkId>, endpoint: &EndpointView) -> Option<Ipv4Addr> {
+    let addresses = &endpoint.addresses;
+    let ingress = addresses
+        .iter()
+        .find(|(network, _)| isolated.contains(network));
+    ingress
+        .or_else(|| addresses.iter().next())
+        .map(|(_, address)| *address)
+}

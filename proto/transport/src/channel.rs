@@ -1,0 +1,114 @@
+//! Channels to other nodes.
+
+use hyper_util::rt::TokioIo;
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint, Uri};
+
+/// How long a TCP connection and its handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+/// A connection on which nothing is heard for this long is probed, and given
+/// up when the probe is not answered in as long again: a silent host must not
+/// hold a call for ever.
+const KEEP_ALIVE: Duration = Duration::from_secs(2);
+
+/// An address no channel can be made for.
+#[derive(Debug, thiserror::Error)]
+#[error("{address:?} is not an address of the form HOST:PORT")]
+pub struct ChannelError {
+    /// The address as given.
+    pub address: String,
+}
+
+/// A channel that connects when first used, and again whenever it breaks.
+///
+/// # Errors
+/// When the address is not `HOST:PORT`.
+pub fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, ChannelError> {
+    let bad = || ChannelError {
+        address: address.to_owned(),
+    };
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))
+        .map_err(|_| bad())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_while_idle(true)
+        .tcp_nodelay(true);
+    let connector = tokio_rustls::TlsConnector::from(tls);
+    let dial = move |uri: Uri| {
+        let connector = connector.clone();
+        async move {
+            let host = uri
+                .host()
+                .unwrap_or_default()
+                .trim_matches(['[', ']'])
+                .to_owned();
+            let port = uri.port_u16().unwrap_or(0);
+            let dialled = async {
+                let stream = TcpStream::connect((host.as_str(), port)).await?;
+                stream.set_nodelay(true)?;
+                // Peers are known by the role in their certificate, not by
+                // the name they are reached at.
+                let name = ServerName::try_from("skep")
+                    .map_err(|error| std::io::Error::other(error.to_string()))?;
+                let stream = connector.connect(name, stream).await?;
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
+            };
+            match tokio::time::timeout(CONNECT_TIMEOUT, dialled).await {
+                Ok(result) => result,
+                Err(_) => Err(std::io::Error::new(
+                    std::io::ErrorKind::TimedOut,
+                    format!("no answer from {host}:{port} within {CONNECT_TIMEOUT:?}"),
+                )),
+            }
+        }
+    };
+    Ok(endpoint.connect_with_connector_lazy(tower::service_fn(dial)))
+}
+
+/// Channels by address, made once each. Cheap to clone.
+#[derive(Clone)]
+pub struct Channels {
+    tls: Arc<ClientConfig>,
+    open: Arc<Mutex<HashMap<String, Channel>>>,
+}
+
+impl Channels {
+    /// No channels yet; all will use this configuration.
+    pub fn new(tls: Arc<ClientConfig>) -> Self {
+        Channels {
+            tls,
+            open: Arc::default(),
+        }
+    }
+
+    /// The channel to this address.
+    ///
+    /// # Errors
+    /// When the address is not `HOST:PORT`.
+    pub fn to(&self, address: &str) -> Result<Channel, ChannelError> {
+        let mut open = self
+            .open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(channel) = open.get(address) {
+            return Ok(channel.clone());
+        }
+        let channel = connect(address, self.tls.clone())?;
+        open.insert(address.to_owned(), channel.clone());
+        Ok(channel)
+    }
+
+    /// Forgets the channel to this address; the next one is made anew.
+    pub fn forget(&self, address: &str) {
+        self.open
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .remove(address);
+    }
+}

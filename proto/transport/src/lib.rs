@@ -1,0 +1,16 @@
+//! gRPC over mutually authenticated TLS: a channel to another node and a
+//! listener for others' channels.
+//!
+//! Owns sockets, handshakes and the way a peer's certificate reaches a
+//! service. Leaves to others which certificates are good (the TLS
+//! configurations come from `manager/ca`) and what is said over a channel.
+
+#![forbid(unsafe_code)]
+
+mod channel;
+mod listener;
+mod redirect;
+
+pub use channel::{ChannelError, Channels, connect};
+pub use listener::{PeerConnection, accept};
+pub use redirect::{LEADER_HEADER, not_leader, redirected_to};

@@ -1,1 +1,34 @@
-//! (to be written)
+//! The state every manager holds: tables of the swarm's objects, the actions
+//! that change them, and snapshots that read them.
+//!
+//! Pure and synchronous: no clock, no disk, no network, no wire format. The
+//! same entries give the same state on the leader, on followers, in the
+//! simulation and after a restore. What should change is decided elsewhere
+//! (the planner, the users' requests); how entries travel is `manager/raft`'s.
+//!
+//! - [`Store::apply`] takes one entry: a list of [`Action`]s with its index
+//!   and time. Each action is refused or applied singly.
+//! - [`Snapshot`] is a cheap clone of everything at one version.
+//! - [`Dump`] is everything as plain data, for snapshots on disk.
+//! - [`validate`] checks what users ask for before it becomes an action.
+
+#![forbid(unsafe_code)]
+
+mod action;
+mod apply;
+mod dump;
+mod event;
+pub mod find;
+mod refused;
+mod snapshot;
+pub mod validate;
+
+pub use action::{
+    Action, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction, NewTask,
+    NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
+};
+pub use apply::{Applied, Store};
+pub use dump::Dump;
+pub use event::{Event, EventAction, ObjectId};
+pub use refused::Refused;
+pub use snapshot::{AddressUse, Snapshot, may_run};

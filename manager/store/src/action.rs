@@ -1,0 +1,361 @@
+//! What one Raft entry holds: changes of the store as plain data.
+//!
+//! An action names the version of the object it was planned on wherever a
+//! newer state of that object could make it wrong; the store then refuses it
+//! when stale. This file says what may be asked; `apply` says what happens.
+
+use ipnet::Ipv4Net;
+use skep_types::{
+    Attachment, BlockOwner, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, JoinSecrets,
+    Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription, NodeId, NodeSpec,
+    NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, Slot, TaskId,
+    TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
+};
+use std::net::{IpAddr, Ipv4Addr};
+
+/// One change of the store.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Of the cluster object.
+    Cluster(ClusterAction),
+    /// Of a node.
+    Node(NodeAction),
+    /// Of a service.
+    Service(ServiceAction),
+    /// Of a network.
+    Network(NetworkAction),
+    /// Of a secret.
+    Secret(SecretAction),
+    /// Of a config.
+    Config(ConfigAction),
+    /// Of tasks; these are grouped.
+    Task(TaskAction),
+}
+
+/// A change of the cluster object.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ClusterAction {
+    /// Makes it; refused when there is one. Its `meta` is set by the store.
+    Create(Box<Cluster>),
+    /// Replaces its settings.
+    Update {
+        /// Version read.
+        version: Version,
+        /// New settings.
+        spec: ClusterSpec,
+    },
+    /// Replaces the secrets of the join tokens.
+    SetJoinSecrets {
+        /// Version read.
+        version: Version,
+        /// New secrets.
+        secrets: JoinSecrets,
+    },
+    /// Replaces the certificate authority.
+    SetRootCa {
+        /// Version read.
+        version: Version,
+        /// New authority.
+        root_ca: RootCa,
+    },
+}
+
+/// A change of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NodeAction {
+    /// Makes it; refused when its id is taken. Its `meta` is set by the store.
+    Create(Box<Node>),
+    /// Replaces what the user wants of it.
+    Update {
+        /// The node.
+        id: NodeId,
+        /// Version read.
+        version: Version,
+        /// New intent.
+        spec: NodeSpec,
+    },
+    /// Takes over what the node says of itself; the last session wins.
+    Describe {
+        /// The node.
+        id: NodeId,
+        /// Its words.
+        description: Box<NodeDescription>,
+        /// The address it was seen to come from.
+        address: Option<IpAddr>,
+    },
+    /// Sets whether it answers.
+    SetStatus {
+        /// The node.
+        id: NodeId,
+        /// Version planned on.
+        version: Version,
+        /// New status. An absent address keeps the known one.
+        status: NodeStatus,
+    },
+    /// Sets the role in force (that of its newest certificate).
+    SetRole {
+        /// The node.
+        id: NodeId,
+        /// The role.
+        role: Role,
+    },
+    /// Sets its place among the managers, or takes it away. A Raft id that
+    /// was given before is refused.
+    SetManager {
+        /// The node.
+        id: NodeId,
+        /// The place.
+        manager: Option<ManagerStatus>,
+    },
+    /// Gives it its address in the mesh.
+    SetMesh {
+        /// The node.
+        id: NodeId,
+        /// Version planned on.
+        version: Version,
+        /// The address.
+        mesh: Ipv4Addr,
+    },
+    /// Removes it with its tasks and blocks; refused for managers, and for
+    /// nodes that are not down unless forced.
+    Remove {
+        /// The node.
+        id: NodeId,
+        /// Do not ask for the node to be down.
+        force: bool,
+        /// Refuse its certificate until then.
+        blocked_until: Timestamp,
+    },
+}
+
+/// A change of a service.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ServiceAction {
+    /// Makes it; refused when its name is taken.
+    Create {
+        /// Its id.
+        id: ServiceId,
+        /// Intent.
+        spec: Box<ServiceSpec>,
+    },
+    /// Replaces its intent; the present one becomes the previous one.
+    Update {
+        /// The service.
+        id: ServiceId,
+        /// Version read.
+        version: Version,
+        /// New intent.
+        spec: Box<ServiceSpec>,
+    },
+    /// Returns to the previous intent.
+    Rollback {
+        /// The service.
+        id: ServiceId,
+        /// Version read or planned on.
+        version: Version,
+        /// Said in the update status, e.g. `manually requested rollback`.
+        message: String,
+        /// Keep the present intent as the previous one, so that a second
+        /// rollback returns to it. Not done after a failed update.
+        keep: bool,
+    },
+    /// Removes it; its tasks are stopped and go by themselves.
+    Remove {
+        /// The service.
+        id: ServiceId,
+    },
+    /// Sets its virtual addresses and published ports.
+    SetEndpoint {
+        /// The service.
+        id: ServiceId,
+        /// Version planned on.
+        version: Version,
+        /// New endpoint.
+        endpoint: Endpoint,
+    },
+    /// Sets the progress of its update.
+    SetUpdateStatus {
+        /// The service.
+        id: ServiceId,
+        /// Version planned on.
+        version: Version,
+        /// New progress.
+        status: UpdateStatus,
+    },
+}
+
+/// A change of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub enum NetworkAction {
+    /// Makes it; refused when its name is taken or its subnets overlap others.
+    Create {
+        /// Its id.
+        id: NetworkId,
+        /// Intent.
+        spec: Box<NetworkSpec>,
+    },
+    /// Removes it; refused while a service or a task uses it.
+    Remove {
+        /// The network.
+        id: NetworkId,
+    },
+    /// Changes subnets and blocks; frees come before takes.
+    SetBlocks {
+        /// The network.
+        id: NetworkId,
+        /// Version planned on.
+        version: Version,
+        /// Subnets it grows by.
+        add_subnets: Vec<Ipv4Net>,
+        /// Blocks given back; refused while an address of one is held.
+        free: Vec<Ipv4Net>,
+        /// Blocks given out.
+        take: Vec<(Ipv4Net, BlockOwner)>,
+    },
+}
+
+/// A change of a secret.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SecretAction {
+    /// Makes it; refused when its name is taken.
+    Create {
+        /// Its id.
+        id: SecretId,
+        /// Name, labels and content.
+        spec: Box<SecretSpec>,
+    },
+    /// Replaces its labels, the only part that may change.
+    SetLabels {
+        /// The secret.
+        id: SecretId,
+        /// Version read.
+        version: Version,
+        /// New labels.
+        labels: Labels,
+    },
+    /// Removes it; refused while a service uses it.
+    Remove {
+        /// The secret.
+        id: SecretId,
+    },
+}
+
+/// A change of a config.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ConfigAction {
+    /// Makes it; refused when its name is taken.
+    Create {
+        /// Its id.
+        id: ConfigId,
+        /// Name, labels and content.
+        spec: Box<ConfigSpec>,
+    },
+    /// Replaces its labels, the only part that may change.
+    SetLabels {
+        /// The config.
+        id: ConfigId,
+        /// Version read.
+        version: Version,
+        /// New labels.
+        labels: Labels,
+    },
+    /// Removes it; refused while a service uses it.
+    Remove {
+        /// The config.
+        id: ConfigId,
+    },
+}
+
+/// A change of tasks. The items of a group stand alone: a stale one is
+/// refused, the others are applied.
+#[derive(Debug, Clone, PartialEq)]
+pub enum TaskAction {
+    /// Makes tasks of one version of a service.
+    Create {
+        /// The service.
+        service: ServiceId,
+        /// Which of its task templates; the store holds it.
+        spec_version: Version,
+        /// The tasks.
+        tasks: Vec<NewTask>,
+    },
+    /// Gives nodes to tasks that wait for one.
+    Place {
+        /// The placements.
+        tasks: Vec<Placement>,
+    },
+    /// Says why tasks wait for a node.
+    Explain {
+        /// The reasons.
+        tasks: Vec<Explanation>,
+    },
+    /// Raises desired states.
+    SetDesired {
+        /// The changes.
+        tasks: Vec<DesiredChange>,
+    },
+    /// Takes over what agents observed. A status that would go back is
+    /// refused; one that says nothing new changes nothing.
+    UpdateStatus {
+        /// The observations, oldest first.
+        updates: Vec<(TaskId, TaskStatus)>,
+    },
+    /// Forgets tasks that have ended, never had a node, or whose node is gone.
+    Remove {
+        /// The tasks.
+        tasks: Vec<TaskId>,
+    },
+}
+
+/// A task to be made.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewTask {
+    /// Its id.
+    pub id: TaskId,
+    /// Position in the service; 0 for global services.
+    pub slot: Slot,
+    /// Where the managers want it: `Running`, or `Ready` for a replacement
+    /// that has to wait.
+    pub desired: TaskState,
+    /// Its node, where one was found (or is given, for global services).
+    pub node: Option<NodeId>,
+    /// Its addresses there.
+    pub attachments: Vec<Attachment>,
+    /// Why it cannot be assigned; empty when it is.
+    pub error: String,
+}
+
+/// A node for a task that waits for one.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Placement {
+    /// The task.
+    pub task: TaskId,
+    /// Version planned on.
+    pub version: Version,
+    /// The node.
+    pub node: NodeId,
+    /// Its addresses there.
+    pub attachments: Vec<Attachment>,
+}
+
+/// Why a task waits for a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Explanation {
+    /// The task.
+    pub task: TaskId,
+    /// Version planned on.
+    pub version: Version,
+    /// The reason.
+    pub error: String,
+}
+
+/// A new desired state.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct DesiredChange {
+    /// The task.
+    pub task: TaskId,
+    /// Version planned on.
+    pub version: Version,
+    /// The state; a lower one than the present is refused.
+    pub desired: TaskState,
+}

@@ -1,0 +1,58 @@
+//! Changes of the cluster object.
+
+use super::Write;
+use crate::action::ClusterAction;
+use crate::event::{EventAction, ObjectId};
+use crate::refused::Refused;
+use skep_types::{Cluster, Version};
+use std::sync::Arc;
+
+/// Name of the one cluster object.
+const NAME: &str = "default";
+
+pub(super) fn apply(write: &mut Write<'_>, action: &ClusterAction) -> Result<(), Refused> {
+    match action {
+        ClusterAction::Create(cluster) => {
+            let object = ObjectId::Cluster(cluster.id);
+            if let Some(present) = &write.state.cluster {
+                return Err(Refused::IdTaken(ObjectId::Cluster(present.id)));
+            }
+            let mut cluster = Cluster::clone(cluster);
+            cluster.meta = write.created();
+            write.state.cluster = Some(Arc::new(cluster));
+            write.event(object, EventAction::Create, NAME.into(), Vec::new());
+            Ok(())
+        }
+        ClusterAction::Update { version, spec } => change(write, *version, |cluster| {
+            cluster.spec = spec.clone();
+        }),
+        ClusterAction::SetJoinSecrets { version, secrets } => change(write, *version, |cluster| {
+            cluster.join_secrets = secrets.clone();
+        }),
+        ClusterAction::SetRootCa { version, root_ca } => change(write, *version, |cluster| {
+            cluster.root_ca = root_ca.clone();
+        }),
+    }
+}
+
+fn change(
+    write: &mut Write<'_>,
+    version: Version,
+    edit: impl FnOnce(&mut Cluster),
+) -> Result<(), Refused> {
+    let present = write.state.cluster.clone().ok_or(Refused::NoCluster)?;
+    let object = ObjectId::Cluster(present.id);
+    write.require_fresh(present.meta, version, object, NAME)?;
+    put(write, &present, edit);
+    Ok(())
+}
+
+/// Edits the cluster object without a version check.
+pub(super) fn put(write: &mut Write<'_>, present: &Cluster, edit: impl FnOnce(&mut Cluster)) {
+    let mut cluster = present.clone();
+    edit(&mut cluster);
+    cluster.meta = write.touched(cluster.meta);
+    let object = ObjectId::Cluster(cluster.id);
+    write.state.cluster = Some(Arc::new(cluster));
+    write.event(object, EventAction::Update, NAME.into(), Vec::new());
+}

@@ -1,0 +1,256 @@
+//! Changes of services.
+
+use super::{Write, changed};
+use crate::action::ServiceAction;
+use crate::event::{EventAction, ObjectId};
+use crate::refused::Refused;
+use skep_types::{
+    Endpoint, EndpointMode, NetworkId, Service, ServiceId, ServiceMode, ServiceSpec, UpdateState,
+    UpdateStatus, Version,
+};
+use std::sync::Arc;
+
+pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(), Refused> {
+    match action {
+        ServiceAction::Create { id, spec } => create(write, *id, spec),
+        ServiceAction::Update { id, version, spec } => {
+            let present = fresh(write, *id, *version)?;
+            if present.spec.name != spec.name {
+                return Err(Refused::Renamed {
+                    from: present.spec.name.clone(),
+                    to: spec.name.clone(),
+                });
+            }
+            require_same_mode(&present, spec)?;
+            require_references(write, spec)?;
+            let mut service = Service::clone(&present);
+            set_spec(write, &mut service, ServiceSpec::clone(spec));
+            service.previous_spec = Some(Box::new(present.spec.clone()));
+            // Whatever an earlier update came to is over; the planner starts
+            // the one this change calls for.
+            service.update_status = None;
+            put(write, &present, service);
+            Ok(())
+        }
+        ServiceAction::Rollback {
+            id,
+            version,
+            message,
+            keep,
+        } => {
+            let present = fresh(write, *id, *version)?;
+            let previous = present
+                .previous_spec
+                .clone()
+                .ok_or_else(|| Refused::NoPreviousSpec(present.spec.name.clone()))?;
+            require_same_mode(&present, &previous)?;
+            require_references(write, &previous)?;
+            let mut service = Service::clone(&present);
+            set_spec(write, &mut service, *previous);
+            service.previous_spec = keep.then(|| Box::new(present.spec.clone()));
+            service.update_status = Some(UpdateStatus {
+                state: UpdateState::RollbackStarted,
+                started_at: write.now,
+                completed_at: None,
+                message: message.clone(),
+            });
+            put(write, &present, service);
+            Ok(())
+        }
+        ServiceAction::Remove { id } => {
+            let object = ObjectId::Service(*id);
+            let old = write
+                .state
+                .drop_service(*id)
+                .ok_or(Refused::NotFound(object))?;
+            write.event(
+                object,
+                EventAction::Remove,
+                old.spec.name.clone(),
+                Vec::new(),
+            );
+            Ok(())
+        }
+        ServiceAction::SetEndpoint {
+            id,
+            version,
+            endpoint,
+        } => {
+            let present = fresh(write, *id, *version)?;
+            require_free_vips(write, *id, endpoint)?;
+            let mut service = Service::clone(&present);
+            service.endpoint = endpoint.clone();
+            put(write, &present, service);
+            Ok(())
+        }
+        ServiceAction::SetUpdateStatus {
+            id,
+            version,
+            status,
+        } => {
+            let present = fresh(write, *id, *version)?;
+            let mut service = Service::clone(&present);
+            service.update_status = Some(status.clone());
+            put(write, &present, service);
+            Ok(())
+        }
+    }
+}
+
+fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<(), Refused> {
+    let object = ObjectId::Service(id);
+    if write.state.service(id).is_some() {
+        return Err(Refused::IdTaken(object));
+    }
+    if write.state.service_named(&spec.name).is_some() {
+        return Err(Refused::NameTaken {
+            kind: object.kind(),
+            name: spec.name.clone(),
+        });
+    }
+    require_references(write, spec)?;
+    let meta = write.created();
+    write.state.put_service(Service {
+        id,
+        meta,
+        spec: spec.clone(),
+        spec_version: write.index,
+        previous_spec: None,
+        endpoint: Endpoint {
+            mode: spec.endpoint.mode,
+            ..Endpoint::default()
+        },
+        update_status: None,
+    });
+    write.event(object, EventAction::Create, spec.name.clone(), Vec::new());
+    Ok(())
+}
+
+fn fresh(write: &Write<'_>, id: ServiceId, version: Version) -> Result<Arc<Service>, Refused> {
+    let object = ObjectId::Service(id);
+    let present = write.state.service(id).ok_or(Refused::NotFound(object))?;
+    write.require_fresh(present.meta, version, object, &present.spec.name)?;
+    Ok(Arc::clone(present))
+}
+
+/// Takes over a spec. Only another task template makes tasks outdated; an
+/// equal one stays the shared one.
+fn set_spec(write: &Write<'_>, service: &mut Service, mut spec: ServiceSpec) {
+    if spec.task == service.spec.task {
+        spec.task = Arc::clone(&service.spec.task);
+    } else {
+        service.spec_version = write.index;
+    }
+    service.spec = spec;
+}
+
+fn require_same_mode(present: &Service, spec: &ServiceSpec) -> Result<(), Refused> {
+    match (present.spec.mode, spec.mode) {
+        (ServiceMode::Replicated { .. }, ServiceMode::Replicated { .. })
+        | (ServiceMode::Global, ServiceMode::Global) => Ok(()),
+        _ => Err(Refused::ModeChanged(present.spec.name.clone())),
+    }
+}
+
+/// What a service refers to must be there: it may have been removed between
+/// the check of the request and its turn in the log.
+fn require_references(write: &Write<'_>, spec: &ServiceSpec) -> Result<(), Refused> {
+    for attachment in &spec.task.networks {
+        if write.state.network(attachment.network).is_none() {
+            return Err(Refused::NotFound(ObjectId::Network(attachment.network)));
+        }
+    }
+    for secret in &spec.task.container.secrets {
+        if write.state.secret(secret.id).is_none() {
+            return Err(Refused::NotFound(ObjectId::Secret(secret.id)));
+        }
+    }
+    for config in &spec.task.container.configs {
+        if write.state.config(config.id).is_none() {
+            return Err(Refused::NotFound(ObjectId::Config(config.id)));
+        }
+    }
+    Ok(())
+}
+
+fn require_free_vips(write: &Write<'_>, id: ServiceId, endpoint: &Endpoint) -> Result<(), Refused> {
+    let refuse = |network: NetworkId, address, reason| Refused::Address {
+        address,
+        network,
+        reason,
+    };
+    for vip in &endpoint.vips {
+        let network = write
+            .state
+            .network(vip.network)
+            .ok_or(Refused::NotFound(ObjectId::Network(vip.network)))?;
+        if !super::network::service_block_holds(network, vip.address) {
+            return Err(refuse(
+                vip.network,
+                vip.address,
+                "it is in no block of virtual addresses",
+            ));
+        }
+        let holder = write.state.vip_holder(vip.network, vip.address);
+        if holder.is_some_and(|holder| holder != id) {
+            return Err(refuse(vip.network, vip.address, "another service has it"));
+        }
+    }
+    Ok(())
+}
+
+fn put(write: &mut Write<'_>, present: &Service, mut service: Service) {
+    service.meta = write.touched(service.meta);
+    let mut attributes = Vec::new();
+    if let (ServiceMode::Replicated { replicas: old }, ServiceMode::Replicated { replicas: new }) =
+        (present.spec.mode, service.spec.mode)
+    {
+        changed(
+            &mut attributes,
+            ("replicas.old", "replicas.new"),
+            &old,
+            &new,
+            u32::to_string,
+        );
+    }
+    changed(
+        &mut attributes,
+        ("image.old", "image.new"),
+        &present.spec.task.container.image,
+        &service.spec.task.container.image,
+        String::clone,
+    );
+    let state = |s: &Service| s.update_status.as_ref().map(|status| status.state);
+    changed(
+        &mut attributes,
+        ("updatestate.old", "updatestate.new"),
+        &state(present),
+        &state(&service),
+        |state| state.map_or("", update_state_name).to_owned(),
+    );
+    changed(
+        &mut attributes,
+        ("mode.old", "mode.new"),
+        &present.endpoint.mode,
+        &service.endpoint.mode,
+        |mode| match mode {
+            EndpointMode::Vip => "vip".to_owned(),
+            EndpointMode::DnsRoundRobin => "dnsrr".to_owned(),
+        },
+    );
+    let (object, name) = (ObjectId::Service(service.id), service.spec.name.clone());
+    write.state.put_service(service);
+    write.event(object, EventAction::Update, name, attributes);
+}
+
+/// Names of update states, as tables and events show them.
+fn update_state_name(state: UpdateState) -> &'static str {
+    match state {
+        UpdateState::Updating => "updating",
+        UpdateState::Paused => "paused",
+        UpdateState::Completed => "completed",
+        UpdateState::RollbackStarted => "rollback_started",
+        UpdateState::RollbackPaused => "rollback_paused",
+        UpdateState::RollbackCompleted => "rollback_completed",
+    }
+}

@@ -1,0 +1,287 @@
+//! Changes of tasks. Groups are applied item by item.
+
+use super::{Write, changed, network};
+use crate::action::{DesiredChange, Explanation, NewTask, Placement, TaskAction};
+use crate::event::{EventAction, ObjectId};
+use crate::refused::Refused;
+use crate::snapshot::may_run;
+use skep_types::{
+    NodeId, Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Version,
+};
+use std::sync::Arc;
+
+const PENDING: &str = "pending task scheduling";
+const ASSIGNED: &str = "scheduler assigned task to node";
+const CONFIRMED: &str = "scheduler confirmed task can run on preassigned node";
+
+pub(super) fn apply(write: &mut Write<'_>, action: &TaskAction) -> Result<(), Refused> {
+    match action {
+        TaskAction::Create {
+            service,
+            spec_version,
+            tasks,
+        } => {
+            let origin = Origin::find(write, *service, *spec_version)?;
+            each(write, tasks, |write, task| create(write, &origin, task))
+        }
+        TaskAction::Place { tasks } => each(write, tasks, place),
+        TaskAction::Explain { tasks } => each(write, tasks, explain),
+        TaskAction::SetDesired { tasks } => each(write, tasks, set_desired),
+        TaskAction::UpdateStatus { updates } => each(write, updates, |write, (task, status)| {
+            update_status(write, *task, status)
+        }),
+        TaskAction::Remove { tasks } => each(write, tasks, |write, task| remove(write, *task)),
+    }
+}
+
+fn each<T>(
+    write: &mut Write<'_>,
+    items: &[T],
+    mut apply: impl FnMut(&mut Write<'_>, &T) -> Result<(), Refused>,
+) -> Result<(), Refused> {
+    let mut refused = 0;
+    let mut first = None;
+    for item in items {
+        if let Err(reason) = apply(write, item) {
+            refused += 1;
+            first.get_or_insert(reason);
+        }
+    }
+    match first {
+        None => Ok(()),
+        Some(first) => Err(Refused::Items {
+            refused,
+            of: items.len(),
+            first: Box::new(first),
+        }),
+    }
+}
+
+/// What all tasks of a group are made from.
+struct Origin {
+    service: Arc<Service>,
+    name: Arc<str>,
+    spec: Arc<TaskSpec>,
+    spec_version: Version,
+}
+
+impl Origin {
+    fn find(write: &Write<'_>, id: ServiceId, spec_version: Version) -> Result<Origin, Refused> {
+        let object = ObjectId::Service(id);
+        let service = write.state.service(id).ok_or(Refused::NotFound(object))?;
+        let spec = write
+            .state
+            .template(id, spec_version)
+            .ok_or(Refused::NoTemplate {
+                service: id,
+                version: spec_version,
+            })?;
+        // Tasks of a service share its name as they share its template.
+        let name = write.state.tasks_of(id).next().map_or_else(
+            || Arc::from(service.spec.name.as_str()),
+            |t| Arc::clone(&t.service_name),
+        );
+        Ok(Origin {
+            service: Arc::clone(service),
+            name,
+            spec: Arc::clone(spec),
+            spec_version,
+        })
+    }
+}
+
+fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), Refused> {
+    let object = ObjectId::Task(new.id);
+    if write.state.task(new.id).is_some() {
+        return Err(Refused::IdTaken(object));
+    }
+    // A plan that was proposed twice must not fill a slot twice. Start-first
+    // updates put two tasks into a slot, but of different versions.
+    let twin = write.state.tasks_in(origin.service.id, new.slot).any(|t| {
+        t.is_live()
+            && t.spec_version == origin.spec_version
+            && (new.slot != Slot(0) || t.node == new.node)
+    });
+    if twin {
+        return Err(Refused::Stale {
+            object: ObjectId::Service(origin.service.id),
+            name: format!("{}.{}", origin.name, new.slot.0),
+        });
+    }
+    let assigned = match new.node {
+        Some(node) if new.error.is_empty() => {
+            require_node(write, node)?;
+            network::require_addresses(write, new.id, node, &new.attachments)?;
+            true
+        }
+        _ => false,
+    };
+    let meta = write.created();
+    let (state, message) = match (assigned, new.slot) {
+        (true, Slot(0)) => (TaskState::Assigned, CONFIRMED),
+        (true, _) => (TaskState::Assigned, ASSIGNED),
+        (false, _) => (TaskState::Pending, PENDING),
+    };
+    let task = Task {
+        id: new.id,
+        meta,
+        service: origin.service.id,
+        service_name: Arc::clone(&origin.name),
+        slot: new.slot,
+        node: new.node,
+        spec: Arc::clone(&origin.spec),
+        spec_version: origin.spec_version,
+        desired: new.desired,
+        status: TaskStatus {
+            state,
+            at: write.now,
+            message: message.to_owned(),
+            error: new.error.clone(),
+            ..TaskStatus::default()
+        },
+        attachments: if assigned {
+            new.attachments.clone()
+        } else {
+            Vec::new()
+        },
+    };
+    let name = task.name();
+    write.state.put_task(task);
+    write.event(object, EventAction::Create, name, Vec::new());
+    Ok(())
+}
+
+fn require_node(write: &Write<'_>, node: NodeId) -> Result<(), Refused> {
+    match write.state.node(node) {
+        Some(_) => Ok(()),
+        None => Err(Refused::NotFound(ObjectId::Node(node))),
+    }
+}
+
+fn fresh(write: &Write<'_>, id: TaskId, version: Version) -> Result<Task, Refused> {
+    let object = ObjectId::Task(id);
+    let task = write.state.task(id).ok_or(Refused::NotFound(object))?;
+    if !write.is_fresh(task.meta, version) {
+        return Err(Refused::Stale {
+            object,
+            name: task.name(),
+        });
+    }
+    Ok(Task::clone(task))
+}
+
+fn waiting(write: &Write<'_>, id: TaskId, version: Version) -> Result<Task, Refused> {
+    let task = fresh(write, id, version)?;
+    if task.status.state >= TaskState::Assigned {
+        return Err(Refused::NotWaiting(id));
+    }
+    Ok(task)
+}
+
+fn place(write: &mut Write<'_>, placement: &Placement) -> Result<(), Refused> {
+    let mut task = waiting(write, placement.task, placement.version)?;
+    require_node(write, placement.node)?;
+    network::require_addresses(write, task.id, placement.node, &placement.attachments)?;
+    let preassigned = task.node == Some(placement.node);
+    task.node = Some(placement.node);
+    task.attachments = placement.attachments.clone();
+    task.status = TaskStatus {
+        state: TaskState::Assigned,
+        at: write.now,
+        message: if preassigned { CONFIRMED } else { ASSIGNED }.to_owned(),
+        ..TaskStatus::default()
+    };
+    put(write, task);
+    Ok(())
+}
+
+fn explain(write: &mut Write<'_>, explanation: &Explanation) -> Result<(), Refused> {
+    let mut task = waiting(write, explanation.task, explanation.version)?;
+    task.status = TaskStatus {
+        state: TaskState::Pending,
+        at: write.now,
+        message: PENDING.to_owned(),
+        error: explanation.error.clone(),
+        ..TaskStatus::default()
+    };
+    put(write, task);
+    Ok(())
+}
+
+fn set_desired(write: &mut Write<'_>, change: &DesiredChange) -> Result<(), Refused> {
+    let mut task = fresh(write, change.task, change.version)?;
+    if change.desired < task.desired {
+        return Err(Refused::StateGoesBack {
+            task: task.id,
+            from: task.desired,
+            to: change.desired,
+        });
+    }
+    task.desired = change.desired;
+    put(write, task);
+    Ok(())
+}
+
+fn update_status(write: &mut Write<'_>, id: TaskId, status: &TaskStatus) -> Result<(), Refused> {
+    let object = ObjectId::Task(id);
+    let mut task = Task::clone(write.state.task(id).ok_or(Refused::NotFound(object))?);
+    let from = task.status.state;
+    let back = status.state < from || (from.is_terminal() && status.state != from);
+    if back || status.state == TaskState::Remove {
+        return Err(Refused::StateGoesBack {
+            task: id,
+            from,
+            to: status.state,
+        });
+    }
+    task.status = status.clone();
+    put(write, task);
+    Ok(())
+}
+
+fn remove(write: &mut Write<'_>, id: TaskId) -> Result<(), Refused> {
+    let object = ObjectId::Task(id);
+    let task = write.state.task(id).ok_or(Refused::NotFound(object))?;
+    let node_there = task.node.is_some_and(|n| write.state.node(n).is_some());
+    if may_run(task) && node_there {
+        return Err(Refused::StillRunning(id));
+    }
+    forget(write, id);
+    Ok(())
+}
+
+/// Drops a task, whatever its state.
+pub(super) fn forget(write: &mut Write<'_>, id: TaskId) {
+    if let Some(task) = write.state.drop_task(id) {
+        let object = ObjectId::Task(id);
+        write.event(object, EventAction::Remove, task.name(), Vec::new());
+    }
+}
+
+fn put(write: &mut Write<'_>, mut task: Task) {
+    let Some(present) = write.state.task(task.id) else {
+        return;
+    };
+    if **present == task {
+        return;
+    }
+    let mut attributes = Vec::new();
+    changed(
+        &mut attributes,
+        ("state.old", "state.new"),
+        &present.status.state,
+        &task.status.state,
+        TaskState::to_string,
+    );
+    changed(
+        &mut attributes,
+        ("desiredstate.old", "desiredstate.new"),
+        &present.desired,
+        &task.desired,
+        TaskState::to_string,
+    );
+    task.meta = write.touched(task.meta);
+    let (object, name) = (ObjectId::Task(task.id), task.name());
+    write.state.put_task(task);
+    write.event(object, EventAction::Update, name, attributes);
+}

@@ -1,0 +1,109 @@
+//! Everything as plain data, for snapshots on disk and for followers that
+//! are too far behind. Encoding is left to the wire crate.
+
+use crate::apply::Store;
+use crate::snapshot::Snapshot;
+use skep_types::{
+    Cluster, Config, Network, Node, Secret, Service, ServiceId, Task, TaskSpec, Version,
+};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// All objects. Task templates stand once, in `templates`; a decoder may
+/// leave any template in `services` (`spec.task`) and `tasks` (`spec`),
+/// [`Store::load`] puts the shared one there.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Dump {
+    /// Index of the last entry applied.
+    pub version: Version,
+    /// The cluster object.
+    pub cluster: Option<Arc<Cluster>>,
+    /// Nodes, by id.
+    pub nodes: Vec<Arc<Node>>,
+    /// Task templates by service and version.
+    pub templates: Vec<(ServiceId, Version, Arc<TaskSpec>)>,
+    /// Services, by id.
+    pub services: Vec<Arc<Service>>,
+    /// Tasks, by id.
+    pub tasks: Vec<Arc<Task>>,
+    /// Networks, by id.
+    pub networks: Vec<Arc<Network>>,
+    /// Secrets, by id.
+    pub secrets: Vec<Arc<Secret>>,
+    /// Configs, by id.
+    pub configs: Vec<Arc<Config>>,
+}
+
+impl Snapshot {
+    /// All of it as plain data; objects are shared, not copied.
+    pub fn dump(&self) -> Dump {
+        Dump {
+            version: self.version,
+            cluster: self.cluster.clone(),
+            nodes: self.nodes.values().cloned().collect(),
+            templates: self
+                .templates
+                .iter()
+                .map(|((service, version), template)| {
+                    (*service, *version, Arc::clone(&template.spec))
+                })
+                .collect(),
+            services: self.services.values().cloned().collect(),
+            tasks: self.tasks.values().cloned().collect(),
+            networks: self.networks.values().cloned().collect(),
+            secrets: self.secrets.values().cloned().collect(),
+            configs: self.configs.values().cloned().collect(),
+        }
+    }
+}
+
+impl Store {
+    /// The store that was dumped.
+    pub fn load(dump: Dump) -> Store {
+        let Dump {
+            version,
+            cluster,
+            nodes,
+            templates,
+            services,
+            tasks,
+            networks,
+            secrets,
+            configs,
+        } = dump;
+        let templates: BTreeMap<(ServiceId, Version), Arc<TaskSpec>> = templates
+            .into_iter()
+            .map(|(service, version, spec)| ((service, version), spec))
+            .collect();
+        let mut state = Snapshot::default();
+        state.version = version;
+        state.cluster = cluster;
+        for node in nodes {
+            state.put_node(Arc::unwrap_or_clone(node));
+        }
+        for network in networks {
+            state.put_network(Arc::unwrap_or_clone(network));
+        }
+        for secret in secrets {
+            state.put_secret(Arc::unwrap_or_clone(secret));
+        }
+        for config in configs {
+            state.put_config(Arc::unwrap_or_clone(config));
+        }
+        for service in services {
+            let mut service = Arc::unwrap_or_clone(service);
+            if let Some(spec) = templates.get(&(service.id, service.spec_version)) {
+                service.spec.task = Arc::clone(spec);
+            }
+            state.put_service(service);
+        }
+        for task in tasks {
+            let mut task = Arc::unwrap_or_clone(task);
+            if let Some(spec) = templates.get(&(task.service, task.spec_version)) {
+                task.spec = Arc::clone(spec);
+            }
+            state.put_task(task);
+        }
+        Store::from_snapshot(state)
+    }
+}

@@ -1,0 +1,1 @@
+//! Checks of what users ask for, before it becomes an action.

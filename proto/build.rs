@@ -9,7 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "skep/v1/dispatcher.proto",
         "skep/v1/ca.proto",
         "skep/v1/raft.proto",
-
+        "skep/v1/log.proto",
     ];
     for file in files {
         println!("cargo:rerun-if-changed={file}");

@@ -17,6 +17,8 @@ pub mod pb {
 mod convert;
 
 pub use convert::basic::{address, address_bytes, id, id_bytes, ipv4};
+pub use convert::log::{ActionResult, decode_entry, decode_results, encode_entry, encode_results};
+pub use convert::snapshot::{decode_snapshot, encode_snapshot};
 pub use convert::task::{task_on_wire, task_with_spec};
 
 /// A message that does not say what it must.

@@ -3,9 +3,7 @@
 use super::basic::{address_bytes, id, id_bytes, ipv4, require};
 use super::task::{task_on_wire, task_with_spec};
 use crate::{Invalid, pb};
-use skep_types::assignment::{
-    AssignmentChange, EndpointView, Peer, ServiceOnNetwork, ServiceView,
-};
+use skep_types::assignment::{AssignmentChange, EndpointView, Peer, ServiceOnNetwork, ServiceView};
 use skep_types::{ServiceId, Slot};
 use std::sync::Arc;
 
@@ -27,7 +25,9 @@ impl From<&AssignmentChange> for pb::AssignmentChange {
             Domain::Service(id, Some(view)) => Change::Service(view_on_wire(*id, view)),
             Domain::Service(id, None) => Change::ServiceGone(id_bytes(*id)),
         };
-        pb::AssignmentChange { change: Some(change) }
+        pb::AssignmentChange {
+            change: Some(change),
+        }
     }
 }
 
@@ -73,7 +73,14 @@ impl TryFrom<pb::AssignmentChange> for AssignmentChange {
 
 impl From<&Peer> for pb::Peer {
     fn from(peer: &Peer) -> Self {
-        let Peer { id, hostname, public_key, endpoint, mesh, ready } = peer;
+        let Peer {
+            id,
+            hostname,
+            public_key,
+            endpoint,
+            mesh,
+            ready,
+        } = peer;
         pb::Peer {
             id: id_bytes(*id),
             hostname: hostname.clone(),
@@ -88,7 +95,14 @@ impl From<&Peer> for pb::Peer {
 impl TryFrom<pb::Peer> for Peer {
     type Error = Invalid;
     fn try_from(peer: pb::Peer) -> Result<Self, Invalid> {
-        let pb::Peer { id: id_field, hostname, public_key, endpoint, mesh, ready } = peer;
+        let pb::Peer {
+            id: id_field,
+            hostname,
+            public_key,
+            endpoint,
+            mesh,
+            ready,
+        } = peer;
         Ok(Peer {
             id: id(&id_field, "peer.id")?,
             hostname,
@@ -106,59 +120,110 @@ impl TryFrom<pb::Peer> for Peer {
 }
 
 fn view_on_wire(service: ServiceId, view: &ServiceView) -> pb::ServiceView {
-    let ServiceView { name, networks, ports, endpoints } = view;
+    let ServiceView {
+        name,
+        networks,
+        ports,
+        endpoints,
+    } = view;
     pb::ServiceView {
         id: id_bytes(service),
         name: name.clone(),
         networks: networks
             .iter()
-            .map(|(network, ServiceOnNetwork { vip, aliases })| pb::ServiceOnNetwork {
-                network: id_bytes(*network),
-                vip: vip.map(|vip| address_bytes(vip.into())).unwrap_or_default(),
-                aliases: aliases.clone(),
-            })
+            .map(
+                |(network, ServiceOnNetwork { vip, aliases })| pb::ServiceOnNetwork {
+                    network: id_bytes(*network),
+                    vip: vip.map(|vip| address_bytes(vip.into())).unwrap_or_default(),
+                    aliases: aliases.clone(),
+                },
+            )
             .collect(),
         ports: ports.iter().map(Into::into).collect(),
         endpoints: endpoints
             .iter()
-            .map(|EndpointView { task, slot, node, addresses }| pb::EndpointView {
-                task: id_bytes(*task),
-                slot: slot.0,
-                node: id_bytes(*node),
-                addresses: addresses
-                    .iter()
-                    .map(|(network, address)| pb::Attachment {
-                        network: id_bytes(*network),
-                        address: address_bytes((*address).into()),
-                    })
-                    .collect(),
-            })
+            .map(
+                |EndpointView {
+                     task,
+                     slot,
+                     node,
+                     addresses,
+                 }| pb::EndpointView {
+                    task: id_bytes(*task),
+                    slot: slot.0,
+                    node: id_bytes(*node),
+                    addresses: addresses
+                        .iter()
+                        .map(|(network, address)| pb::Attachment {
+                            network: id_bytes(*network),
+                            address: address_bytes((*address).into()),
+                        })
+                        .collect(),
+                },
+            )
             .collect(),
     }
 }
 
 fn view_from_wire(view: pb::ServiceView) -> Result<(ServiceId, ServiceView), Invalid> {
-    let pb::ServiceView { id: id_field, name, networks, ports, endpoints } = view;
-    let on_network = |pb::ServiceOnNetwork { network, vip, aliases }| {
-        let vip = if vip.is_empty() { None } else { Some(ipv4(&vip, "service.vip")?) };
-        Ok((id(&network, "service.network")?, ServiceOnNetwork { vip, aliases }))
+    let pb::ServiceView {
+        id: id_field,
+        name,
+        networks,
+        ports,
+        endpoints,
+    } = view;
+    let on_network = |pb::ServiceOnNetwork {
+                          network,
+                          vip,
+                          aliases,
+                      }| {
+        let vip = if vip.is_empty() {
+            None
+        } else {
+            Some(ipv4(&vip, "service.vip")?)
+        };
+        Ok((
+            id(&network, "service.network")?,
+            ServiceOnNetwork { vip, aliases },
+        ))
     };
-    let endpoint = |pb::EndpointView { task, slot, node, addresses }| {
+    let endpoint = |pb::EndpointView {
+                        task,
+                        slot,
+                        node,
+                        addresses,
+                    }| {
         let address = |pb::Attachment { network, address }| {
-            Ok((id(&network, "endpoint.network")?, ipv4(&address, "endpoint.address")?))
+            Ok((
+                id(&network, "endpoint.network")?,
+                ipv4(&address, "endpoint.address")?,
+            ))
         };
         Ok(EndpointView {
             task: id(&task, "endpoint.task")?,
             slot: Slot(slot),
             node: id(&node, "endpoint.node")?,
-            addresses: addresses.into_iter().map(address).collect::<Result<_, Invalid>>()?,
+            addresses: addresses
+                .into_iter()
+                .map(address)
+                .collect::<Result<_, Invalid>>()?,
         })
     };
     let view = ServiceView {
         name,
-        networks: networks.into_iter().map(on_network).collect::<Result<_, Invalid>>()?,
-        ports: ports.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-        endpoints: endpoints.into_iter().map(endpoint).collect::<Result<_, Invalid>>()?,
+        networks: networks
+            .into_iter()
+            .map(on_network)
+            .collect::<Result<_, Invalid>>()?,
+        ports: ports
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?,
+        endpoints: endpoints
+            .into_iter()
+            .map(endpoint)
+            .collect::<Result<_, Invalid>>()?,
     };
     Ok((id(&id_field, "service.id")?, view))
 }

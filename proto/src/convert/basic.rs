@@ -25,7 +25,9 @@ macro_rules! wire_id {
         }
     )+};
 }
-wire_id!(ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId);
+wire_id!(
+    ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId
+);
 
 /// Reads an id of 16 bytes.
 ///
@@ -40,7 +42,11 @@ pub(crate) fn optional_id<I: WireId>(
     bytes: &[u8],
     field: &'static str,
 ) -> Result<Option<I>, Invalid> {
-    if bytes.is_empty() { Ok(None) } else { id(bytes, field).map(Some) }
+    if bytes.is_empty() {
+        Ok(None)
+    } else {
+        id(bytes, field).map(Some)
+    }
 }
 
 /// The 16 bytes of an id.
@@ -86,7 +92,8 @@ pub fn address_bytes(address: IpAddr) -> Bytes {
 }
 
 pub(crate) fn prefix(text: &str, field: &'static str) -> Result<Ipv4Net, Invalid> {
-    text.parse().map_err(|_| Invalid::Value(field, format!("{text:?} is not an IPv4 subnet")))
+    text.parse()
+        .map_err(|_| Invalid::Value(field, format!("{text:?} is not an IPv4 subnet")))
 }
 
 pub(crate) fn prefixes(texts: &[String], field: &'static str) -> Result<Vec<Ipv4Net>, Invalid> {
@@ -104,7 +111,11 @@ pub(crate) fn require<T>(value: Option<T>, field: &'static str) -> Result<T, Inv
 
 impl From<&Meta> for pb::Meta {
     fn from(meta: &Meta) -> Self {
-        let Meta { version, created_at, updated_at } = meta;
+        let Meta {
+            version,
+            created_at,
+            updated_at,
+        } = meta;
         pb::Meta {
             version: version.0,
             created_at_ms: created_at.0,
@@ -115,7 +126,11 @@ impl From<&Meta> for pb::Meta {
 
 impl From<pb::Meta> for Meta {
     fn from(meta: pb::Meta) -> Self {
-        let pb::Meta { version, created_at_ms, updated_at_ms } = meta;
+        let pb::Meta {
+            version,
+            created_at_ms,
+            updated_at_ms,
+        } = meta;
         Meta {
             version: Version(version),
             created_at: Timestamp(created_at_ms),

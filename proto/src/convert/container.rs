@@ -3,18 +3,43 @@
 use super::basic::{WireId, id, id_bytes, millis, require};
 use crate::{Invalid, pb};
 use skep_types::{
-    ByteCount, ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount,
-    MountKind, NanoCpus, Resources, Ulimit,
+    ByteCount, ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount, MountKind,
+    NanoCpus, Resources, Ulimit,
 };
 use std::time::Duration;
 
 impl From<&ContainerSpec> for pb::ContainerSpec {
     fn from(spec: &ContainerSpec) -> Self {
         let ContainerSpec {
-            image, labels, command, args, hostname, env, dir, user, groups, tty, open_stdin,
-            read_only, stop_signal, stop_grace_period, health_check, mounts, hosts, dns_servers,
-            dns_search, dns_options, secrets, configs, sysctls, cap_add, cap_drop, ulimits, init,
-            oom_score_adj, shm_size,
+            image,
+            labels,
+            command,
+            args,
+            hostname,
+            env,
+            dir,
+            user,
+            groups,
+            tty,
+            open_stdin,
+            read_only,
+            stop_signal,
+            stop_grace_period,
+            health_check,
+            mounts,
+            hosts,
+            dns_servers,
+            dns_search,
+            dns_options,
+            secrets,
+            configs,
+            sysctls,
+            cap_add,
+            cap_drop,
+            ulimits,
+            init,
+            oom_score_adj,
+            shm_size,
         } = spec;
         pb::ContainerSpec {
             image: image.clone(),
@@ -54,10 +79,35 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
     type Error = Invalid;
     fn try_from(spec: pb::ContainerSpec) -> Result<Self, Invalid> {
         let pb::ContainerSpec {
-            image, labels, command, args, hostname, env, dir, user, groups, tty, open_stdin,
-            read_only, stop_signal, stop_grace_period_ms, health_check, mounts, hosts,
-            dns_servers, dns_search, dns_options, secrets, configs, sysctls, cap_add, cap_drop,
-            ulimits, init, oom_score_adj, shm_size_bytes,
+            image,
+            labels,
+            command,
+            args,
+            hostname,
+            env,
+            dir,
+            user,
+            groups,
+            tty,
+            open_stdin,
+            read_only,
+            stop_signal,
+            stop_grace_period_ms,
+            health_check,
+            mounts,
+            hosts,
+            dns_servers,
+            dns_search,
+            dns_options,
+            secrets,
+            configs,
+            sysctls,
+            cap_add,
+            cap_drop,
+            ulimits,
+            init,
+            oom_score_adj,
+            shm_size_bytes,
         } = spec;
         Ok(ContainerSpec {
             image,
@@ -75,13 +125,22 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             stop_signal,
             stop_grace_period: stop_grace_period_ms.map(Duration::from_millis),
             health_check: health_check.map(TryInto::try_into).transpose()?,
-            mounts: mounts.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            mounts: mounts
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
             hosts,
             dns_servers,
             dns_search,
             dns_options,
-            secrets: secrets.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
-            configs: configs.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            secrets: secrets
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+            configs: configs
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
             sysctls,
             cap_add,
             cap_drop,
@@ -95,7 +154,17 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
 
 impl<I: WireId + Copy> From<&FileReference<I>> for pb::FileReference {
     fn from(reference: &FileReference<I>) -> Self {
-        let FileReference { id, name, target: FileTarget { path, uid, gid, mode } } = reference;
+        let FileReference {
+            id,
+            name,
+            target:
+                FileTarget {
+                    path,
+                    uid,
+                    gid,
+                    mode,
+                },
+        } = reference;
         pb::FileReference {
             id: id_bytes(*id),
             name: name.clone(),
@@ -110,68 +179,118 @@ impl<I: WireId + Copy> From<&FileReference<I>> for pb::FileReference {
 impl<I: WireId> TryFrom<pb::FileReference> for FileReference<I> {
     type Error = Invalid;
     fn try_from(reference: pb::FileReference) -> Result<Self, Invalid> {
-        let pb::FileReference { id: id_field, name, path, uid, gid, mode } = reference;
+        let pb::FileReference {
+            id: id_field,
+            name,
+            path,
+            uid,
+            gid,
+            mode,
+        } = reference;
         Ok(FileReference {
             id: id(&id_field, "file_reference.id")?,
             name,
-            target: FileTarget { path, uid, gid, mode },
+            target: FileTarget {
+                path,
+                uid,
+                gid,
+                mode,
+            },
         })
     }
 }
 
 impl From<&Mount> for pb::Mount {
     fn from(mount: &Mount) -> Self {
-        let Mount { target, read_only, kind } = mount;
+        let Mount {
+            target,
+            read_only,
+            kind,
+        } = mount;
         let kind = match kind {
-            MountKind::Bind { source, propagation } => pb::mount::Kind::Bind(pb::mount::Bind {
+            MountKind::Bind {
+                source,
+                propagation,
+            } => pb::mount::Kind::Bind(pb::mount::Bind {
                 source: source.clone(),
                 propagation: propagation.clone(),
             }),
-            MountKind::Volume { name, no_copy, driver, options, labels } => {
-                pb::mount::Kind::Volume(pb::mount::Volume {
-                    name: name.clone(),
-                    no_copy: *no_copy,
-                    driver: driver.clone(),
-                    options: options.clone(),
-                    labels: labels.clone(),
-                })
-            }
+            MountKind::Volume {
+                name,
+                no_copy,
+                driver,
+                options,
+                labels,
+            } => pb::mount::Kind::Volume(pb::mount::Volume {
+                name: name.clone(),
+                no_copy: *no_copy,
+                driver: driver.clone(),
+                options: options.clone(),
+                labels: labels.clone(),
+            }),
             MountKind::Tmpfs { size, mode } => pb::mount::Kind::Tmpfs(pb::mount::Tmpfs {
                 size_bytes: size.map(|size| size.0),
                 mode: *mode,
             }),
         };
-        pb::Mount { target: target.clone(), read_only: *read_only, kind: Some(kind) }
+        pb::Mount {
+            target: target.clone(),
+            read_only: *read_only,
+            kind: Some(kind),
+        }
     }
 }
 
 impl TryFrom<pb::Mount> for Mount {
     type Error = Invalid;
     fn try_from(mount: pb::Mount) -> Result<Self, Invalid> {
-        let pb::Mount { target, read_only, kind } = mount;
+        let pb::Mount {
+            target,
+            read_only,
+            kind,
+        } = mount;
         let kind = match require(kind, "mount.kind")? {
-            pb::mount::Kind::Bind(pb::mount::Bind { source, propagation }) => {
-                MountKind::Bind { source, propagation }
-            }
+            pb::mount::Kind::Bind(pb::mount::Bind {
+                source,
+                propagation,
+            }) => MountKind::Bind {
+                source,
+                propagation,
+            },
             pb::mount::Kind::Volume(pb::mount::Volume {
                 name,
                 no_copy,
                 driver,
                 options,
                 labels,
-            }) => MountKind::Volume { name, no_copy, driver, options, labels },
-            pb::mount::Kind::Tmpfs(pb::mount::Tmpfs { size_bytes, mode }) => {
-                MountKind::Tmpfs { size: size_bytes.map(ByteCount), mode }
-            }
+            }) => MountKind::Volume {
+                name,
+                no_copy,
+                driver,
+                options,
+                labels,
+            },
+            pb::mount::Kind::Tmpfs(pb::mount::Tmpfs { size_bytes, mode }) => MountKind::Tmpfs {
+                size: size_bytes.map(ByteCount),
+                mode,
+            },
         };
-        Ok(Mount { target, read_only, kind })
+        Ok(Mount {
+            target,
+            read_only,
+            kind,
+        })
     }
 }
 
 impl From<&Ulimit> for pb::Ulimit {
     fn from(ulimit: &Ulimit) -> Self {
         let Ulimit { name, soft, hard } = ulimit;
-        pb::Ulimit { name: name.clone(), soft: *soft, hard: *hard }
+        pb::Ulimit {
+            name: name.clone(),
+            soft: *soft,
+            hard: *hard,
+        }
     }
 }
 
@@ -185,14 +304,21 @@ impl From<pb::Ulimit> for Ulimit {
 impl From<&HealthCheck> for pb::HealthCheck {
     fn from(check: &HealthCheck) -> Self {
         use pb::health_check::Test;
-        let HealthCheck { test, interval, timeout, retries, start_period, start_interval } = check;
+        let HealthCheck {
+            test,
+            interval,
+            timeout,
+            retries,
+            start_period,
+            start_interval,
+        } = check;
         pb::HealthCheck {
             test: Some(match test {
                 HealthTest::Inherit => Test::Inherit(pb::Empty {}),
                 HealthTest::Disabled => Test::Disabled(pb::Empty {}),
-                HealthTest::Command(words) => {
-                    Test::Command(pb::CommandLine { words: words.clone() })
-                }
+                HealthTest::Command(words) => Test::Command(pb::CommandLine {
+                    words: words.clone(),
+                }),
                 HealthTest::Shell(line) => Test::Shell(line.clone()),
             }),
             interval_ms: interval.map(millis),
@@ -209,7 +335,12 @@ impl TryFrom<pb::HealthCheck> for HealthCheck {
     fn try_from(check: pb::HealthCheck) -> Result<Self, Invalid> {
         use pb::health_check::Test;
         let pb::HealthCheck {
-            test, interval_ms, timeout_ms, retries, start_period_ms, start_interval_ms,
+            test,
+            interval_ms,
+            timeout_ms,
+            retries,
+            start_period_ms,
+            start_interval_ms,
         } = check;
         Ok(HealthCheck {
             test: match require(test, "health_check.test")? {
@@ -230,7 +361,11 @@ impl TryFrom<pb::HealthCheck> for HealthCheck {
 impl From<&Resources> for pb::Resources {
     fn from(resources: &Resources) -> Self {
         let Resources {
-            cpu_limit, memory_limit, pids_limit, cpu_reservation, memory_reservation,
+            cpu_limit,
+            memory_limit,
+            pids_limit,
+            cpu_reservation,
+            memory_reservation,
         } = resources;
         pb::Resources {
             cpu_limit_nano: cpu_limit.0,
@@ -245,7 +380,10 @@ impl From<&Resources> for pb::Resources {
 impl From<pb::Resources> for Resources {
     fn from(resources: pb::Resources) -> Self {
         let pb::Resources {
-            cpu_limit_nano, memory_limit_bytes, pids_limit, cpu_reservation_nano,
+            cpu_limit_nano,
+            memory_limit_bytes,
+            pids_limit,
+            cpu_reservation_nano,
             memory_reservation_bytes,
         } = resources;
         Resources {

@@ -7,7 +7,15 @@ use skep_types::{BlockOwner, Config, ConfigSpec, Network, NetworkSpec, Secret, S
 impl From<&NetworkSpec> for pb::NetworkSpec {
     fn from(spec: &NetworkSpec) -> Self {
         let NetworkSpec {
-            name, labels, driver, options, subnets, internal, attachable, ingress, ipv6,
+            name,
+            labels,
+            driver,
+            options,
+            subnets,
+            internal,
+            attachable,
+            ingress,
+            ipv6,
         } = spec;
         pb::NetworkSpec {
             name: name.clone(),
@@ -27,7 +35,15 @@ impl TryFrom<pb::NetworkSpec> for NetworkSpec {
     type Error = Invalid;
     fn try_from(spec: pb::NetworkSpec) -> Result<Self, Invalid> {
         let pb::NetworkSpec {
-            name, labels, driver, options, subnets, internal, attachable, ingress, ipv6,
+            name,
+            labels,
+            driver,
+            options,
+            subnets,
+            internal,
+            attachable,
+            ingress,
+            ipv6,
         } = spec;
         Ok(NetworkSpec {
             name,
@@ -45,7 +61,13 @@ impl TryFrom<pb::NetworkSpec> for NetworkSpec {
 
 impl From<&Network> for pb::Network {
     fn from(network: &Network) -> Self {
-        let Network { id, meta, spec, subnets, blocks } = network;
+        let Network {
+            id,
+            meta,
+            spec,
+            subnets,
+            blocks,
+        } = network;
         pb::Network {
             id: id_bytes(*id),
             meta: Some(meta.into()),
@@ -68,7 +90,13 @@ impl From<&Network> for pb::Network {
 impl TryFrom<pb::Network> for Network {
     type Error = Invalid;
     fn try_from(network: pb::Network) -> Result<Self, Invalid> {
-        let pb::Network { id: id_field, meta, spec, subnets, blocks } = network;
+        let pb::Network {
+            id: id_field,
+            meta,
+            spec,
+            subnets,
+            blocks,
+        } = network;
         let block = |pb::Block { prefix: text, node }| {
             let owner = match optional_id(&node, "network.blocks.node")? {
                 Some(node) => BlockOwner::Node(node),
@@ -81,7 +109,10 @@ impl TryFrom<pb::Network> for Network {
             meta: require(meta, "network.meta")?.into(),
             spec: require(spec, "network.spec")?.try_into()?,
             subnets: prefixes(&subnets, "network.subnets")?,
-            blocks: blocks.into_iter().map(block).collect::<Result<_, Invalid>>()?,
+            blocks: blocks
+                .into_iter()
+                .map(block)
+                .collect::<Result<_, Invalid>>()?,
         })
     }
 }
@@ -103,7 +134,11 @@ macro_rules! data_object {
         impl From<pb::DataSpec> for $spec {
             fn from(spec: pb::DataSpec) -> Self {
                 let pb::DataSpec { name, labels, data } = spec;
-                $spec { name, labels, data: data.as_ref().into() }
+                $spec {
+                    name,
+                    labels,
+                    data: data.as_ref().into(),
+                }
             }
         }
 
@@ -121,7 +156,11 @@ macro_rules! data_object {
         impl TryFrom<pb::DataObject> for $object {
             type Error = Invalid;
             fn try_from(object: pb::DataObject) -> Result<Self, Invalid> {
-                let pb::DataObject { id: id_field, meta, spec } = object;
+                let pb::DataObject {
+                    id: id_field,
+                    meta,
+                    spec,
+                } = object;
                 Ok($object {
                     id: id(&id_field, $field)?,
                     meta: require(meta, concat!($field, " meta"))?.into(),

@@ -25,7 +25,11 @@ impl TryFrom<&pb::NodeSpec> for Role {
 
 impl From<&NodeSpec> for pb::NodeSpec {
     fn from(spec: &NodeSpec) -> Self {
-        let NodeSpec { labels, role, availability } = spec;
+        let NodeSpec {
+            labels,
+            role,
+            availability,
+        } = spec;
         pb::NodeSpec {
             labels: labels.clone(),
             role: pb::Role::from(*role).into(),
@@ -37,7 +41,11 @@ impl From<&NodeSpec> for pb::NodeSpec {
 impl TryFrom<pb::NodeSpec> for NodeSpec {
     type Error = Invalid;
     fn try_from(spec: pb::NodeSpec) -> Result<Self, Invalid> {
-        let pb::NodeSpec { labels, role: role_field, availability: availability_field } = spec;
+        let pb::NodeSpec {
+            labels,
+            role: role_field,
+            availability: availability_field,
+        } = spec;
         Ok(NodeSpec {
             labels,
             role: role(role_field)?,
@@ -49,8 +57,14 @@ impl TryFrom<pb::NodeSpec> for NodeSpec {
 impl From<&NodeDescription> for pb::NodeDescription {
     fn from(description: &NodeDescription) -> Self {
         let NodeDescription {
-            hostname, platform: Platform { os, architecture }, cpus, memory, engine_version,
-            engine_labels, wireguard_key, data_path,
+            hostname,
+            platform: Platform { os, architecture },
+            cpus,
+            memory,
+            engine_version,
+            engine_labels,
+            wireguard_key,
+            data_path,
         } = description;
         pb::NodeDescription {
             hostname: hostname.clone(),
@@ -70,8 +84,15 @@ impl TryFrom<pb::NodeDescription> for NodeDescription {
     type Error = Invalid;
     fn try_from(description: pb::NodeDescription) -> Result<Self, Invalid> {
         let pb::NodeDescription {
-            hostname, os, architecture, cpus_nano, memory_bytes, engine_version, engine_labels,
-            wireguard_key, data_path,
+            hostname,
+            os,
+            architecture,
+            cpus_nano,
+            memory_bytes,
+            engine_version,
+            engine_labels,
+            wireguard_key,
+            data_path,
         } = description;
         Ok(NodeDescription {
             hostname,
@@ -96,7 +117,11 @@ impl TryFrom<pb::NodeDescription> for NodeDescription {
 
 impl From<&NodeStatus> for pb::NodeStatus {
     fn from(status: &NodeStatus) -> Self {
-        let NodeStatus { state, message, address } = status;
+        let NodeStatus {
+            state,
+            message,
+            address,
+        } = status;
         pb::NodeStatus {
             state: pb::NodeState::from(*state).into(),
             message: message.clone(),
@@ -108,7 +133,11 @@ impl From<&NodeStatus> for pb::NodeStatus {
 impl TryFrom<pb::NodeStatus> for NodeStatus {
     type Error = Invalid;
     fn try_from(status: pb::NodeStatus) -> Result<Self, Invalid> {
-        let pb::NodeStatus { state, message, address: bytes } = status;
+        let pb::NodeStatus {
+            state,
+            message,
+            address: bytes,
+        } = status;
         Ok(NodeStatus {
             state: node_state(state)?,
             message,
@@ -124,7 +153,10 @@ impl TryFrom<pb::NodeStatus> for NodeStatus {
 impl From<&ManagerStatus> for pb::ManagerStatus {
     fn from(status: &ManagerStatus) -> Self {
         let ManagerStatus { raft_id, address } = status;
-        pb::ManagerStatus { raft_id: *raft_id, address: address.clone() }
+        pb::ManagerStatus {
+            raft_id: *raft_id,
+            address: address.clone(),
+        }
     }
 }
 
@@ -137,7 +169,16 @@ impl From<pb::ManagerStatus> for ManagerStatus {
 
 impl From<&Node> for pb::Node {
     fn from(node: &Node) -> Self {
-        let Node { id, meta, spec, description, status, role, manager, mesh } = node;
+        let Node {
+            id,
+            meta,
+            spec,
+            description,
+            status,
+            role,
+            manager,
+            mesh,
+        } = node;
         pb::Node {
             id: id_bytes(*id),
             meta: Some(meta.into()),
@@ -146,7 +187,9 @@ impl From<&Node> for pb::Node {
             status: Some(status.into()),
             role: pb::Role::from(*role).into(),
             manager: manager.as_ref().map(Into::into),
-            mesh: mesh.map(|mesh| address_bytes(mesh.into())).unwrap_or_default(),
+            mesh: mesh
+                .map(|mesh| address_bytes(mesh.into()))
+                .unwrap_or_default(),
         }
     }
 }
@@ -155,7 +198,14 @@ impl TryFrom<pb::Node> for Node {
     type Error = Invalid;
     fn try_from(node: pb::Node) -> Result<Self, Invalid> {
         let pb::Node {
-            id: id_field, meta, spec, description, status, role: role_field, manager, mesh,
+            id: id_field,
+            meta,
+            spec,
+            description,
+            status,
+            role: role_field,
+            manager,
+            mesh,
         } = node;
         Ok(Node {
             id: id(&id_field, "node.id")?,
@@ -165,7 +215,11 @@ impl TryFrom<pb::Node> for Node {
             status: require(status, "node.status")?.try_into()?,
             role: role(role_field)?,
             manager: manager.map(Into::into),
-            mesh: if mesh.is_empty() { None } else { Some(ipv4(&mesh, "node.mesh")?) },
+            mesh: if mesh.is_empty() {
+                None
+            } else {
+                Some(ipv4(&mesh, "node.mesh")?)
+            },
         })
     }
 }

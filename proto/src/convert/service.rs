@@ -33,7 +33,15 @@ wire_enum!(UpdateState, UpdateState, update_state, "update_status.state", {
 
 impl From<&ServiceSpec> for pb::ServiceSpec {
     fn from(spec: &ServiceSpec) -> Self {
-        let ServiceSpec { name, labels, mode, task, update, rollback, endpoint } = spec;
+        let ServiceSpec {
+            name,
+            labels,
+            mode,
+            task,
+            update,
+            rollback,
+            endpoint,
+        } = spec;
         pb::ServiceSpec {
             name: name.clone(),
             labels: labels.clone(),
@@ -49,7 +57,15 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
 impl TryFrom<pb::ServiceSpec> for ServiceSpec {
     type Error = Invalid;
     fn try_from(spec: pb::ServiceSpec) -> Result<Self, Invalid> {
-        let pb::ServiceSpec { name, labels, mode, task, update, rollback, endpoint } = spec;
+        let pb::ServiceSpec {
+            name,
+            labels,
+            mode,
+            task,
+            update,
+            rollback,
+            endpoint,
+        } = spec;
         Ok(ServiceSpec {
             name,
             labels,
@@ -88,7 +104,13 @@ impl TryFrom<pb::ServiceMode> for ServiceMode {
 impl From<&TaskSpec> for pb::TaskSpec {
     fn from(spec: &TaskSpec) -> Self {
         let TaskSpec {
-            container, resources, restart, placement, networks, log_driver, force_update,
+            container,
+            resources,
+            restart,
+            placement,
+            networks,
+            log_driver,
+            force_update,
         } = spec;
         pb::TaskSpec {
             container: Some(container.into()),
@@ -106,14 +128,23 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
     type Error = Invalid;
     fn try_from(spec: pb::TaskSpec) -> Result<Self, Invalid> {
         let pb::TaskSpec {
-            container, resources, restart, placement, networks, log_driver, force_update,
+            container,
+            resources,
+            restart,
+            placement,
+            networks,
+            log_driver,
+            force_update,
         } = spec;
         Ok(TaskSpec {
             container: require(container, "task.container")?.try_into()?,
             resources: require(resources, "task.resources")?.into(),
             restart: require(restart, "task.restart")?.try_into()?,
             placement: require(placement, "task.placement")?.into(),
-            networks: networks.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            networks: networks
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
             log_driver: log_driver.map(Into::into),
             force_update,
         })
@@ -123,7 +154,10 @@ impl TryFrom<pb::TaskSpec> for TaskSpec {
 impl From<&NetworkAttachmentSpec> for pb::NetworkAttachmentSpec {
     fn from(spec: &NetworkAttachmentSpec) -> Self {
         let NetworkAttachmentSpec { network, aliases } = spec;
-        pb::NetworkAttachmentSpec { network: id_bytes(*network), aliases: aliases.clone() }
+        pb::NetworkAttachmentSpec {
+            network: id_bytes(*network),
+            aliases: aliases.clone(),
+        }
     }
 }
 
@@ -131,14 +165,20 @@ impl TryFrom<pb::NetworkAttachmentSpec> for NetworkAttachmentSpec {
     type Error = Invalid;
     fn try_from(spec: pb::NetworkAttachmentSpec) -> Result<Self, Invalid> {
         let pb::NetworkAttachmentSpec { network, aliases } = spec;
-        Ok(NetworkAttachmentSpec { network: id(&network, "task.networks.network")?, aliases })
+        Ok(NetworkAttachmentSpec {
+            network: id(&network, "task.networks.network")?,
+            aliases,
+        })
     }
 }
 
 impl From<&LogDriver> for pb::LogDriver {
     fn from(driver: &LogDriver) -> Self {
         let LogDriver { name, options } = driver;
-        pb::LogDriver { name: name.clone(), options: options.clone() }
+        pb::LogDriver {
+            name: name.clone(),
+            options: options.clone(),
+        }
     }
 }
 
@@ -151,7 +191,12 @@ impl From<pb::LogDriver> for LogDriver {
 
 impl From<&RestartPolicy> for pb::RestartPolicy {
     fn from(policy: &RestartPolicy) -> Self {
-        let RestartPolicy { condition, delay, max_attempts, window } = policy;
+        let RestartPolicy {
+            condition,
+            delay,
+            max_attempts,
+            window,
+        } = policy;
         pb::RestartPolicy {
             condition: pb::RestartCondition::from(*condition).into(),
             delay_ms: delay.map(millis),
@@ -164,7 +209,12 @@ impl From<&RestartPolicy> for pb::RestartPolicy {
 impl TryFrom<pb::RestartPolicy> for RestartPolicy {
     type Error = Invalid;
     fn try_from(policy: pb::RestartPolicy) -> Result<Self, Invalid> {
-        let pb::RestartPolicy { condition, delay_ms, max_attempts, window_ms } = policy;
+        let pb::RestartPolicy {
+            condition,
+            delay_ms,
+            max_attempts,
+            window_ms,
+        } = policy;
         Ok(RestartPolicy {
             condition: restart_condition(condition)?,
             delay: delay_ms.map(Duration::from_millis),
@@ -176,7 +226,11 @@ impl TryFrom<pb::RestartPolicy> for RestartPolicy {
 
 impl From<&Placement> for pb::Placement {
     fn from(placement: &Placement) -> Self {
-        let Placement { constraints, spread, max_replicas_per_node } = placement;
+        let Placement {
+            constraints,
+            spread,
+            max_replicas_per_node,
+        } = placement;
         pb::Placement {
             constraints: constraints.clone(),
             spread: spread.clone(),
@@ -187,15 +241,28 @@ impl From<&Placement> for pb::Placement {
 
 impl From<pb::Placement> for Placement {
     fn from(placement: pb::Placement) -> Self {
-        let pb::Placement { constraints, spread, max_replicas_per_node } = placement;
-        Placement { constraints, spread, max_replicas_per_node }
+        let pb::Placement {
+            constraints,
+            spread,
+            max_replicas_per_node,
+        } = placement;
+        Placement {
+            constraints,
+            spread,
+            max_replicas_per_node,
+        }
     }
 }
 
 impl From<&UpdateConfig> for pb::UpdateConfig {
     fn from(config: &UpdateConfig) -> Self {
         let UpdateConfig {
-            parallelism, delay, failure_action, monitor, max_failure_ratio, order,
+            parallelism,
+            delay,
+            failure_action,
+            monitor,
+            max_failure_ratio,
+            order,
         } = config;
         pb::UpdateConfig {
             parallelism: *parallelism,
@@ -212,7 +279,12 @@ impl TryFrom<pb::UpdateConfig> for UpdateConfig {
     type Error = Invalid;
     fn try_from(config: pb::UpdateConfig) -> Result<Self, Invalid> {
         let pb::UpdateConfig {
-            parallelism, delay_ms, failure_action: action, monitor_ms, max_failure_ratio, order,
+            parallelism,
+            delay_ms,
+            failure_action: action,
+            monitor_ms,
+            max_failure_ratio,
+            order,
         } = config;
         Ok(UpdateConfig {
             parallelism,
@@ -241,14 +313,23 @@ impl TryFrom<pb::EndpointSpec> for EndpointSpec {
         let pb::EndpointSpec { mode, ports } = spec;
         Ok(EndpointSpec {
             mode: endpoint_mode(mode)?,
-            ports: ports.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            ports: ports
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
         })
     }
 }
 
 impl From<&PortConfig> for pb::PortConfig {
     fn from(config: &PortConfig) -> Self {
-        let PortConfig { protocol, target, published, mode, masquerade } = config;
+        let PortConfig {
+            protocol,
+            target,
+            published,
+            mode,
+            masquerade,
+        } = config;
         pb::PortConfig {
             protocol: pb::Protocol::from(*protocol).into(),
             target: u32::from(*target),
@@ -262,7 +343,13 @@ impl From<&PortConfig> for pb::PortConfig {
 impl TryFrom<pb::PortConfig> for PortConfig {
     type Error = Invalid;
     fn try_from(config: pb::PortConfig) -> Result<Self, Invalid> {
-        let pb::PortConfig { protocol: transport, target, published, mode, masquerade } = config;
+        let pb::PortConfig {
+            protocol: transport,
+            target,
+            published,
+            mode,
+            masquerade,
+        } = config;
         Ok(PortConfig {
             protocol: protocol(transport)?,
             target: port(target, "port.target")?,
@@ -294,7 +381,10 @@ impl TryFrom<pb::Endpoint> for Endpoint {
     type Error = Invalid;
     fn try_from(endpoint: pb::Endpoint) -> Result<Self, Invalid> {
         let pb::Endpoint { mode, ports, vips } = endpoint;
-        let vip = |pb::Vip { network, address: bytes }| {
+        let vip = |pb::Vip {
+                       network,
+                       address: bytes,
+                   }| {
             Ok(Vip {
                 network: id(&network, "vip.network")?,
                 address: address(&bytes, "vip.address")?,
@@ -302,7 +392,10 @@ impl TryFrom<pb::Endpoint> for Endpoint {
         };
         Ok(Endpoint {
             mode: endpoint_mode(mode)?,
-            ports: ports.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            ports: ports
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
             vips: vips.into_iter().map(vip).collect::<Result<_, Invalid>>()?,
         })
     }
@@ -310,7 +403,12 @@ impl TryFrom<pb::Endpoint> for Endpoint {
 
 impl From<&UpdateStatus> for pb::UpdateStatus {
     fn from(status: &UpdateStatus) -> Self {
-        let UpdateStatus { state, started_at, completed_at, message } = status;
+        let UpdateStatus {
+            state,
+            started_at,
+            completed_at,
+            message,
+        } = status;
         pb::UpdateStatus {
             state: pb::UpdateState::from(*state).into(),
             started_at_ms: started_at.0,
@@ -323,7 +421,12 @@ impl From<&UpdateStatus> for pb::UpdateStatus {
 impl TryFrom<pb::UpdateStatus> for UpdateStatus {
     type Error = Invalid;
     fn try_from(status: pb::UpdateStatus) -> Result<Self, Invalid> {
-        let pb::UpdateStatus { state, started_at_ms, completed_at_ms, message } = status;
+        let pb::UpdateStatus {
+            state,
+            started_at_ms,
+            completed_at_ms,
+            message,
+        } = status;
         Ok(UpdateStatus {
             state: update_state(state)?,
             started_at: Timestamp(started_at_ms),
@@ -335,8 +438,15 @@ impl TryFrom<pb::UpdateStatus> for UpdateStatus {
 
 impl From<&Service> for pb::Service {
     fn from(service: &Service) -> Self {
-        let Service { id, meta, spec, spec_version, previous_spec, endpoint, update_status } =
-            service;
+        let Service {
+            id,
+            meta,
+            spec,
+            spec_version,
+            previous_spec,
+            endpoint,
+            update_status,
+        } = service;
         pb::Service {
             id: id_bytes(*id),
             meta: Some(meta.into()),
@@ -353,14 +463,23 @@ impl TryFrom<pb::Service> for Service {
     type Error = Invalid;
     fn try_from(service: pb::Service) -> Result<Self, Invalid> {
         let pb::Service {
-            id: id_field, meta, spec, spec_version, previous_spec, endpoint, update_status,
+            id: id_field,
+            meta,
+            spec,
+            spec_version,
+            previous_spec,
+            endpoint,
+            update_status,
         } = service;
         Ok(Service {
             id: id(&id_field, "service.id")?,
             meta: require(meta, "service.meta")?.into(),
             spec: require(spec, "service.spec")?.try_into()?,
             spec_version: Version(spec_version),
-            previous_spec: previous_spec.map(TryInto::try_into).transpose()?.map(Box::new),
+            previous_spec: previous_spec
+                .map(TryInto::try_into)
+                .transpose()?
+                .map(Box::new),
             endpoint: require(endpoint, "service.endpoint")?.try_into()?,
             update_status: update_status.map(TryInto::try_into).transpose()?,
         })

@@ -2,9 +2,7 @@
 
 use super::basic::{address, address_bytes, id, id_bytes, optional_id, require, wire_enum};
 use crate::{Invalid, pb};
-use skep_types::{
-    Attachment, Slot, Task, TaskSpec, TaskState, TaskStatus, Timestamp, Version,
-};
+use skep_types::{Attachment, Slot, Task, TaskSpec, TaskState, TaskStatus, Timestamp, Version};
 use std::sync::Arc;
 
 wire_enum!(TaskState, TaskState, task_state, "task.state", {
@@ -16,8 +14,16 @@ wire_enum!(TaskState, TaskState, task_state, "task.state", {
 
 impl From<&TaskStatus> for pb::TaskStatus {
     fn from(status: &TaskStatus) -> Self {
-        let TaskStatus { state, at, message, error, exit_code, oom_killed, container, pid } =
-            status;
+        let TaskStatus {
+            state,
+            at,
+            message,
+            error,
+            exit_code,
+            oom_killed,
+            container,
+            pid,
+        } = status;
         pb::TaskStatus {
             state: pb::TaskState::from(*state).into(),
             at_ms: at.0,
@@ -34,8 +40,16 @@ impl From<&TaskStatus> for pb::TaskStatus {
 impl TryFrom<pb::TaskStatus> for TaskStatus {
     type Error = Invalid;
     fn try_from(status: pb::TaskStatus) -> Result<Self, Invalid> {
-        let pb::TaskStatus { state, at_ms, message, error, exit_code, oom_killed, container, pid } =
-            status;
+        let pb::TaskStatus {
+            state,
+            at_ms,
+            message,
+            error,
+            exit_code,
+            oom_killed,
+            container,
+            pid,
+        } = status;
         Ok(TaskStatus {
             state: task_state(state)?,
             at: Timestamp(at_ms),
@@ -52,14 +66,20 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
 impl From<&Attachment> for pb::Attachment {
     fn from(attachment: &Attachment) -> Self {
         let Attachment { network, address } = attachment;
-        pb::Attachment { network: id_bytes(*network), address: address_bytes(*address) }
+        pb::Attachment {
+            network: id_bytes(*network),
+            address: address_bytes(*address),
+        }
     }
 }
 
 impl TryFrom<pb::Attachment> for Attachment {
     type Error = Invalid;
     fn try_from(attachment: pb::Attachment) -> Result<Self, Invalid> {
-        let pb::Attachment { network, address: bytes } = attachment;
+        let pb::Attachment {
+            network,
+            address: bytes,
+        } = attachment;
         Ok(Attachment {
             network: id(&network, "attachment.network")?,
             address: address(&bytes, "attachment.address")?,
@@ -71,7 +91,16 @@ impl TryFrom<pb::Attachment> for Attachment {
 /// beside the tasks).
 pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
     let Task {
-        id, meta, service, service_name, slot, node, spec, spec_version, desired, status,
+        id,
+        meta,
+        service,
+        service_name,
+        slot,
+        node,
+        spec,
+        spec_version,
+        desired,
+        status,
         attachments,
     } = task;
     pb::Task {
@@ -95,8 +124,17 @@ pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
 /// Names the field that is wrong.
 pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<Task, Invalid> {
     let pb::Task {
-        id: id_field, meta, service, service_name, slot, node, spec, spec_version, desired,
-        status, attachments,
+        id: id_field,
+        meta,
+        service,
+        service_name,
+        slot,
+        node,
+        spec,
+        spec_version,
+        desired,
+        status,
+        attachments,
     } = task;
     let spec = match shared {
         Some(spec) => spec,
@@ -113,6 +151,9 @@ pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<T
         spec_version: Version(spec_version),
         desired: task_state(desired)?,
         status: require(status, "task.status")?.try_into()?,
-        attachments: attachments.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+        attachments: attachments
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?,
     })
 }

@@ -4,9 +4,10 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use boringtun::x25519;
-use tun_rs::DeviceBuilder;
+use tun_rs::{DeviceBuilder, SyncDevice};
 
 use crate::config::{EngineConfig, PeerConfig, validate_engine, validate_peers};
 use crate::counters::{EngineStats, PeerStats};
@@ -23,6 +24,9 @@ use crate::tx::Sender;
 
 /// Room each thread is given; none of them recurses.
 const STACK_BYTES: usize = 512 * 1024;
+/// How often, and how long apart, a taken name or port is tried again.
+const ATTEMPTS: usize = 10;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A running WireGuard interface. Dropping it stops the threads and removes the interface.
 pub struct Engine {
@@ -41,18 +45,8 @@ impl Engine {
     pub fn start(config: EngineConfig) -> Result<Self, EngineError> {
         validate_engine(&config)?;
         let interface = config.interface;
-        let sockets = Sockets::bind(config.listen_port)?;
-        let tun = DeviceBuilder::new()
-            .name(interface.clone())
-            .mtu(config.mtu)
-            .offload(true)
-            .enable(true)
-            .build_sync()
-            .and_then(|tun| tun.set_nonblocking(true).map(|()| tun))
-            .map_err(|source| EngineError::CreateTun {
-                interface: interface.clone(),
-                source,
-            })?;
+        let sockets = patiently(|| Sockets::bind(config.listen_port))?;
+        let tun = patiently(|| make_tun(&interface, config.mtu))?;
         let stop = Event::new().map_err(|source| EngineError::StartThread {
             interface: interface.clone(),
             thread: "stop event",
@@ -205,10 +199,41 @@ impl Engine {
         self.shared.failure.get()
     }
 
-    /// Stops the threads and removes the interface; returns when both are done.
+    /// Stops the threads, closes the port and removes the interface, and returns when that is done.
     pub fn stop(self) {
         drop(self);
     }
+}
+
+fn make_tun(interface: &str, mtu: u16) -> Result<SyncDevice, EngineError> {
+    DeviceBuilder::new()
+        .name(interface)
+        .mtu(mtu)
+        .offload(true)
+        .enable(true)
+        .build_sync()
+        .and_then(|tun| tun.set_nonblocking(true).map(|()| tun))
+        .map_err(|source| EngineError::CreateTun {
+            interface: interface.to_owned(),
+            source,
+        })
+}
+
+/// Tries again for a moment what fails because a name or port is taken: a process being started
+/// holds copies of all our descriptors until it executes its program, also of an engine that was
+/// stopped just before.
+fn patiently<T>(mut make: impl FnMut() -> Result<T, EngineError>) -> Result<T, EngineError> {
+    for _ in 0..ATTEMPTS {
+        match make() {
+            Err(EngineError::BindUdp { source, .. } | EngineError::CreateTun { source, .. })
+                if matches!(source.raw_os_error(), Some(libc::EADDRINUSE | libc::EBUSY)) =>
+            {
+                std::thread::sleep(PAUSE)
+            }
+            result => return result,
+        }
+    }
+    make()
 }
 
 impl Drop for Engine {

@@ -53,10 +53,11 @@ impl Receiver {
         if ready[2] {
             return Ok(false);
         }
-        for fd in [Some(v4).filter(|_| ready[0]), v6.filter(|_| ready[1])] {
-            if let Some(fd) = fd {
-                self.drain(shared, fd)?;
-            }
+        if ready[0] {
+            self.drain(shared, v4)?;
+        }
+        if let Some(v6) = v6.filter(|_| ready[1]) {
+            self.drain(shared, v6)?;
         }
         Ok(true)
     }

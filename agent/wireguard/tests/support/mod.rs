@@ -71,6 +71,17 @@ impl Netns {
         assert!(output.status.success(), "ip {arguments}: {text}");
     }
 
+    /// Gives `interface` an IPv6 address and waits until the kernel takes packets for it, which it
+    /// arranges on a work queue.
+    pub fn add_ipv6(&self, address: &str, interface: &str) {
+        self.ip(&format!("addr add {address}/64 dev {interface} nodad"));
+        eventually("the kernel knows the address as its own", || {
+            let output = self.output("ip", "-6 route show table local");
+            let routes = String::from_utf8_lossy(&output.stdout).into_owned();
+            routes.contains(&format!("local {address} "))
+        });
+    }
+
     pub fn pings(&self, to: &str, bytes: usize) -> bool {
         let arguments = format!("ping -c 1 -W 5 -s {bytes} {to}");
         self.output("busybox", &arguments).status.success()
@@ -141,9 +152,7 @@ impl Host {
     pub fn address(&self, interface: &str) {
         self.ns
             .ip(&format!("addr add {}/24 dev {interface}", self.overlay()));
-        let overlay6 = self.overlay6();
-        self.ns
-            .ip(&format!("addr add {overlay6}/64 dev {interface} nodad"));
+        self.ns.add_ipv6(&self.overlay6(), interface);
     }
 
     /// This host as a peer of others.
@@ -184,8 +193,8 @@ pub fn hosts(count: u8) -> Hosts {
             ));
             hub.ip(&format!("link set h{number} master skepbr up"));
             ns.ip(&format!("addr add 192.0.2.{number}/24 dev under"));
-            ns.ip(&format!("addr add fd00:2::{number}/64 dev under nodad"));
             ns.ip("link set under up");
+            ns.add_ipv6(&format!("fd00:2::{number}"), "under");
             Host {
                 ns,
                 number,

@@ -39,7 +39,7 @@ def base(tree, debs):
     """A shell with the usual tools, the C library, the users."""
     for name, deb in debs.items():
         if name == "libc-bin":
-            tree.unpack(deb, keep=("usr/lib/locale/*", "usr/bin/getent"))
+            tree.unpack(deb, keep=("usr/lib/locale/*", "usr/bin/getent", "usr/bin/locale"))
         elif name == "util-linux":
             tree.unpack(deb, keep=("usr/bin/setpriv",))
         elif name == "busybox-static":

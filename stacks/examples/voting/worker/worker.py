@@ -40,8 +40,8 @@ class Backoff:
 
     def wait(self, what, error):
         """Says what failed and waits."""
-        say(f"{what}: {str(error).strip().splitlines()[0] if str(error).strip() else error!r}; "
-            f"trying again in {self.delay:.1f} s")
+        reason = (str(error).strip() or repr(error)).splitlines()[0]
+        say(f"{what}: {reason}; trying again in {self.delay:.1f} s")
         time.sleep(self.delay * random.uniform(0.8, 1.2))
         self.delay = min(self.delay * 2, BACKOFF_LAST)
 

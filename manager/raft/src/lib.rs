@@ -1,1 +1,39 @@
-//! (to be written)
+//! Replicates opaque bytes between managers: the only crate that names
+//! openraft.
+//!
+//! Owns the durable log and snapshots, elections, membership and the messages
+//! between members. Leaves the meaning of the bytes to a [`Machine`], their
+//! way to another node to a [`Transport`], and what a leader does to whoever
+//! watches [`Raft::leadership`].
+//!
+//! The *index* that callers see counts proposals, from 1 and without gaps, on
+//! every member alike; it is not the position in the Raft log, where several
+//! proposals share one entry and elections leave entries of their own.
+
+mod config;
+mod error;
+mod handle;
+mod leadership;
+mod machine;
+mod members;
+mod network;
+mod node;
+mod propose;
+mod read;
+mod status;
+mod storage;
+mod transfer;
+mod types;
+mod wire;
+
+pub use config::RaftConfig;
+pub use error::{
+    HandleError, MemberError, OpenError, ProposeError, ReadError, TransferError, TransportError,
+};
+pub use leadership::Leadership;
+pub use machine::{Machine, Transport};
+pub use members::Member;
+pub use node::Raft;
+pub use propose::{MAX_PROPOSAL_BYTES, Proposed};
+pub use status::{MemberStatus, Reachability, Status};
+pub use wire::WireError;

@@ -1,0 +1,121 @@
+//! The knobs, and how they map to openraft's.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::SnapshotPolicy;
+
+use crate::error::OpenError;
+
+/// How a member keeps its log and its time.
+#[derive(Clone)]
+pub struct RaftConfig {
+    /// Where log and snapshots are; made if missing. One process at a time.
+    pub dir: PathBuf,
+    /// This member's id, unique for all time: never reused, not even by the
+    /// same machine after it lost its data.
+    pub raft_id: u64,
+    /// Where the others reach this member.
+    pub address: String,
+    /// The key under which log and snapshots are encrypted.
+    pub data_key: [u8; 32],
+    /// How often a leader shows that it lives. It is also how long one
+    /// message may take before it is sent again.
+    pub heartbeat: Duration,
+    /// A member stands for election after this much silence at the earliest.
+    pub election_min: Duration,
+    /// A member stands for election after this much silence at the latest
+    /// (plus the granularity of the clock, one and a half heartbeats).
+    pub election_max: Duration,
+    /// Log entries after which a snapshot is made.
+    pub snapshot_every: u64,
+    /// Bytes of log after which a snapshot is made; the log since the last
+    /// snapshot stays in memory.
+    pub snapshot_bytes: usize,
+    /// Log entries kept behind a snapshot for members that lag a little.
+    pub keep_entries: u64,
+    /// How long a new member may take to catch up.
+    pub catch_up: Duration,
+}
+
+impl RaftConfig {
+    /// A configuration with the default timers: heartbeat 100 ms, election
+    /// after 300 to 600 ms, a snapshot every 10,000 entries or 16 MiB.
+    pub fn new(
+        dir: impl Into<PathBuf>,
+        raft_id: u64,
+        address: impl Into<String>,
+        data_key: [u8; 32],
+    ) -> Self {
+        Self {
+            dir: dir.into(),
+            raft_id,
+            address: address.into(),
+            data_key,
+            heartbeat: Duration::from_millis(100),
+            election_min: Duration::from_millis(300),
+            election_max: Duration::from_millis(600),
+            snapshot_every: 10_000,
+            snapshot_bytes: 16 << 20,
+            keep_entries: 500,
+            catch_up: Duration::from_secs(60),
+        }
+    }
+
+    /// How long a leader may be without an answer from a majority before it
+    /// is no longer called one. Longer than it takes the others to elect the
+    /// next, so that a busy moment does not take leadership away.
+    pub(crate) fn quorum_timeout(&self) -> Duration {
+        self.election_max * 2
+    }
+
+    /// A member that did not answer for this long is unreachable.
+    pub(crate) fn silence(&self) -> Duration {
+        (self.heartbeat * 10).max(self.election_max)
+    }
+
+    /// openraft waits for the lease of the old leader (its `election_timeout_max`)
+    /// and then for a random part of its own range, so its values are about
+    /// half of what a user means by an election timeout.
+    pub(crate) fn core(&self) -> Result<Arc<openraft::Config>, OpenError> {
+        let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
+        let heartbeat = ms(self.heartbeat);
+        let lease = ms(self.election_max) / 2;
+        let min = ms(self.election_min)
+            .saturating_sub(lease)
+            .max(heartbeat + 1);
+        let config = openraft::Config {
+            cluster_name: "skep".into(),
+            heartbeat_interval: heartbeat,
+            election_timeout_min: min,
+            election_timeout_max: lease,
+            install_snapshot_timeout: 10_000,
+            max_payload_entries: 1024,
+            replication_lag_threshold: self.snapshot_every.saturating_add(self.keep_entries),
+            snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshot_every),
+            snapshot_max_chunk_size: 512 * 1024,
+            max_in_snapshot_log_to_keep: self.keep_entries,
+            purge_batch_size: 1,
+            ..openraft::Config::default()
+        };
+        config
+            .validate()
+            .map(Arc::new)
+            .map_err(|e| OpenError::Timers(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_timers_are_accepted_and_an_impossible_one_is_refused_in_words() {
+        let mut config = RaftConfig::new("/nowhere", 1, "a", [0; 32]);
+        let core = config.core().unwrap();
+        assert_eq!(core.election_timeout_max, 300);
+        config.heartbeat = Duration::from_millis(400);
+        assert!(config.core().unwrap_err().to_string().contains("timers"));
+    }
+}

@@ -1,1 +1,190 @@
-//! (to be written)
+//! Stack files: text and environment in, specs and diagnostics out.
+//!
+//! Owns the format: YAML, interpolation, the schema of version 3, normal form,
+//! merging, conversion to the nouns of `skep-types`, and everything that is said
+//! about a file on the way. Pure: the caller brings the text, the environment
+//! and a way to read the files that a stack names. Talking to a cluster is left
+//! to whoever holds the specs.
+
+#![forbid(unsafe_code)]
+
+mod convert;
+mod diagnostic;
+mod duration;
+mod emit;
+mod interpolate;
+mod merge;
+mod model;
+mod natural;
+mod normal;
+mod parse;
+mod scalar;
+mod schema;
+mod stack;
+mod support;
+mod tree;
+
+pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity};
+pub use stack::{
+    Ids, Missing, STACK_IMAGE_LABEL, STACK_LABEL, Stack, StackConfig, StackNetwork, StackSecret,
+    StackService, StackVolume,
+};
+
+use diagnostic::Report;
+use model::File;
+use std::io;
+use std::path::Path;
+use tree::Node;
+
+/// What a stack is loaded from.
+#[derive(Clone, Copy)]
+pub struct LoadInput<'a> {
+    /// Path as the user gave it, and text, of each file; later ones on top.
+    pub files: &'a [(&'a str, &'a str)],
+    /// Name of the stack.
+    pub stack: &'a str,
+    /// Looks up a variable of the environment.
+    pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Reads a file that the stack names, by absolute path.
+    pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
+    /// Absolute directory from which relative paths start: that of the first file.
+    pub workdir: &'a Path,
+}
+
+/// A loaded stack, and what is to be said about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What to deploy.
+    pub stack: Stack,
+    /// What the files say that is not honoured, or not as it looks.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// The normal form of one or several files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Normalized {
+    /// YAML, as `docker stack config` prints it.
+    pub yaml: String,
+    /// What is to be said about the files.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads a stack.
+///
+/// # Errors
+/// Everything wrong with the files that could be found in one go: syntax,
+/// variables, unknown keys, types, references to things not declared, files
+/// that cannot be read. Warnings found on the way come along.
+pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
+    let mut report = report(&input);
+    let context = context(&input);
+    let stack = files(&input, &context, true, &mut report).and_then(|(file, trees)| {
+        convert::stack(input.stack, &file, &trees, &context, &mut report)
+    });
+    finish(stack, report).map(|(stack, warnings)| Loaded { stack, warnings })
+}
+
+/// Prints the files merged and in normal form: what `stack config` shows.
+/// References between sections are not checked, nor are secrets read.
+///
+/// # Errors
+/// As [`load`], short of what needs the whole stack.
+pub fn normalize(input: LoadInput<'_>, interpolate: bool) -> Result<Normalized, Diagnostics> {
+    let mut report = report(&input);
+    let context = context(&input);
+    let yaml = files(&input, &context, interpolate, &mut report).and_then(|(file, _)| {
+        match serde_yaml::to_value(&file) {
+            Ok(value) => Some(emit::document(&value)),
+            Err(error) => {
+                report.error(
+                    None,
+                    "",
+                    format!("the normal form cannot be printed: {error}"),
+                );
+                None
+            }
+        }
+    });
+    finish(yaml, report).map(|(yaml, warnings)| Normalized { yaml, warnings })
+}
+
+fn report(input: &LoadInput<'_>) -> Report {
+    Report::new(
+        input
+            .files
+            .iter()
+            .map(|(path, _)| (*path).to_owned())
+            .collect(),
+    )
+}
+
+fn context<'a>(input: &LoadInput<'a>) -> normal::Context<'a> {
+    normal::Context {
+        workdir: input.workdir,
+        env: input.env,
+        read: input.read,
+    }
+}
+
+fn finish<T>(value: Option<T>, report: Report) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+    match value {
+        Some(value) if !report.failed() => Ok((value, report.finish())),
+        _ => Err(Diagnostics(report.finish())),
+    }
+}
+
+/// The merged normal form, and the tree of each file for places.
+fn files(
+    input: &LoadInput<'_>,
+    context: &normal::Context<'_>,
+    interpolate: bool,
+    report: &mut Report,
+) -> Option<(File, Vec<Node>)> {
+    if input.files.is_empty() {
+        let help = "name one with --compose-file";
+        report.error_help(None, "", "no stack file was given", help);
+        return None;
+    }
+    let mut merged: Option<File> = None;
+    let mut trees = Vec::with_capacity(input.files.len());
+    for (number, (path, text)) in input.files.iter().enumerate() {
+        let Ok(number) = u16::try_from(number) else {
+            report.error(None, "", "too many stack files");
+            return None;
+        };
+        let Some(mut tree) = parse::parse(number, text, report) else {
+            continue;
+        };
+        let before = report.errors();
+        if interpolate {
+            interpolate::tree(&mut tree, "", input.env, report);
+        }
+        schema::check(&mut tree, report);
+        support::warn(&tree, report);
+        // What fails the check may not have the shape that comes next.
+        if report.errors() > before {
+            continue;
+        }
+        let Some(file) = normal::file(&mut tree, context, report) else {
+            continue;
+        };
+        match &mut merged {
+            None => merged = Some(file),
+            Some(base) if base.version != file.version => {
+                let place = tree.get("version").map_or(tree.place, |n| n.place);
+                let message = format!(
+                    "{path} has version {}, the files before it {}",
+                    file.version, base.version
+                );
+                let help = "write the same version in each file";
+                report.error_help(Some(place), "version", message, help);
+            }
+            Some(base) => merge::files(base, file),
+        }
+        trees.push(tree);
+    }
+    if report.failed() {
+        return None;
+    }
+    merged.map(|file| (file, trees))
+}

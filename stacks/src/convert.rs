@@ -1,0 +1,395 @@
+//! Normal form to specs: names, labels, references between sections.
+//!
+//! Owns the sections beside services and what holds for all of them; services
+//! are in `convert/`. From here on the file is understood; what is left to
+//! complain of is what it means.
+
+mod container;
+mod deploy;
+mod image;
+mod mounts;
+mod service;
+
+use crate::diagnostic::{Place, Report};
+use crate::model::{self, File, FileObject, Pairs};
+use crate::normal::Context;
+use crate::schema::nearest;
+use crate::stack::{STACK_LABEL, Stack, StackConfig, StackNetwork, StackSecret, StackVolume};
+use crate::tree::{Node, Step};
+use ipnet::IpNet;
+use skep_types::secret::{CONFIG_MAX_BYTES, SECRET_MAX_BYTES};
+use skep_types::{ConfigSpec, Labels, NetworkSpec, SecretSpec};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The network of services that name none.
+const DEFAULT_NETWORK: &str = "default";
+/// Networks of a node that are no overlay; they know no aliases.
+const NODE_NETWORKS: &[&str] = &["host", "bridge", "none", "default"];
+
+/// What the parts of a conversion share.
+pub(crate) struct Maker<'a> {
+    stack: &'a str,
+    file: &'a File,
+    trees: &'a [Node],
+    context: &'a Context<'a>,
+    report: &'a mut Report,
+}
+
+/// Converts a merged file. `None` means that errors were reported.
+pub(crate) fn stack(
+    name: &str,
+    file: &File,
+    trees: &[Node],
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Option<Stack> {
+    let mut maker = Maker {
+        stack: name,
+        file,
+        trees,
+        context,
+        report,
+    };
+    maker.check_stack_name();
+    if file.services.is_empty() {
+        let help = "a stack is made of services; add one under `services:`";
+        maker.error_help(&[], "the stack has no services", help);
+    }
+    let keys: Vec<&String> = file.services.keys().collect();
+    let services: Vec<_> = keys.into_iter().map(|key| maker.service(key)).collect();
+    maker.check_published(&services);
+    let stack = Stack {
+        name: name.to_owned(),
+        networks: maker.networks(),
+        secrets: maker.secrets(),
+        configs: maker.configs(),
+        volumes: maker.volumes(),
+        services,
+    };
+    (!maker.report.failed()).then_some(stack)
+}
+
+/// `services.vote.ports[0]` of steps.
+fn path_text(path: &[Step<'_>]) -> String {
+    let mut out = String::new();
+    for step in path {
+        match step {
+            Step::Key(key) if out.is_empty() => out.push_str(key),
+            Step::Key(key) => {
+                out.push('.');
+                out.push_str(key);
+            }
+            Step::Index(index) => out.push_str(&format!("[{index}]")),
+        }
+    }
+    out
+}
+
+impl Maker<'_> {
+    /// The place of `path`: in the last file that goes furthest down it.
+    fn place(&self, path: &[Step<'_>]) -> Option<Place> {
+        let found = self.trees.iter().map(|tree| tree.find(path));
+        found
+            .max_by_key(|(depth, _)| *depth)
+            .map(|(_, place)| place)
+    }
+
+    fn error(&mut self, path: &[Step<'_>], message: impl Into<String>) {
+        let place = self.place(path);
+        self.report.error(place, &path_text(path), message);
+    }
+
+    fn error_help(
+        &mut self,
+        path: &[Step<'_>],
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.place(path);
+        self.report
+            .error_help(place, &path_text(path), message, help);
+    }
+
+    fn warn_help(
+        &mut self,
+        path: &[Step<'_>],
+        message: impl Into<String>,
+        help: impl Into<String>,
+    ) {
+        let place = self.place(path);
+        self.report
+            .warn_help(place, &path_text(path), message, help);
+    }
+
+    /// `<stack>_<key>`, or the name that the file gives.
+    fn name(&self, key: &str, given: &str) -> String {
+        if given.is_empty() {
+            format!("{}_{key}", self.stack)
+        } else {
+            given.to_owned()
+        }
+    }
+
+    fn labels(&self, own: &Pairs) -> Labels {
+        let mut labels = own.0.clone();
+        labels.insert(STACK_LABEL.to_owned(), self.stack.to_owned());
+        labels
+    }
+
+    fn check_stack_name(&mut self) {
+        let good = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+        let name = self.stack;
+        if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(good) {
+            let message = format!("{name:?} cannot be the name of a stack");
+            let help = "a name begins with a letter or digit, and has letters, digits, `-` and `_`";
+            self.report.error_help(None, "", message, help);
+        }
+    }
+
+    /// Names that the cluster would refuse are refused before anything is made.
+    fn check_name(&mut self, path: &[Step<'_>], name: &str, longest: usize, dots: bool) {
+        let good =
+            |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || (dots && c == '.');
+        let ends = |c: char| c.is_ascii_alphanumeric();
+        if !name.starts_with(ends) || !name.ends_with(ends) || !name.chars().all(good) {
+            let message = format!("{name:?} cannot be a name in the cluster");
+            let help = if dots {
+                "names have letters, digits, `-`, `_` and `.`, and begin and end with one of the first two"
+            } else {
+                "names have letters, digits, `-` and `_`, and begin and end with one of the first two"
+            };
+            self.error_help(path, message, help);
+        } else if name.len() > longest {
+            let message = format!(
+                "the name {name} has {} characters; at most {longest} fit",
+                name.len()
+            );
+            self.error_help(path, message, "shorten the key or the name of the stack");
+        }
+    }
+
+    /// Says that `section` has no `key`, and which one was meant.
+    fn undeclared<'k>(
+        &mut self,
+        path: &[Step<'_>],
+        kind: &str,
+        key: &str,
+        known: impl Iterator<Item = &'k String>,
+    ) {
+        let meant = nearest(key, known.map(String::as_str)).map(str::to_owned);
+        let message = format!("the {kind} {key} is not declared");
+        let help = match meant {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None => format!("declare it under the top-level `{kind}s`"),
+        };
+        self.error_help(path, message, help);
+    }
+
+    /// The networks that services use, declared or default.
+    fn networks(&mut self) -> Vec<StackNetwork> {
+        let mut used = BTreeSet::new();
+        for service in self.file.services.values() {
+            if service.networks.is_empty() {
+                used.insert(DEFAULT_NETWORK);
+            }
+            used.extend(service.networks.keys().map(String::as_str));
+        }
+        let unused: Vec<&String> = self
+            .file
+            .networks
+            .keys()
+            .filter(|key| !used.contains(key.as_str()))
+            .collect();
+        for key in unused {
+            let path = [Step::Key("networks"), Step::Key(key)];
+            let help = "remove it, or name it under a service's `networks`";
+            self.warn_help(&path, "no service uses this network; it is not made", help);
+        }
+        let default = model::Network::default();
+        let mut out = Vec::with_capacity(used.len());
+        for key in used {
+            let declared = self.file.networks.get(key);
+            if declared.is_none() && key != DEFAULT_NETWORK {
+                // The service that names it has said so.
+                continue;
+            }
+            let network = declared.unwrap_or(&default);
+            let name = self.name(key, &network.name);
+            let spec = if network.external {
+                NetworkSpec {
+                    name: name.clone(),
+                    ..NetworkSpec::default()
+                }
+            } else {
+                self.network_spec(key, &name, network)
+            };
+            out.push(StackNetwork {
+                key: key.to_owned(),
+                name,
+                external: network.external,
+                spec,
+            });
+        }
+        out.sort_by(|a, b| a.name.cmp(&b.name));
+        out
+    }
+
+    fn network_spec(&mut self, key: &str, name: &str, network: &model::Network) -> NetworkSpec {
+        let base = [Step::Key("networks"), Step::Key(key)];
+        let at = |more: &[Step<'static>]| [&base[..], more].concat();
+        self.check_name(&base, name, 63, true);
+        if !matches!(network.driver.as_str(), "" | "overlay") {
+            let message = format!("the network driver {:?} is not supported", network.driver);
+            let help = "networks of a stack span its nodes: leave the driver out, or write overlay";
+            self.error_help(&at(&[Step::Key("driver")]), message, help);
+        }
+        let mut subnets = Vec::new();
+        let mut ipv6 = false;
+        for (index, pool) in network.ipam.config.iter().enumerate() {
+            let path = at(&[
+                Step::Key("ipam"),
+                Step::Key("config"),
+                Step::Index(index),
+                Step::Key("subnet"),
+            ]);
+            match pool.subnet.parse::<IpNet>() {
+                Ok(IpNet::V4(subnet)) => subnets.push(subnet.trunc()),
+                Ok(IpNet::V6(_)) => {
+                    ipv6 = true;
+                    let help = "the network gets IPv6 addresses of skep's own choice";
+                    let message = "IPv6 subnets cannot be chosen; this one has no effect";
+                    self.warn_help(&path, message, help);
+                }
+                Err(_) => {
+                    let message = format!("{:?} is not a subnet", pool.subnet);
+                    self.error_help(&path, message, "a subnet is written as 10.1.0.0/16");
+                }
+            }
+        }
+        NetworkSpec {
+            name: name.to_owned(),
+            labels: self.labels(&network.labels),
+            driver: "overlay".to_owned(),
+            options: network.driver_opts.0.clone(),
+            subnets,
+            internal: network.internal,
+            attachable: network.attachable,
+            ingress: false,
+            ipv6,
+        }
+    }
+
+    fn secrets(&mut self) -> Vec<StackSecret> {
+        let mut out = Vec::new();
+        for (key, object) in &self.file.secrets.0 {
+            let name = self.name(key, &object.name);
+            let spec = if object.external {
+                SecretSpec {
+                    name: name.clone(),
+                    ..SecretSpec::default()
+                }
+            } else {
+                SecretSpec {
+                    name: name.clone(),
+                    labels: self.labels(&object.labels),
+                    data: self.content("secrets", key, &name, object, SECRET_MAX_BYTES),
+                }
+            };
+            out.push(StackSecret {
+                key: key.clone(),
+                name,
+                external: object.external,
+                spec,
+            });
+        }
+        out.sort_by(|a, b| a.name.cmp(&b.name));
+        out
+    }
+
+    fn configs(&mut self) -> Vec<StackConfig> {
+        let mut out = Vec::new();
+        for (key, object) in &self.file.configs.0 {
+            let name = self.name(key, &object.name);
+            let spec = if object.external {
+                ConfigSpec {
+                    name: name.clone(),
+                    ..ConfigSpec::default()
+                }
+            } else {
+                ConfigSpec {
+                    name: name.clone(),
+                    labels: self.labels(&object.labels),
+                    data: self.content("configs", key, &name, object, CONFIG_MAX_BYTES),
+                }
+            };
+            out.push(StackConfig {
+                key: key.clone(),
+                name,
+                external: object.external,
+                spec,
+            });
+        }
+        out.sort_by(|a, b| a.name.cmp(&b.name));
+        out
+    }
+
+    /// The content of a secret or config, of 1 to `most` bytes.
+    fn content(
+        &mut self,
+        section: &'static str,
+        key: &str,
+        name: &str,
+        object: &FileObject,
+        most: usize,
+    ) -> Arc<[u8]> {
+        let base = [Step::Key(section), Step::Key(key)];
+        let path = [base[0], base[1], Step::Key("file")];
+        self.check_name(&base, name, 64, true);
+        if object.file.is_empty() {
+            let help = "name its content with `file: PATH`, or write `external: true`";
+            self.error_help(&base, "it has neither `file` nor `external`", help);
+            return Arc::default();
+        }
+        let file = &object.file;
+        match (self.context.read)(Path::new(file)) {
+            Ok(data) if data.is_empty() => {
+                self.error(&path, format!("the file {file} is empty"));
+                Arc::default()
+            }
+            Ok(data) if data.len() > most => {
+                let size = data.len();
+                let message = format!("the file {file} has {size} bytes; at most {most} fit");
+                self.error(&path, message);
+                Arc::default()
+            }
+            Ok(data) => data.into(),
+            Err(error) => {
+                let message = format!("the file {file} cannot be read: {error}");
+                let help = "relative paths start at the directory of the first stack file";
+                self.error_help(&path, message, help);
+                Arc::default()
+            }
+        }
+    }
+
+    fn volumes(&mut self) -> Vec<StackVolume> {
+        let file = self.file;
+        let make = |(key, volume): (&String, &model::Volume)| StackVolume {
+            key: key.clone(),
+            name: self.name(key, &volume.name),
+            external: volume.external,
+            driver: volume.driver.clone(),
+            options: volume.driver_opts.0.clone(),
+            labels: if volume.external {
+                Labels::new()
+            } else {
+                self.labels(&volume.labels)
+            },
+        };
+        let mut out: Vec<_> = file.volumes.iter().map(make).collect();
+        out.sort_by(|a, b| a.name.cmp(&b.name));
+        out
+    }
+}

@@ -1,0 +1,319 @@
+//! The container of a service.
+
+use super::Maker;
+use crate::model::{self, HealthCheck as Check, Nanos, Ulimit as Limit};
+use crate::schema::nearest;
+use crate::tree::Step;
+use skep_types::{ByteCount, ContainerSpec, HealthCheck, HealthTest, Ulimit};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+const CAPABILITIES: &[&str] = &[
+    "ALL",
+    "CAP_AUDIT_CONTROL",
+    "CAP_AUDIT_READ",
+    "CAP_AUDIT_WRITE",
+    "CAP_BLOCK_SUSPEND",
+    "CAP_BPF",
+    "CAP_CHECKPOINT_RESTORE",
+    "CAP_CHOWN",
+    "CAP_DAC_OVERRIDE",
+    "CAP_DAC_READ_SEARCH",
+    "CAP_FOWNER",
+    "CAP_FSETID",
+    "CAP_IPC_LOCK",
+    "CAP_IPC_OWNER",
+    "CAP_KILL",
+    "CAP_LEASE",
+    "CAP_LINUX_IMMUTABLE",
+    "CAP_MAC_ADMIN",
+    "CAP_MAC_OVERRIDE",
+    "CAP_MKNOD",
+    "CAP_NET_ADMIN",
+    "CAP_NET_BIND_SERVICE",
+    "CAP_NET_BROADCAST",
+    "CAP_NET_RAW",
+    "CAP_PERFMON",
+    "CAP_SETFCAP",
+    "CAP_SETGID",
+    "CAP_SETPCAP",
+    "CAP_SETUID",
+    "CAP_SYSLOG",
+    "CAP_SYS_ADMIN",
+    "CAP_SYS_BOOT",
+    "CAP_SYS_CHROOT",
+    "CAP_SYS_MODULE",
+    "CAP_SYS_NICE",
+    "CAP_SYS_PACCT",
+    "CAP_SYS_PTRACE",
+    "CAP_SYS_RAWIO",
+    "CAP_SYS_RESOURCE",
+    "CAP_SYS_TIME",
+    "CAP_SYS_TTY_CONFIG",
+    "CAP_WAKE_ALARM",
+];
+
+const LIMITS: &[&str] = &[
+    "core",
+    "cpu",
+    "data",
+    "fsize",
+    "locks",
+    "memlock",
+    "msgqueue",
+    "nice",
+    "nofile",
+    "nproc",
+    "rss",
+    "rtprio",
+    "rttime",
+    "sigpending",
+    "stack",
+];
+
+impl Maker<'_> {
+    pub(super) fn container(&mut self, key: &str, service: &model::Service) -> ContainerSpec {
+        let at = |last| [Step::Key("services"), Step::Key(key), Step::Key(last)];
+        let (cap_add, cap_drop) = self.capabilities(key, service);
+        let shm_size = match service.shm_size.as_str() {
+            "" => None,
+            text => {
+                let size = crate::normal::size(text).and_then(|s| u64::try_from(s).ok());
+                if size.is_none() {
+                    let message = format!("{text:?} is not a size");
+                    self.error_help(&at("shm_size"), message, "a size is written as 64m or 1g");
+                }
+                size.map(ByteCount)
+            }
+        };
+        let oom = service.oom_score_adj;
+        let oom_score_adj = i32::try_from(oom)
+            .ok()
+            .filter(|v| (-1000..=1000).contains(v))
+            .unwrap_or_else(|| {
+                let message = format!("{oom} is out of range; -1000 to 1000");
+                self.error(&at("oom_score_adj"), message);
+                0
+            });
+        let mut env: Vec<String> = service
+            .environment
+            .iter()
+            .map(|(name, value)| match value {
+                Some(value) => format!("{name}={value}"),
+                None => name.clone(),
+            })
+            .collect();
+        env.sort();
+        ContainerSpec {
+            image: service.image.clone(),
+            labels: self.labels(&service.labels),
+            command: service.entrypoint.clone(),
+            args: service.command.clone(),
+            hostname: service.hostname.clone(),
+            env,
+            dir: service.working_dir.clone(),
+            user: service.user.clone(),
+            groups: Vec::new(),
+            tty: service.tty,
+            open_stdin: service.stdin_open,
+            read_only: service.read_only,
+            stop_signal: service.stop_signal.clone(),
+            stop_grace_period: service
+                .stop_grace_period
+                .map(|t| self.duration(&at("stop_grace_period"), t)),
+            health_check: self.health_check(key, service.healthcheck.as_ref()),
+            mounts: self.mounts(key, service),
+            hosts: self.hosts(key, &service.extra_hosts),
+            dns_servers: self.dns(key, &service.dns),
+            dns_search: service.dns_search.clone(),
+            dns_options: Vec::new(),
+            secrets: Vec::new(),
+            configs: Vec::new(),
+            sysctls: service.sysctls.0.clone(),
+            cap_add,
+            cap_drop,
+            ulimits: self.ulimits(key, service),
+            init: service.init,
+            oom_score_adj,
+            shm_size,
+        }
+    }
+
+    /// Capabilities to add and to drop: what is in both is added, `ALL` stands
+    /// for every other.
+    fn capabilities(&mut self, key: &str, service: &model::Service) -> (Vec<String>, Vec<String>) {
+        let mut read = |section, names: &[String]| {
+            let mut out = BTreeSet::new();
+            for (index, name) in names.iter().enumerate() {
+                let upper = name.trim().to_ascii_uppercase();
+                let full = if upper == "ALL" || upper.starts_with("CAP_") {
+                    upper
+                } else {
+                    format!("CAP_{upper}")
+                };
+                if CAPABILITIES.contains(&full.as_str()) {
+                    out.insert(full);
+                    continue;
+                }
+                let path = [
+                    Step::Key("services"),
+                    Step::Key(key),
+                    Step::Key(section),
+                    Step::Index(index),
+                ];
+                let message = format!("{name:?} is not a capability");
+                match nearest(&full, CAPABILITIES.iter().copied()) {
+                    Some(meant) => {
+                        let meant = meant.trim_start_matches("CAP_");
+                        self.error_help(&path, message, format!("did you mean {meant}?"));
+                    }
+                    None => self.error(&path, message),
+                }
+            }
+            if out.contains("ALL") {
+                out.retain(|c| c == "ALL");
+            }
+            out
+        };
+        let add = read("cap_add", &service.cap_add);
+        let mut drop = read("cap_drop", &service.cap_drop);
+        drop.retain(|c| !add.contains(c));
+        (add.into_iter().collect(), drop.into_iter().collect())
+    }
+
+    fn health_check(&mut self, key: &str, check: Option<&Check>) -> Option<HealthCheck> {
+        let check = check?;
+        let at = |last| {
+            [
+                Step::Key("services"),
+                Step::Key(key),
+                Step::Key("healthcheck"),
+                Step::Key(last),
+            ]
+        };
+        if check.disable {
+            if !check.test.is_empty() {
+                let message = "`disable` and `test` exclude each other";
+                self.error_help(&at("disable"), message, "remove one of them");
+            }
+            return Some(HealthCheck {
+                test: HealthTest::Disabled,
+                ..HealthCheck::default()
+            });
+        }
+        let test = match check
+            .test
+            .split_first()
+            .map(|(kind, rest)| (kind.as_str(), rest))
+        {
+            None => HealthTest::Inherit,
+            Some(("NONE", [])) => HealthTest::Disabled,
+            Some(("CMD", command)) if !command.is_empty() => HealthTest::Command(command.to_vec()),
+            Some(("CMD-SHELL", [line])) => HealthTest::Shell(line.clone()),
+            Some(_) => {
+                let message = "a test in a list begins with CMD, CMD-SHELL (and one line) or NONE";
+                let help = "write [\"CMD\", \"program\", \"argument\"], or the line as text";
+                self.error_help(&at("test"), message, help);
+                HealthTest::Inherit
+            }
+        };
+        let mut time = |last, value: Option<Nanos>| {
+            // Zero means: as the image says.
+            value
+                .filter(|v| *v != Nanos::default())
+                .map(|v| self.duration(&at(last), v))
+        };
+        let interval = time("interval", check.interval);
+        let timeout = time("timeout", check.timeout);
+        let start_period = time("start_period", check.start_period);
+        let start_interval = time("start_interval", check.start_interval);
+        Some(HealthCheck {
+            test,
+            interval,
+            timeout,
+            retries: check
+                .retries
+                .filter(|n| *n != 0)
+                .map(|n| self.number(&at("retries"), n, 0, i64::from(u32::MAX))),
+            start_period,
+            start_interval,
+        })
+    }
+
+    /// `name:address` to lines of `/etc/hosts`.
+    fn hosts(&mut self, key: &str, hosts: &[String]) -> Vec<String> {
+        let mut out = Vec::with_capacity(hosts.len());
+        for (index, host) in hosts.iter().enumerate() {
+            let path = [
+                Step::Key("services"),
+                Step::Key(key),
+                Step::Key("extra_hosts"),
+                Step::Index(index),
+            ];
+            let (name, address) = host.split_once(':').unwrap_or((host, ""));
+            if address == "host-gateway" {
+                let message = format!("host-gateway has no meaning in a swarm; {name} is left out");
+                let help = "tasks run on any node; write an address that all nodes reach";
+                self.warn_help(&path, message, help);
+            } else if address.parse::<IpAddr>().is_err() {
+                let message = format!("{address:?} is not an address");
+                self.error_help(&path, message, "write `name:address`");
+            } else {
+                out.push(format!("{address} {name}"));
+            }
+        }
+        out
+    }
+
+    fn dns(&mut self, key: &str, servers: &[String]) -> Vec<String> {
+        for (index, server) in servers.iter().enumerate() {
+            if server.parse::<IpAddr>().is_err() {
+                let path = [
+                    Step::Key("services"),
+                    Step::Key(key),
+                    Step::Key("dns"),
+                    Step::Index(index),
+                ];
+                let message = format!("{server:?} is not an address");
+                self.error_help(&path, message, "name servers are given by address");
+            }
+        }
+        servers.to_vec()
+    }
+
+    fn ulimits(&mut self, key: &str, service: &model::Service) -> Vec<Ulimit> {
+        let mut out = Vec::with_capacity(service.ulimits.len());
+        for (name, limit) in &service.ulimits.0 {
+            let path = [
+                Step::Key("services"),
+                Step::Key(key),
+                Step::Key("ulimits"),
+                Step::Key(name),
+            ];
+            let (soft, hard) = match *limit {
+                Limit::Single(value) => (value, value),
+                Limit::Pair { soft, hard } => (soft, hard),
+            };
+            if !LIMITS.contains(&name.as_str()) {
+                let message = format!("{name:?} is not a limit");
+                let help = match nearest(name, LIMITS.iter().copied()) {
+                    Some(meant) => format!("did you mean {meant}?"),
+                    None => format!("limits are {}", LIMITS.join(", ")),
+                };
+                self.error_help(&path, message, help);
+            }
+            if soft < -1 || hard < -1 {
+                self.error_help(&path, "a limit cannot be negative", "-1 is no limit");
+            } else if hard != -1 && (soft > hard || soft == -1) {
+                let message = format!("the soft limit {soft} is above the hard limit {hard}");
+                self.error(&path, message);
+            }
+            out.push(Ulimit {
+                name: name.clone(),
+                soft,
+                hard,
+            });
+        }
+        out
+    }
+}

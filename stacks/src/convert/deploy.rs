@@ -1,0 +1,280 @@
+//! Resources, restarts, placement and updates of a service.
+
+use super::Maker;
+use crate::model::{self, Nanos};
+use crate::normal::cpus;
+use crate::tree::Step;
+use skep_types::{
+    ByteCount, FailureAction, NanoCpus, Placement, Resources, RestartCondition, RestartPolicy,
+    UpdateConfig, UpdateOrder,
+};
+use std::time::Duration;
+
+/// What constraints can be about, beside labels.
+const NODE_KEYS: &[&str] = &[
+    "node.id",
+    "node.hostname",
+    "node.ip",
+    "node.role",
+    "node.platform.os",
+    "node.platform.arch",
+];
+
+fn deploy_path<'a>(key: &'a str, section: &'a str, last: &'a str) -> [Step<'a>; 5] {
+    [
+        Step::Key("services"),
+        Step::Key(key),
+        Step::Key("deploy"),
+        Step::Key(section),
+        Step::Key(last),
+    ]
+}
+
+impl Maker<'_> {
+    /// A time that passes: not negative.
+    pub(super) fn duration(&mut self, path: &[Step<'_>], nanos: Nanos) -> Duration {
+        match u64::try_from(nanos.0) {
+            Ok(nanos) => Duration::from_nanos(nanos),
+            Err(_) => {
+                self.error(path, "a time cannot be negative");
+                Duration::ZERO
+            }
+        }
+    }
+
+    pub(super) fn resources(&mut self, key: &str, resources: &model::Resources) -> Resources {
+        let mut out = Resources::default();
+        if let Some(limits) = &resources.limits {
+            out.cpu_limit = self.cpus(key, "limits", &limits.cpus);
+            out.memory_limit = bytes(limits.memory);
+            let path = deploy_path(key, "resources", "limits");
+            out.pids_limit = match limits.pids {
+                0 | -1 => None,
+                count => u64::try_from(count).ok().or_else(|| {
+                    let message = format!("{count} is not a number of processes");
+                    let help = "leave `pids` out for no limit";
+                    self.error_help(&[&path[..], &[Step::Key("pids")]].concat(), message, help);
+                    None
+                }),
+            };
+        }
+        if let Some(reservations) = &resources.reservations {
+            out.cpu_reservation = self.cpus(key, "reservations", &reservations.cpus);
+            out.memory_reservation = bytes(reservations.memory);
+        }
+        let exceeds = |limit: u64, reserved: u64| limit > 0 && reserved > limit;
+        let cpu = exceeds(out.cpu_limit.0, out.cpu_reservation.0);
+        let memory = exceeds(out.memory_limit.0, out.memory_reservation.0);
+        for (bad, what) in [(cpu, "cpus"), (memory, "memory")] {
+            if bad {
+                let path = deploy_path(key, "resources", "reservations");
+                let path = [&path[..], &[Step::Key(what)]].concat();
+                let message = format!("more {what} are reserved than the limit allows to use");
+                self.warn_help(&path, message, "lower the reservation or raise the limit");
+            }
+        }
+        out
+    }
+
+    fn cpus(&mut self, key: &str, part: &str, text: &str) -> NanoCpus {
+        if text.is_empty() {
+            return NanoCpus(0);
+        }
+        NanoCpus(cpus(text).unwrap_or_else(|| {
+            let path = deploy_path(key, "resources", part);
+            let path = [&path[..], &[Step::Key("cpus")]].concat();
+            let message = format!("{text:?} is not a number of CPUs");
+            let help = "a number with at most nine digits after the point: \"0.5\", \"2\"";
+            self.error_help(&path, message, help);
+            0
+        }))
+    }
+
+    /// `deploy.restart_policy`, or else `restart`.
+    pub(super) fn restart(&mut self, key: &str, service: &model::Service) -> RestartPolicy {
+        let Some(policy) = &service.deploy.restart_policy else {
+            return self.plain_restart(key, &service.restart);
+        };
+        let at = |last| deploy_path(key, "restart_policy", last);
+        let default = RestartPolicy::default();
+        RestartPolicy {
+            condition: match policy.condition.as_str() {
+                "none" => RestartCondition::None,
+                "on-failure" => RestartCondition::OnFailure,
+                _ => RestartCondition::Any,
+            },
+            delay: policy.delay.map(|d| self.duration(&at("delay"), d)),
+            max_attempts: policy.max_attempts.map_or(default.max_attempts, |n| {
+                self.number(&at("max_attempts"), n, 0, i64::from(u32::MAX))
+            }),
+            window: policy
+                .window
+                .map_or(default.window, |w| self.duration(&at("window"), w)),
+        }
+    }
+
+    fn plain_restart(&mut self, key: &str, text: &str) -> RestartPolicy {
+        let path = [Step::Key("services"), Step::Key(key), Step::Key("restart")];
+        let (word, attempts) = match text.split_once(':') {
+            Some((word, attempts)) => (word, Some(attempts)),
+            None => (text, None),
+        };
+        let condition = match word {
+            "" | "always" | "unless-stopped" => RestartCondition::Any,
+            "on-failure" => RestartCondition::OnFailure,
+            "no" => RestartCondition::None,
+            _ => {
+                let message = format!("{text:?} is not a restart policy");
+                let help = "policies are \"no\", always, unless-stopped and on-failure[:times]";
+                self.error_help(&path, message, help);
+                RestartCondition::Any
+            }
+        };
+        let max_attempts = match (attempts, condition) {
+            (None, _) => 0,
+            (Some(count), RestartCondition::OnFailure) => count.parse().unwrap_or_else(|_| {
+                let message = format!("{count:?} is not a number of restarts");
+                self.error(&path, message);
+                0
+            }),
+            (Some(_), _) => {
+                let message = format!("a number of restarts does not go with {word:?}");
+                self.error_help(&path, message, "only on-failure takes one: on-failure:3");
+                0
+            }
+        };
+        RestartPolicy {
+            condition,
+            max_attempts,
+            ..RestartPolicy::default()
+        }
+    }
+
+    pub(super) fn placement(&mut self, key: &str, placement: &model::Placement) -> Placement {
+        let mut constraints = Vec::with_capacity(placement.constraints.len());
+        for (index, text) in placement.constraints.iter().enumerate() {
+            let base = deploy_path(key, "placement", "constraints");
+            let path = [&base[..], &[Step::Index(index)]].concat();
+            constraints.extend(self.constraint(&path, text));
+        }
+        let mut spread = Vec::with_capacity(placement.preferences.len());
+        for (index, preference) in placement.preferences.iter().enumerate() {
+            if is_label(&preference.spread) {
+                spread.push(preference.spread.clone());
+            } else {
+                let base = deploy_path(key, "placement", "preferences");
+                let path = [&base[..], &[Step::Index(index)]].concat();
+                let message = format!("tasks cannot be spread over {:?}", preference.spread);
+                let help = "write `spread: node.labels.NAME` or `spread: engine.labels.NAME`";
+                self.error_help(&path, message, help);
+            }
+        }
+        let path = deploy_path(key, "placement", "max_replicas_per_node");
+        let most = i64::from(u32::MAX);
+        Placement {
+            constraints,
+            spread,
+            max_replicas_per_node: self.number(&path, placement.max_replicas_per_node, 0, most),
+        }
+    }
+
+    /// A constraint without the blanks around its parts.
+    fn constraint(&mut self, path: &[Step<'_>], text: &str) -> Option<String> {
+        let parts = text
+            .split_once("!=")
+            .map(|(k, v)| (k, "!=", v))
+            .or_else(|| text.split_once("==").map(|(k, v)| (k, "==", v)));
+        let Some((node_key, operator, value)) = parts else {
+            let message = format!("{text:?} is not a constraint");
+            let help = match text.split_once('=') {
+                Some((k, v)) => format!("did you mean {k}=={v}?"),
+                None => "a constraint is written as node.role==manager, or with !=".to_owned(),
+            };
+            self.error_help(path, message, help);
+            return None;
+        };
+        let (node_key, value) = (node_key.trim(), value.trim());
+        if node_key.is_empty() || value.is_empty() {
+            let message = format!("{text:?} is not a constraint: one side is empty");
+            self.error(path, message);
+            return None;
+        }
+        let known = NODE_KEYS.iter().any(|k| node_key.eq_ignore_ascii_case(k));
+        if !known && !is_label(node_key) {
+            let message = format!("nodes have no {node_key:?}: no node can meet this constraint");
+            let meant = crate::schema::nearest(node_key, NODE_KEYS.iter().copied());
+            let help = match meant {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!(
+                    "nodes have {}, node.labels.*, engine.labels.*",
+                    NODE_KEYS.join(", ")
+                ),
+            };
+            self.error_help(path, message, help);
+            return None;
+        }
+        Some(format!("{node_key}{operator}{value}"))
+    }
+
+    pub(super) fn update(
+        &mut self,
+        key: &str,
+        section: &'static str,
+        update: Option<&model::Update>,
+    ) -> UpdateConfig {
+        let default = UpdateConfig::default();
+        let Some(update) = update else {
+            return default;
+        };
+        let at = |last| deploy_path(key, section, last);
+        let failure_action = match (update.failure_action.as_str(), section) {
+            ("" | "pause", _) => FailureAction::Pause,
+            ("continue", _) => FailureAction::Continue,
+            ("rollback", "update_config") => FailureAction::Rollback,
+            ("rollback", _) => {
+                let message = "a rollback cannot be rolled back; it pauses when it fails";
+                let help = "write pause or continue";
+                self.warn_help(&at("failure_action"), message, help);
+                FailureAction::Pause
+            }
+            (other, _) => {
+                let message = format!("{other:?} is not a failure action");
+                let help = "failure actions are pause, continue and rollback";
+                self.error_help(&at("failure_action"), message, help);
+                FailureAction::Pause
+            }
+        };
+        let ratio = update.max_failure_ratio.0;
+        if !(0.0..=1.0).contains(&ratio) {
+            let message = format!("{ratio} is not a share");
+            let help = "0 is none, 1 is all";
+            self.error_help(&at("max_failure_ratio"), message, help);
+        }
+        UpdateConfig {
+            parallelism: update.parallelism.map_or(default.parallelism, |n| {
+                self.number(&at("parallelism"), n, 0, i64::from(u32::MAX))
+            }),
+            delay: self.duration(&at("delay"), update.delay),
+            failure_action,
+            monitor: (update.monitor != Nanos::default())
+                .then(|| self.duration(&at("monitor"), update.monitor)),
+            max_failure_ratio: ratio,
+            order: match update.order.as_str() {
+                "start-first" => UpdateOrder::StartFirst,
+                _ => UpdateOrder::StopFirst,
+            },
+        }
+    }
+}
+
+fn is_label(key: &str) -> bool {
+    ["node.labels.", "engine.labels."].iter().any(|prefix| {
+        key.get(..prefix.len())
+            .is_some_and(|p| p.eq_ignore_ascii_case(prefix))
+            && key.len() > prefix.len()
+    })
+}
+
+fn bytes(value: model::Bytes) -> ByteCount {
+    ByteCount(u64::try_from(value.0).unwrap_or_default())
+}

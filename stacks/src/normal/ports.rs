@@ -1,0 +1,209 @@
+//! Ports: `[address:][published:]target[/protocol]`, with ranges, written out.
+
+use crate::diagnostic::{Place, Report};
+use crate::tree::{Entry, Node, Value};
+
+/// Turns every short form of a list of ports into long ones.
+pub(super) fn spread(node: &mut Node, path: &str, report: &mut Report) {
+    let Value::List(items) = &mut node.value else {
+        return;
+    };
+    let mut out = Vec::with_capacity(items.len());
+    for (index, item) in std::mem::take(items).into_iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        match item.scalar_text() {
+            None => {
+                check_long(&item, &path, report);
+                out.push(item);
+            }
+            Some(text) => match short(&text) {
+                Ok(ports) => {
+                    if let Some(address) = ports.address {
+                        let message = format!(
+                            "the address {address} is ignored: the port is open on every address"
+                        );
+                        let help = "keep it closed with a firewall, or do not publish it";
+                        report.warn_help(Some(item.place), &path, message, help);
+                    }
+                    let long = ports.pairs.iter();
+                    out.extend(long.map(|(t, p)| long_form(item.place, *t, *p, &ports.protocol)));
+                }
+                Err(message) => {
+                    let help = "a port is written as \"8080:80\", \"8080:80/udp\" or \"80\"";
+                    report.error_help(Some(item.place), &path, message, help);
+                }
+            },
+        }
+    }
+    node.value = Value::List(out);
+}
+
+fn check_long(item: &Node, path: &str, report: &mut Report) {
+    let number = |key| match item.get(key).map(|n| (n.place, &n.value)) {
+        Some((place, Value::Int(value))) => Some((place, *value)),
+        _ => None,
+    };
+    match number("target") {
+        None => report.error(Some(item.place), path, "a port needs the key `target`"),
+        Some((place, value)) if !(1..=65535).contains(&value) => {
+            let message = format!("{value} is not a port: ports are 1 to 65535");
+            report.error(Some(place), &format!("{path}.target"), message);
+        }
+        Some(_) => {}
+    }
+    if let Some((place, value)) = number("published")
+        && !(0..=65535).contains(&value)
+    {
+        let message = format!("{value} is not a port: ports are 1 to 65535");
+        report.error(Some(place), &format!("{path}.published"), message);
+    }
+}
+
+fn long_form(place: Place, target: u16, published: Option<u16>, protocol: &str) -> Node {
+    let entry = |key: &str, value| Entry {
+        key: key.to_owned(),
+        key_place: place,
+        value: Node::new(place, value),
+    };
+    let mut entries = vec![
+        entry("mode", Value::Str("ingress".to_owned())),
+        entry("target", Value::Int(i64::from(target))),
+        entry("protocol", Value::Str(protocol.to_owned())),
+    ];
+    entries.extend(published.map(|p| entry("published", Value::Int(i64::from(p)))));
+    Node::new(place, Value::Map(entries))
+}
+
+/// A short form, read.
+#[derive(Debug, PartialEq, Eq)]
+struct Short {
+    /// An address that was asked for and cannot be had.
+    address: Option<String>,
+    protocol: String,
+    /// Target and published port.
+    pairs: Vec<(u16, Option<u16>)>,
+}
+
+fn short(text: &str) -> Result<Short, String> {
+    let bad = |why: &str| format!("{text:?} is not a port: {why}");
+    let (ports, protocol) = match text.split_once('/') {
+        Some((ports, protocol)) => (ports, protocol.to_ascii_lowercase()),
+        None => (text, "tcp".to_owned()),
+    };
+    if !["tcp", "udp", "sctp"].contains(&protocol.as_str()) {
+        return Err(bad("the protocol is tcp, udp or sctp"));
+    }
+    let (before, target) = match ports.rsplit_once(':') {
+        Some((before, target)) => (Some(before), target),
+        None => (None, ports),
+    };
+    let (address, published) = match before.map(|b| b.rsplit_once(':')) {
+        None => (None, None),
+        Some(None) => (None, before),
+        Some(Some((address, published))) => (Some(address), Some(published)),
+    };
+    let address = match address {
+        None | Some("") => None,
+        Some(address) => {
+            let plain = address
+                .strip_prefix('[')
+                .and_then(|a| a.strip_suffix(']'))
+                .unwrap_or(address);
+            let parsed: std::net::IpAddr = plain
+                .parse()
+                .map_err(|_| bad(&format!("{plain:?} is not an address")))?;
+            (!parsed.is_unspecified()).then(|| plain.to_owned())
+        }
+    };
+    let (first, last) = range(target).map_err(|why| bad(&why))?;
+    if first == 0 {
+        return Err(bad("ports are 1 to 65535"));
+    }
+    let targets = first..=last;
+    let published = match published {
+        None | Some("") => None,
+        Some(published) => Some(range(published).map_err(|why| bad(&why))?),
+    };
+    let mut pairs: Vec<(u16, Option<u16>)> = match published {
+        None => targets.map(|t| (t, None)).collect(),
+        // One target behind several published ports.
+        Some((from, to)) if first == last => (from..=to).map(|p| (first, Some(p))).collect(),
+        Some((from, to)) if to - from == last - first => {
+            targets.zip(from..=to).map(|(t, p)| (t, Some(p))).collect()
+        }
+        Some(_) => return Err(bad("the two ranges differ in length")),
+    };
+    // In the order of their text: what Docker prints, and stable.
+    pairs.sort_by_key(|(target, published)| (target.to_string(), *published));
+    for pair in &mut pairs {
+        pair.1 = pair.1.filter(|p| *p > 0);
+    }
+    Ok(Short {
+        address,
+        protocol,
+        pairs,
+    })
+}
+
+fn range(text: &str) -> Result<(u16, u16), String> {
+    let port = |text: &str| {
+        let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        good.then(|| text.parse::<u16>().ok())
+            .flatten()
+            .ok_or_else(|| format!("{text:?} is not a number from 1 to 65535"))
+    };
+    match text.split_once('-') {
+        None => port(text).map(|p| (p, p)),
+        Some((from, to)) => {
+            let (from, to) = (port(from)?, port(to)?);
+            if from > to {
+                return Err(format!("the range {text} runs backwards"));
+            }
+            Ok((from, to))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(u16, Option<u16>)> {
+        short(text).map(|s| s.pairs).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_short_form_is_read() {
+        assert_eq!(pairs("80"), [(80, None)]);
+        assert_eq!(pairs("8080:80"), [(80, Some(8080))]);
+        assert_eq!(pairs("127.0.0.1:8080:80/udp"), [(80, Some(8080))]);
+        assert_eq!(pairs("[::1]:8080:80"), [(80, Some(8080))]);
+        assert_eq!(pairs("127.0.0.1::80"), [(80, None)]);
+        assert_eq!(pairs("9-10"), [(10, None), (9, None)]);
+        assert_eq!(pairs("90-91:80-81"), [(80, Some(90)), (81, Some(91))]);
+        assert_eq!(pairs("90-91:80"), [(80, Some(90)), (80, Some(91))]);
+        assert_eq!(short("53:53/UDP").map(|s| s.protocol).as_deref(), Ok("udp"));
+    }
+
+    #[test]
+    fn what_is_no_port_is_refused() {
+        for text in [
+            "",
+            "x",
+            "80:",
+            "0",
+            "70000",
+            "80:70000",
+            "80/http",
+            "9-8",
+            "80-81:90-93",
+            "a:80:80",
+            "1:2:3:4",
+            "-80",
+            "80-",
+            "+80",
+        ] {
+            assert!(short(text).is_err(), "{text}");
+        }
+    }
+}

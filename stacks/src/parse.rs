@@ -1,0 +1,380 @@
+//! Text to marked tree: anchors expanded within a budget, merge keys applied,
+//! duplicate keys refused.
+//!
+//! Owns YAML as such. What keys and values mean is left to `schema` and above.
+
+use crate::diagnostic::{Place, Report};
+use crate::scalar::{self, Scalar};
+use crate::tree::{Entry, Node, Value};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+/// Largest file, in bytes.
+pub(crate) const MOST_BYTES: usize = 4 << 20;
+/// Most values of one file after aliases are expanded.
+const MOST_NODES: usize = 200_000;
+/// Most bytes of text of one file after aliases are expanded.
+const MOST_TEXT: usize = 16 << 20;
+/// Deepest nesting of lists and maps.
+const MOST_DEPTH: usize = 100;
+
+/// What a subtree costs; aliases pay it again.
+#[derive(Clone, Copy, Default)]
+struct Cost {
+    nodes: usize,
+    text: usize,
+}
+
+enum Frame {
+    List {
+        place: Place,
+        anchor: usize,
+        before: Cost,
+        items: Vec<Node>,
+    },
+    Map {
+        place: Place,
+        anchor: usize,
+        before: Cost,
+        entries: Vec<Entry>,
+        key: Option<(String, Place)>,
+        merged: Vec<Node>,
+    },
+}
+
+/// Stops the reading of a file; what was wrong is in the report already.
+struct Stop;
+
+struct Builder<'r> {
+    file: u16,
+    report: &'r mut Report,
+    stack: Vec<Frame>,
+    anchors: HashMap<usize, (Node, Cost)>,
+    cost: Cost,
+    root: Option<Node>,
+}
+
+/// Reads the first document of `text`. `None` means that errors were reported.
+pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> {
+    let top = Place {
+        file,
+        line: 1,
+        column: 1,
+    };
+    if text.len() > MOST_BYTES {
+        let size = text.len();
+        let message = format!("the file has {size} bytes; at most {MOST_BYTES} are read");
+        report.error(Some(top), "", message);
+        return None;
+    }
+    let mut builder = Builder {
+        file,
+        report,
+        stack: Vec::new(),
+        anchors: HashMap::new(),
+        cost: Cost::default(),
+        root: None,
+    };
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut parser = Parser::new_from_str(text);
+    let mut documents = 0;
+    while let Some(next) = parser.next_event() {
+        match next {
+            Ok((Event::DocumentStart(_), span)) => {
+                documents += 1;
+                if documents > 1 {
+                    let place = builder.place(span);
+                    let message = "only the first document of a file is read";
+                    let help = "remove what follows `---`, or give it as a file of its own";
+                    builder.report.warn_help(Some(place), "", message, help);
+                    break;
+                }
+            }
+            Ok((event, span)) => {
+                if builder.event(event, span).is_err() {
+                    return None;
+                }
+            }
+            Err(error) => {
+                let marker = *error.marker();
+                let place = builder.place(Span::new(marker, marker));
+                let message = format!("not YAML: {}", error.info());
+                let help = yaml_help(text, place.line);
+                match help {
+                    Some(help) => builder.report.error_help(Some(place), "", message, help),
+                    None => builder.report.error(Some(place), "", message),
+                }
+                return None;
+            }
+        }
+    }
+    let root = builder.root.take();
+    Some(root.unwrap_or(Node::new(top, Value::Null)))
+}
+
+/// A guess at what makes a line unreadable.
+fn yaml_help(text: &str, line: u32) -> Option<&'static str> {
+    let at = usize::try_from(line).ok()?.saturating_sub(1);
+    let around = text.lines().skip(at.saturating_sub(1)).take(2);
+    around
+        .filter(|l| l.trim_start_matches(' ').starts_with('\t'))
+        .map(|_| "YAML is indented with spaces; this line begins with a tab")
+        .next()
+}
+
+impl Builder<'_> {
+    fn place(&self, span: Span) -> Place {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Place {
+            file: self.file,
+            line: number(span.start.line()).max(1),
+            column: number(span.start.col()).saturating_add(1),
+        }
+    }
+
+    fn event(&mut self, event: Event<'_>, span: Span) -> Result<(), Stop> {
+        let place = self.place(span);
+        match event {
+            Event::Scalar(text, style, anchor, tag) => {
+                self.scalar(&text, style, anchor, tag, place)
+            }
+            Event::SequenceStart(anchor, tag) => {
+                self.enter(place, tag)?;
+                let before = self.cost;
+                self.stack.push(Frame::List {
+                    place,
+                    anchor,
+                    before,
+                    items: Vec::new(),
+                });
+                Ok(())
+            }
+            Event::MappingStart(anchor, tag) => {
+                self.enter(place, tag)?;
+                let before = self.cost;
+                self.stack.push(Frame::Map {
+                    place,
+                    anchor,
+                    before,
+                    entries: Vec::new(),
+                    key: None,
+                    merged: Vec::new(),
+                });
+                Ok(())
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.leave(),
+            Event::Alias(anchor) => self.alias(anchor, place),
+            Event::Nothing
+            | Event::StreamStart
+            | Event::StreamEnd
+            | Event::DocumentStart(_)
+            | Event::DocumentEnd => Ok(()),
+        }
+    }
+
+    fn pay(&mut self, cost: Cost, place: Place) -> Result<(), Stop> {
+        self.cost.nodes = self.cost.nodes.saturating_add(cost.nodes);
+        self.cost.text = self.cost.text.saturating_add(cost.text);
+        if self.cost.nodes > MOST_NODES || self.cost.text > MOST_TEXT {
+            let message = format!(
+                "the file is too large: its aliases expand to more than {MOST_NODES} values \
+                 or {} MiB",
+                MOST_TEXT >> 20
+            );
+            self.report.error(Some(place), "", message);
+            return Err(Stop);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, place: Place, tag: Option<Cow<'_, Tag>>) -> Result<(), Stop> {
+        if let Some(tag) = tag
+            && !tag.is_yaml_core_schema()
+        {
+            self.foreign_tag(&tag, place);
+        }
+        if let Some(Frame::Map { key: None, .. }) = self.stack.last() {
+            let message = "a list or map cannot be a key";
+            let help = "quote a text that begins with `{` or `[`";
+            self.report.error_help(Some(place), "", message, help);
+            return Err(Stop);
+        }
+        if self.stack.len() >= MOST_DEPTH {
+            let message = format!("nested deeper than {MOST_DEPTH} levels");
+            self.report.error(Some(place), "", message);
+            return Err(Stop);
+        }
+        self.pay(Cost { nodes: 1, text: 0 }, place)
+    }
+
+    fn leave(&mut self) -> Result<(), Stop> {
+        let (node, anchor, before) = match self.stack.pop() {
+            Some(Frame::List {
+                place,
+                anchor,
+                before,
+                items,
+            }) => (Node::new(place, Value::List(items)), anchor, before),
+            Some(Frame::Map {
+                place,
+                anchor,
+                before,
+                mut entries,
+                merged,
+                ..
+            }) => {
+                for source in merged {
+                    self.merge(&mut entries, source)?;
+                }
+                (Node::new(place, Value::Map(entries)), anchor, before)
+            }
+            None => return Ok(()),
+        };
+        let cost = Cost {
+            nodes: self.cost.nodes - before.nodes + 1,
+            text: self.cost.text - before.text,
+        };
+        self.done(node, anchor, cost)
+    }
+
+    /// Adds what `<<` names: keys that are there already stay as they are.
+    fn merge(&mut self, entries: &mut Vec<Entry>, source: Node) -> Result<(), Stop> {
+        match source.value {
+            Value::Map(more) => {
+                for entry in more {
+                    if !entries.iter().any(|e| e.key == entry.key) {
+                        entries.push(entry);
+                    }
+                }
+                Ok(())
+            }
+            Value::List(items) if items.iter().all(|i| matches!(i.value, Value::Map(_))) => {
+                items.into_iter().try_for_each(|i| self.merge(entries, i))
+            }
+            _ => {
+                let message = "`<<` takes a map or a list of maps";
+                self.report.error(Some(source.place), "", message);
+                Err(Stop)
+            }
+        }
+    }
+
+    fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Stop> {
+        let Some((node, cost)) = self.anchors.get(&anchor) else {
+            let message = "an anchor cannot contain an alias of itself";
+            self.report.error(Some(place), "", message);
+            return Err(Stop);
+        };
+        let cost = *cost;
+        // Paid before the copy is made: that is what stops a bomb.
+        if self.cost.nodes.saturating_add(cost.nodes) > MOST_NODES
+            || self.cost.text.saturating_add(cost.text) > MOST_TEXT
+        {
+            return self.pay(cost, place);
+        }
+        let node = node.clone();
+        self.pay(cost, place)?;
+        self.done(node, 0, cost)
+    }
+
+    fn scalar(
+        &mut self,
+        text: &str,
+        style: ScalarStyle,
+        anchor: usize,
+        tag: Option<Cow<'_, Tag>>,
+        place: Place,
+    ) -> Result<(), Stop> {
+        let cost = Cost {
+            nodes: 1,
+            text: text.len(),
+        };
+        self.pay(cost, place)?;
+        let forced = tag.as_ref().filter(|t| t.is_yaml_core_schema());
+        let value = match forced.map(|t| t.suffix.as_str()) {
+            Some("str") => Value::Str(text.to_owned()),
+            Some("int" | "float" | "bool" | "null") => plain(text),
+            Some(other) => {
+                let message = format!("the type `!!{other}` has no meaning in a stack file");
+                self.report.error(Some(place), "", message);
+                return Err(Stop);
+            }
+            None => {
+                if let Some(tag) = &tag {
+                    self.foreign_tag(tag, place);
+                }
+                if style == ScalarStyle::Plain {
+                    plain(text)
+                } else {
+                    Value::Str(text.to_owned())
+                }
+            }
+        };
+        self.done(Node::new(place, value), anchor, cost)
+    }
+
+    fn foreign_tag(&mut self, tag: &Tag, place: Place) {
+        // `!` alone only says that the value is text or a collection.
+        if tag.suffix.is_empty() {
+            return;
+        }
+        let message = format!("the tag `{tag}` is ignored");
+        self.report.warn(Some(place), "", message);
+    }
+
+    /// Puts a complete value where it belongs: key, value, item or root.
+    fn done(&mut self, node: Node, anchor: usize, cost: Cost) -> Result<(), Stop> {
+        if anchor > 0 {
+            self.anchors.insert(anchor, (node.clone(), cost));
+        }
+        match self.stack.last_mut() {
+            None => self.root = Some(node),
+            Some(Frame::List { items, .. }) => items.push(node),
+            Some(Frame::Map {
+                entries,
+                key,
+                merged,
+                ..
+            }) => match key.take() {
+                Some((name, _)) if name == "<<" => merged.push(node),
+                Some((name, key_place)) => entries.push(Entry {
+                    key: name,
+                    key_place,
+                    value: node,
+                }),
+                None => {
+                    let Value::Str(name) = &node.value else {
+                        let shown = node.scalar_text().unwrap_or_else(|| "null".to_owned());
+                        let message = format!("the key {shown} is {}, not text", node.kind());
+                        let help = format!("quote it: \"{shown}\":");
+                        self.report.error_help(Some(node.place), "", message, help);
+                        return Err(Stop);
+                    };
+                    let first = entries.iter().find(|e| e.key == *name);
+                    if let Some(first) = first {
+                        let message = format!(
+                            "the key `{name}` is given twice; first in line {}",
+                            first.key_place.line
+                        );
+                        let help = "remove one of them, or join their contents";
+                        self.report.error_help(Some(node.place), "", message, help);
+                        return Err(Stop);
+                    }
+                    *key = Some((name.clone(), node.place));
+                }
+            },
+        }
+        Ok(())
+    }
+}
+
+fn plain(text: &str) -> Value {
+    match scalar::resolve(text) {
+        Scalar::Null => Value::Null,
+        Scalar::Bool(value) => Value::Bool(value),
+        Scalar::Int(value) => Value::Int(value),
+        Scalar::Float(value) => Value::Float(value),
+        Scalar::Str => Value::Str(text.to_owned()),
+    }
+}

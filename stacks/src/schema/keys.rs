@@ -1,0 +1,163 @@
+//! What to say about a key that is not known: why it is refused, or which one
+//! was meant.
+
+use super::Object;
+
+/// Keys of a service that older formats had, or that other tools take, and why
+/// they are refused here.
+const REFUSED: &[(&str, &str)] = &[
+    (
+        "extends",
+        "write the service out, or share its parts with a YAML anchor",
+    ),
+    (
+        "volume_driver",
+        "declare the volume under the top-level `volumes` with its `driver`",
+    ),
+    (
+        "volumes_from",
+        "declare the volume under the top-level `volumes` and name it in each service",
+    ),
+    ("cpu_quota", "set deploy.resources.limits.cpus"),
+    ("cpu_shares", "set deploy.resources.reservations.cpus"),
+    ("cpus", "set deploy.resources.limits.cpus"),
+    ("cpuset", "set deploy.resources.limits.cpus"),
+    ("mem_limit", "set deploy.resources.limits.memory"),
+    (
+        "mem_reservation",
+        "set deploy.resources.reservations.memory",
+    ),
+    ("memswap_limit", "set deploy.resources.limits.memory"),
+    ("pids_limit", "set deploy.resources.limits.pids"),
+    ("scale", "set deploy.replicas"),
+    ("net", "use `networks`"),
+    (
+        "dockerfile",
+        "build the image before deploying, and name it with `image`",
+    ),
+];
+
+/// Keys of the Compose Specification that format 3 does not have.
+const COMPOSE_ONLY: &[&str] = &[
+    "name",
+    "include",
+    "models",
+    "profiles",
+    "platform",
+    "runtime",
+    "gpus",
+    "group_add",
+    "pull_policy",
+    "mem_swappiness",
+    "oom_kill_disable",
+    "dns_opt",
+    "device_cgroup_rules",
+    "develop",
+    "storage_opt",
+    "uts",
+    "annotations",
+    "attach",
+    "cgroup",
+    "cpu_count",
+    "cpu_percent",
+    "cpu_period",
+    "cpu_rt_period",
+    "cpu_rt_runtime",
+    "label_file",
+    "post_start",
+    "pre_stop",
+    "provider",
+    "blkio_config",
+    "enable_ipv4",
+    "enable_ipv6",
+    "content",
+    "host_ip",
+    "app_protocol",
+    "create_host_path",
+];
+
+/// Message and help for `key` in `object`.
+pub(super) fn unknown(object: &Object, key: &str) -> (String, Option<String>) {
+    let what = object.what;
+    if let Some((_, instead)) = REFUSED.iter().find(|(k, _)| *k == key) {
+        let message = format!("`{key}` is not supported in {what}");
+        return (message, Some((*instead).to_owned()));
+    }
+    let message = format!("{what} has no key `{key}`");
+    let known = object.fields.iter().map(|f| f.key);
+    if COMPOSE_ONLY.contains(&key) {
+        let help = "this key belongs to the Compose Specification; stack files have format 3";
+        return (message, Some(help.to_owned()));
+    }
+    let help = match nearest(key, known) {
+        Some(meant) => Some(format!("did you mean `{meant}`?")),
+        None if object.extensions => Some("keys of your own begin with `x-`".to_owned()),
+        None => {
+            let all: Vec<_> = object.fields.iter().map(|f| f.key).collect();
+            (all.len() <= 8).then(|| format!("its keys are {}", all.join(", ")))
+        }
+    };
+    (message, help)
+}
+
+/// The word of `known` that `word` was probably meant to be.
+pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let lower = word.to_ascii_lowercase().replace('-', "_");
+    let allowed = match lower.len() {
+        0..=2 => 0,
+        3..=5 => 1,
+        6..=9 => 2,
+        _ => 3,
+    };
+    known
+        .map(|k| (distance(&lower, &k.to_ascii_lowercase()), k))
+        .filter(|(d, _)| *d <= allowed)
+        .min_by_key(|(d, _)| *d)
+        .map(|(_, k)| k)
+}
+
+/// Edits (insert, remove, change, swap of neighbours) from `a` to `b`.
+fn distance(a: &str, b: &str) -> usize {
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    if a.len().abs_diff(b.len()) > 3 || a.len() > 64 {
+        return usize::MAX;
+    }
+    let mut rows = vec![vec![0; b.len() + 1]; a.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for (j, cell) in rows[0].iter_mut().enumerate() {
+        *cell = j;
+    }
+    for i in 1..=a.len() {
+        for j in 1..=b.len() {
+            let change = usize::from(a[i - 1] != b[j - 1]);
+            let mut best = (rows[i - 1][j] + 1)
+                .min(rows[i][j - 1] + 1)
+                .min(rows[i - 1][j - 1] + change);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[a.len()][b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_finds_the_key_that_was_meant() {
+        let known = ["image", "environment", "ports", "replicas", "env_file"];
+        let meant = |word| nearest(word, known.into_iter());
+        assert_eq!(meant("imgae"), Some("image"));
+        assert_eq!(meant("enviroment"), Some("environment"));
+        assert_eq!(meant("env-file"), Some("env_file"));
+        assert_eq!(meant("port"), Some("ports"));
+        assert_eq!(meant("replica"), Some("replicas"));
+        assert_eq!(meant("zebra"), None);
+        assert_eq!(meant("x"), None);
+    }
+}

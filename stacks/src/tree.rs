@@ -1,0 +1,168 @@
+//! The marked tree: a YAML document in which every value knows its place.
+//!
+//! Owns the tree and how a key path finds a place in it. Making one from text
+//! is `parse`; what the values mean is decided further up.
+
+use crate::diagnostic::Place;
+use crate::natural;
+use crate::scalar::float_text;
+
+/// A value and where it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Node {
+    pub(crate) place: Place,
+    pub(crate) value: Value,
+}
+
+/// A YAML value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Str(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// A key, its place and its value.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) key_place: Place,
+    pub(crate) value: Node,
+}
+
+impl Node {
+    pub(crate) fn new(place: Place, value: Value) -> Self {
+        Node { place, value }
+    }
+
+    pub(crate) fn str(place: Place, text: impl Into<String>) -> Self {
+        Node::new(place, Value::Str(text.into()))
+    }
+
+    pub(crate) fn as_str(&self) -> Option<&str> {
+        match &self.value {
+            Value::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_map(&self) -> Option<&[Entry]> {
+        match &self.value {
+            Value::Map(entries) => Some(entries),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_list(&self) -> Option<&[Node]> {
+        match &self.value {
+            Value::List(items) => Some(items),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn entry(&self, key: &str) -> Option<&Entry> {
+        self.as_map()?.iter().find(|e| e.key == key)
+    }
+
+    pub(crate) fn get(&self, key: &str) -> Option<&Node> {
+        Some(&self.entry(key)?.value)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &str) -> Option<&mut Node> {
+        match &mut self.value {
+            Value::Map(entries) => entries
+                .iter_mut()
+                .find(|e| e.key == key)
+                .map(|e| &mut e.value),
+            _ => None,
+        }
+    }
+
+    /// The type as a message names it.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self.value {
+            Value::Null => "nothing",
+            Value::Bool(_) => "true or false",
+            Value::Int(_) => "a whole number",
+            Value::Float(_) => "a number",
+            Value::Str(_) => "text",
+            Value::List(_) => "a list",
+            Value::Map(_) => "a map",
+        }
+    }
+
+    /// The text of a scalar as Docker puts it where text is wanted; `None` for
+    /// null, lists and maps.
+    pub(crate) fn scalar_text(&self) -> Option<String> {
+        match &self.value {
+            Value::Bool(value) => Some(value.to_string()),
+            Value::Int(value) => Some(value.to_string()),
+            Value::Float(value) => Some(float_text(*value)),
+            Value::Str(text) => Some(text.clone()),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
+    /// How far down `path` the tree goes, and the place of what is there.
+    pub(crate) fn find(&self, path: &[Step<'_>]) -> (usize, Place) {
+        let mut node = self;
+        let mut place = self.place;
+        for (depth, step) in path.iter().enumerate() {
+            let next = match step {
+                Step::Key(key) => node.entry(key).map(|e| (e.key_place, &e.value)),
+                Step::Index(index) => node
+                    .as_list()
+                    .and_then(|items| items.get(*index))
+                    .map(|n| (n.place, n)),
+            };
+            match next {
+                Some((at, below)) => {
+                    place = at;
+                    node = below;
+                }
+                None => return (depth, place),
+            }
+        }
+        (path.len(), place)
+    }
+
+    /// The tree without its places, keys in the order of the printer.
+    pub(crate) fn to_yaml(&self) -> serde_yaml::Value {
+        use serde_yaml::Value as Y;
+        match &self.value {
+            Value::Null => Y::Null,
+            Value::Bool(value) => Y::Bool(*value),
+            Value::Int(value) => Y::Number((*value).into()),
+            Value::Float(value) => Y::Number((*value).into()),
+            Value::Str(text) => Y::String(text.clone()),
+            Value::List(items) => Y::Sequence(items.iter().map(Node::to_yaml).collect()),
+            Value::Map(entries) => {
+                let sorted = natural::sorted(entries.iter().collect(), |e| e.key.as_str());
+                let pairs = sorted
+                    .into_iter()
+                    .map(|e| (Y::String(e.key.clone()), e.value.to_yaml()));
+                Y::Mapping(pairs.collect())
+            }
+        }
+    }
+}
+
+/// One step of a key path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step<'a> {
+    Key(&'a str),
+    Index(usize),
+}
+
+/// `parent.key`, or `key` at the top.
+pub(crate) fn join(parent: &str, key: &str) -> String {
+    if parent.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{parent}.{key}")
+    }
+}

@@ -1,0 +1,83 @@
+//! Golden tests: every file under `testdata/good` gives the specs and warnings
+//! beside it, every file under `testdata/broken` the diagnostics beside it.
+//!
+//! `UPDATE_EXPECTED=1` writes what is found; read the diff before believing it.
+//! Lines of the form `# env: NAME=value` set the environment of a file,
+//! `# with: OTHER.yml` puts another file on top.
+
+mod common;
+
+use common::{Case, cases};
+use std::fmt::Write as _;
+use std::fs;
+
+fn found(case: &Case) -> Result<String, String> {
+    let mut out = String::new();
+    match skep_stacks::load(case.input()) {
+        Ok(loaded) => {
+            for warning in &loaded.warnings {
+                let _ = writeln!(out, "{warning}");
+            }
+            let _ = writeln!(out, "{:#?}", loaded.stack);
+            Ok(out)
+        }
+        Err(diagnostics) => Err(format!("{diagnostics}\n")),
+    }
+}
+
+fn check(folder: &str, least: usize, good: bool) {
+    let cases = cases(folder);
+    assert!(
+        cases.len() >= least,
+        "{folder} has only {} files",
+        cases.len()
+    );
+    let mut wrong = Vec::new();
+    for case in &cases {
+        let (text, ok) = match found(case) {
+            Ok(text) => (text, true),
+            Err(text) => (text, false),
+        };
+        if ok != good {
+            let state = if ok { "loads" } else { "does not load" };
+            wrong.push(format!("{} {state}:\n{text}", case.path.display()));
+            continue;
+        }
+        let expected = case.path.with_extension("expected");
+        if std::env::var_os("UPDATE_EXPECTED").is_some() {
+            fs::write(&expected, &text).unwrap();
+        }
+        let wanted = fs::read_to_string(&expected).unwrap_or_default();
+        if text != wanted {
+            wrong.push(format!(
+                "{}\n--- expected\n{wanted}\n--- found\n{text}",
+                case.path.display()
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+}
+
+#[test]
+fn good_files_give_the_specs_and_warnings_beside_them() {
+    check("good", 1, true);
+}
+
+#[test]
+fn broken_files_give_the_diagnostics_beside_them() {
+    check("broken", 1, false);
+}
+
+#[test]
+fn every_error_says_where() {
+    for case in cases("broken") {
+        let Err(diagnostics) = skep_stacks::load(case.input()) else {
+            continue;
+        };
+        assert!(diagnostics.errors().count() > 0, "{}", case.path.display());
+        for error in diagnostics.errors() {
+            let placed = error.location.is_some() || !error.path.is_empty();
+            assert!(placed, "{}: {error}", case.path.display());
+        }
+    }
+}

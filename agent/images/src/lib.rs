@@ -18,6 +18,7 @@
 //! # }
 //! ```
 
+mod archive;
 mod config;
 mod digest;
 mod error;

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,11 @@ const TAG_MAX: usize = 128;
 /// a digest, or both. One of the two is always there (`:latest` by default).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Reference {
+pub struct Reference(Arc<Parts>);
+
+/// Shared, so that a name is cheap to keep in many places, errors among them.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Parts {
     domain: String,
     path: String,
     tag: Option<String>,
@@ -54,43 +59,43 @@ impl Reference {
     /// The registry's name as it is written in references, such as `docker.io`
     /// or `host:5000`.
     pub fn domain(&self) -> &str {
-        &self.domain
+        &self.0.domain
     }
 
     /// The repository within the registry, such as `library/redis`.
     pub fn path(&self) -> &str {
-        &self.path
+        &self.0.path
     }
 
     /// The tag, if there is one.
     pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+        self.0.tag.as_deref()
     }
 
     /// The digest, if there is one. It wins over the tag when pulling.
     pub fn digest(&self) -> Option<&Digest> {
-        self.digest.as_ref()
+        self.0.digest.as_ref()
     }
 
     /// Whether the name belongs to Docker Hub, for which mirrors may stand in.
     pub fn is_hub(&self) -> bool {
-        self.domain == HUB
+        self.0.domain == HUB
     }
 
     /// The name without tag and digest, in full: `docker.io/library/redis`.
     pub fn repository(&self) -> String {
-        format!("{}/{}", self.domain, self.path)
+        format!("{}/{}", self.0.domain, self.0.path)
     }
 
     /// The short form of [`Reference::repository`], as people write it:
     /// `redis`, `dockersamples/vote`, `host:5000/x`.
     pub fn familiar_repository(&self) -> String {
-        if self.domain != HUB {
+        if self.0.domain != HUB {
             return self.repository();
         }
-        match self.path.strip_prefix("library/") {
+        match self.0.path.strip_prefix("library/") {
             Some(rest) if !rest.contains('/') => rest.to_owned(),
-            _ => self.path.clone(),
+            _ => self.0.path.clone(),
         }
     }
 
@@ -102,19 +107,19 @@ impl Reference {
 
     /// The same repository under this digest alone.
     pub fn with_digest(&self, digest: Digest) -> Reference {
-        Reference {
+        Reference(Arc::new(Parts {
             tag: None,
             digest: Some(digest),
-            ..self.clone()
-        }
+            ..(*self.0).clone()
+        }))
     }
 
     fn with_suffix(&self, mut name: String) -> String {
-        if let Some(tag) = &self.tag {
+        if let Some(tag) = &self.0.tag {
             name.push(':');
             name.push_str(tag);
         }
-        if let Some(digest) = &self.digest {
+        if let Some(digest) = &self.0.digest {
             name.push('@');
             name.push_str(digest.as_str());
         }
@@ -168,12 +173,12 @@ impl FromStr for Reference {
             (None, Some(_)) => None,
             (None, None) => Some("latest".to_owned()),
         };
-        Ok(Reference {
+        Ok(Reference(Arc::new(Parts {
             domain: domain.to_owned(),
             path,
             tag,
             digest,
-        })
+        })))
     }
 }
 

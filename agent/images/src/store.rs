@@ -9,7 +9,7 @@ mod state;
 pub(crate) use commit::NewImage;
 
 use std::collections::{BTreeSet, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::digest::Digest;
@@ -298,11 +298,6 @@ impl Inner {
     /// A file aside that is gone when it is dropped.
     pub(crate) fn spool(&self) -> Result<std::fs::File, StoreError> {
         self.disk.spool()
-    }
-
-    #[cfg(test)]
-    pub(crate) fn layers_directory(&self) -> PathBuf {
-        self.disk.layer("").to_path_buf()
     }
 }
 

@@ -34,7 +34,7 @@ async fn an_image_comes_whole_and_stays_over_a_restart() {
         .await
         .unwrap();
     assert_eq!(pulled.id, image.id());
-    assert_eq!(pulled.references, [name.clone()]);
+    assert_eq!(pulled.references, std::slice::from_ref(&name));
     assert_eq!(pulled.digests, [name.with_digest(manifest.clone())]);
     assert_eq!(pulled.size, 300_002);
     assert_eq!(pulled.config.cmd, ["/bin/true"]);
@@ -64,7 +64,7 @@ async fn an_image_comes_whole_and_stays_over_a_restart() {
     drop(store);
     drop(registry);
     let store = ImageStore::open(dir.path(), RegistryConfig::default()).unwrap();
-    assert_eq!(store.list(), [pulled.clone()]);
+    assert_eq!(store.list(), std::slice::from_ref(&pulled));
     assert_eq!(store.get(&name.to_string()).unwrap(), pulled);
     assert_eq!(store.get(pulled.id.short()).unwrap(), pulled);
     let pinned = name.with_digest(manifest);

@@ -5,7 +5,7 @@
 //! size into memory, and rejects streams whose last padding is cut off, which
 //! other tools write and accept.
 
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 
 use tar::{EntryType, Header};
@@ -116,11 +116,6 @@ impl<R: Read> TarReader<R> {
     /// The offset in the stream of what is read next.
     pub(crate) fn position(&self) -> u64 {
         self.position
-    }
-
-    /// The stream below, positioned after what was read.
-    pub(crate) fn into_inner(self) -> R {
-        self.inner
     }
 
     /// The next entry, or `None` at the end of the archive.
@@ -320,6 +315,19 @@ impl<R: Read> TarReader<R> {
         }
         self.position += got as u64;
         Ok(got)
+    }
+}
+
+impl<R: Read + Seek> TarReader<R> {
+    /// Like [`TarReader::next`], without reading the content in between.
+    pub(crate) fn next_seek(&mut self) -> io::Result<Option<Entry>> {
+        let skip = std::mem::take(&mut self.left) + std::mem::take(&mut self.padding);
+        if skip > 0 {
+            let by = i64::try_from(skip).map_err(|_| invalid("tar entry has an absurd size"))?;
+            self.inner.seek(SeekFrom::Current(by))?;
+            self.position += skip;
+        }
+        self.next()
     }
 }
 

@@ -74,8 +74,8 @@ pub enum OpenError {
 /// A proposal did not (or may not) take effect.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
-    /// Only the leader takes proposals. Nothing happened: ask the leader, if
-    /// one is known.
+    /// Only the leader takes proposals, and this node is not it, or no longer.
+    /// The proposal did not take effect: ask the leader, if one is known.
     #[error("{}", not_leader(leader))]
     NotLeader {
         /// Raft id and address of the leader, as far as known here.
@@ -87,10 +87,6 @@ pub enum ProposeError {
         "the leader cannot reach more than half of the managers; make sure that more than half of the managers are online"
     )]
     NoQuorum,
-    /// Leadership went to another node, which dropped the proposal. It did
-    /// not take effect and may be made again.
-    #[error("leadership was lost before the proposal was committed")]
-    Lost,
     /// The node stopped. The proposal may or may not take effect.
     #[error("this manager is stopping; the proposal may or may not have been committed")]
     Stopped,

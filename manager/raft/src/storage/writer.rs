@@ -46,8 +46,12 @@ pub(crate) enum Done {
 }
 
 impl Done {
-    fn tell(self, result: Result<(), &io::Error>) {
-        let result = result.map_err(|e| io::Error::new(e.kind(), e.to_string()));
+    fn tell(self, result: &io::Result<()>) {
+        // Everyone gets the reason, and such errors cannot be cloned.
+        let result = match result {
+            Ok(()) => Ok(()),
+            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
+        };
         match self {
             Self::Flushed(callback) => callback.log_io_completed(result),
             // The asker may have been cancelled; the write stands.
@@ -143,7 +147,7 @@ impl Writer {
                 result = self.flush();
             }
             for done in waiting.drain(..) {
-                done.tell(result.as_ref().map(|()| ()));
+                done.tell(&result);
             }
             if let Err(error) = result {
                 tracing::error!(dir = %self.place.dir.display(), %error, "cannot write the raft log");

@@ -108,3 +108,14 @@ pub enum Error {
     #[error("work inside a network namespace did not finish")]
     Interrupted,
 }
+
+/// An error with all its causes, for where it is only logged.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}

@@ -5,9 +5,19 @@
 //! it could read. Kernel objects of ours are named `skep…` (routes and rules carry our protocol number), and
 //! only such are ever removed.
 
+mod conntrack;
+mod dataplane;
+mod docker;
 mod error;
+mod links;
+mod mesh;
 mod netlink;
+mod netns;
 mod nft;
+mod resolver;
 mod ruleset;
+mod settings;
+pub mod wireguard;
 
+pub use dataplane::{Applied, Dataplane, DataplaneConfig};
 pub use error::Error;

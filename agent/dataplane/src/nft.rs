@@ -10,11 +10,13 @@ pub(crate) mod table;
 use std::io;
 
 use crate::error::Error;
-use crate::netlink::{NLM_F_ACK, Refused, Socket, Writer, attribute};
+use crate::netlink::{NLM_F_ACK, NLM_F_DUMP, Refused, Socket, Writer, attribute};
 use batch::{Batch, FAMILY_IPV4};
 use table::Table;
 
 const GET_TABLE: u16 = 10 << 8 | 1;
+const GET_CHAIN: u16 = 10 << 8 | 4;
+const GET_RULE: u16 = 10 << 8 | 7;
 const GET_GENERATION: u16 = 10 << 8 | 16;
 
 /// nftables of one network namespace.
@@ -89,6 +91,70 @@ impl Nft {
                     .map(u32::from_be_bytes)
             })
             .ok_or_else(|| failed(io::Error::from(io::ErrorKind::InvalidData)))
+    }
+
+    /// Handles of the rules of a foreign chain that carry this comment; none if there is no such chain.
+    pub(crate) fn rules_with_comment(
+        &self,
+        table: &str,
+        chain: &str,
+        comment: &str,
+    ) -> Result<Option<Vec<u64>>, Error> {
+        let failed = |source| Error::WriteRules {
+            object: format!("chain {chain}"),
+            source,
+        };
+        let mut ask = Writer::default();
+        ask.message(GET_CHAIN, NLM_F_ACK, 1, FAMILY_IPV4, 0, |out| {
+            out.string(1, table);
+            out.string(3, chain);
+        });
+        match self.socket.exchange(ask.bytes(), 1) {
+            Ok(_) => {}
+            Err(refused) if refused.source.raw_os_error() == Some(libc::ENOENT) => return Ok(None),
+            Err(refused) => return Err(failed(refused.source)),
+        }
+        let mut list = Writer::default();
+        list.message(GET_RULE, NLM_F_DUMP, 2, FAMILY_IPV4, 0, |out| {
+            out.string(1, table);
+            out.string(2, chain);
+        });
+        let rules = self
+            .socket
+            .exchange(list.bytes(), 2)
+            .map_err(|refused| failed(refused.source))?;
+        let comment = batch::comment(comment);
+        let ours = rules
+            .iter()
+            .filter(|rule| attribute(&rule.body, 7) == Some(comment.as_slice()));
+        let handles = ours.filter_map(|rule| {
+            attribute(&rule.body, 3)?
+                .try_into()
+                .ok()
+                .map(u64::from_be_bytes)
+        });
+        Ok(Some(handles.collect()))
+    }
+
+    /// Puts rules at the head of a foreign chain, in this order, with a comment.
+    pub(crate) fn insert_rules(
+        &self,
+        table: &str,
+        chain: &str,
+        comment: &str,
+        rules: &[Vec<expr::Expr>],
+    ) -> Result<(), Error> {
+        self.commit(batch::insert_rules(table, chain, comment, rules))
+    }
+
+    /// Deletes rules of a foreign chain by their handles.
+    pub(crate) fn delete_rules(
+        &self,
+        table: &str,
+        chain: &str,
+        handles: &[u64],
+    ) -> Result<(), Error> {
+        self.commit(batch::delete_rules(table, chain, handles))
     }
 
     fn commit(&self, mut batch: Batch) -> Result<(), Error> {

@@ -6,6 +6,8 @@
 
 mod sets;
 
+pub(crate) use sets::known_backends;
+
 use skep_agent_planner::network::Desired;
 use skep_agent_planner::network::kernel::{
     GATEWAY, MARK_INGRESS, MARK_MASQUERADE, MARK_RETURN, MARK_ROUTED, TUNNEL, VETH_PREFIX,

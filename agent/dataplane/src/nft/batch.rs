@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::expr::write_value;
+use super::expr::{Expr, write_value};
 use super::table::{Base, Chain, Hook, Key, Kind, Set, Table, Type, Value, Values};
 use crate::netlink::{Attributes, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, Writer};
 
@@ -268,6 +268,56 @@ pub(crate) fn update(old: &Table, new: &Table) -> Option<Batch> {
         });
     }
     Some(batch)
+}
+
+/// Rules at the head of a chain that is not ours, in this order.
+pub(crate) fn insert_rules(
+    table: &str,
+    chain: &str,
+    comment_text: &str,
+    rules: &[Vec<Expr>],
+) -> Batch {
+    let mut batch = Batch::new();
+    for rule in rules.iter().rev() {
+        batch.push(
+            NEW_RULE,
+            NLM_F_CREATE,
+            format!("a rule of chain {chain}"),
+            |out| {
+                out.string(1, table);
+                out.string(2, chain);
+                out.nested(4, |out| rule.iter().for_each(|expr| expr.write(out)));
+                out.bytes(7, &comment(comment_text));
+            },
+        );
+    }
+    batch
+}
+
+/// Removes rules of a chain that is not ours.
+pub(crate) fn delete_rules(table: &str, chain: &str, handles: &[u64]) -> Batch {
+    let mut batch = Batch::new();
+    for handle in handles {
+        batch.push(
+            DELETE_RULE,
+            0,
+            format!("rule {handle} of chain {chain}"),
+            |out| {
+                out.string(1, table);
+                out.string(2, chain);
+                out.bytes(3, &handle.to_be_bytes());
+            },
+        );
+    }
+    batch
+}
+
+/// A comment as nft stores it with a rule: type 0, length, text with NUL.
+pub(crate) fn comment(text: &str) -> Vec<u8> {
+    let mut bytes = vec![0, text.len() as u8 + 1];
+    bytes.extend_from_slice(text.as_bytes());
+    bytes.push(0);
+    bytes
 }
 
 fn missing<'a>(

@@ -112,14 +112,14 @@ pub enum LinkKind {
 
 impl Link {
     /// Whether a link found can be kept: what cannot be seen from outside (the task and the other end) is
-    /// not compared.
+    /// not compared, and the largest packet can be changed in place.
     fn keeps(&self, found: &Link) -> bool {
         let same_kind = match (self.kind, found.kind) {
             (LinkKind::Veth { .. }, LinkKind::Veth { .. }) => true,
             (LinkKind::Tunnel { local }, LinkKind::Tunnel { local: other }) => local == other,
             _ => false,
         };
-        same_kind && self.mac == found.mac && self.mtu == found.mtu
+        same_kind && self.mac == found.mac
     }
 }
 
@@ -324,6 +324,8 @@ pub fn container(desired: &Desired, endpoint: &Endpoint) -> State {
 pub enum Step {
     /// Makes a link; a veth's other end goes straight into its container.
     AddLink(String, Link),
+    /// Changes the largest packet of a link.
+    SetMtu(String, u32),
     /// Removes a link, and with it everything on it.
     RemoveLink(String),
     /// Adds an address to a link.
@@ -362,8 +364,13 @@ pub fn diff(wanted: &State, found: &State) -> Vec<Step> {
     // What was on a link that is made anew went with it.
     let lost = |link: Option<&str>| link.is_some_and(|link| remade.contains(link));
     for (name, link) in &wanted.links {
-        if !found.links.contains_key(name) || remade.contains(name.as_str()) {
-            steps.push(Step::AddLink(name.clone(), *link));
+        match found.links.get(name) {
+            Some(was) if !remade.contains(name.as_str()) => {
+                if was.mtu != link.mtu {
+                    steps.push(Step::SetMtu(name.clone(), link.mtu));
+                }
+            }
+            _ => steps.push(Step::AddLink(name.clone(), *link)),
         }
     }
     for (link, address) in &wanted.addresses {

@@ -1,0 +1,216 @@
+//! The door of this crate: a node's network that is opened once, brought to a [`Desired`] state as often as
+//! one comes, and either left in place for the next daemon or torn down.
+
+mod converge;
+mod guard;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use skep_agent_planner::network::Desired;
+use skep_agent_planner::network::kernel::{State, diff};
+use skep_types::TaskId;
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+use crate::links::Links;
+use crate::mesh::MeshLink;
+use crate::nft::Nft;
+use crate::nft::table::Table;
+use crate::resolver::Resolver;
+use crate::{docker, netns, ruleset, settings};
+
+/// What the network of a node is made with.
+#[derive(Clone)]
+pub struct DataplaneConfig {
+    /// Directory for what lasts until the machine restarts; containers' namespaces are mounted in `netns`
+    /// below it.
+    pub run_dir: PathBuf,
+    /// The node's WireGuard private key.
+    pub private_key: [u8; 32],
+    /// WireGuard's UDP port.
+    pub listen_port: u16,
+    /// Name servers asked for what the cluster does not know, in this order.
+    pub upstream_dns: Vec<SocketAddr>,
+}
+
+impl std::fmt::Debug for DataplaneConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DataplaneConfig")
+            .field("run_dir", &self.run_dir)
+            .field("listen_port", &self.listen_port)
+            .field("upstream_dns", &self.upstream_dns)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came of bringing the network to a desired state.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// Containers whose network could not be made, and why. All others have theirs.
+    pub failed: BTreeMap<TaskId, Error>,
+    /// How many kernel objects had to be changed, packet filter and WireGuard aside.
+    pub steps: usize,
+}
+
+/// The network of this node: of the network namespace it was opened in.
+#[derive(Debug)]
+pub struct Dataplane {
+    inner: Arc<Inner>,
+    guard: JoinHandle<()>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: DataplaneConfig,
+    links: Links,
+    rules: Mutex<Rules>,
+    resolver: Resolver,
+    progress: tokio::sync::Mutex<Progress>,
+}
+
+/// The packet filter and what it was given last.
+#[derive(Debug)]
+struct Rules {
+    nft: Nft,
+    /// The table in the kernel, and the kernel's count of transactions right after it was written.
+    written: Option<(Table, u32)>,
+}
+
+/// What saves work from one call to the next; none of it is needed to be right.
+#[derive(Debug, Default)]
+struct Progress {
+    mesh: Option<MeshLink>,
+    /// Containers whose inside is known to be as wanted.
+    settled: BTreeMap<TaskId, State>,
+    /// Addresses connections were balanced over.
+    backends: Option<BTreeSet<Ipv4Addr>>,
+    /// Largest packet of the mesh; 0 at first.
+    mtu: u32,
+}
+
+impl Dataplane {
+    /// Takes over the network of the calling thread's network namespace. Nothing is changed in it but the
+    /// settings that forwarding needs. Must be called within a tokio runtime, all of whose threads are in
+    /// that namespace.
+    ///
+    /// # Errors
+    /// Without the right to administer the network, or without nftables in the kernel.
+    pub async fn open(config: DataplaneConfig) -> Result<Self, Error> {
+        settings::prepare_node()?;
+        let rules = Rules {
+            nft: Nft::open()?,
+            written: None,
+        };
+        let inner = Arc::new(Inner {
+            links: Links::open()?,
+            rules: Mutex::new(rules),
+            resolver: Resolver::new(config.upstream_dns.clone()),
+            progress: tokio::sync::Mutex::default(),
+            config,
+        });
+        let guard = tokio::spawn(guard::watch(Arc::downgrade(&inner)));
+        Ok(Dataplane { inner, guard })
+    }
+
+    /// Brings the network to this state. May be called again at any time, and after a failure.
+    ///
+    /// # Errors
+    /// When the node's own part cannot be made. What concerns a single container is in
+    /// [`Applied::failed`] instead.
+    pub async fn apply(&self, desired: &Desired) -> Result<Applied, Error> {
+        self.inner.converge(desired).await
+    }
+
+    /// Where a task's network namespace is mounted. It is there after an [`apply`](Self::apply) with the
+    /// task in it, and goes with the first one without it.
+    pub fn netns_path(&self, task: &TaskId) -> PathBuf {
+        self.inner.netns_path(*task)
+    }
+
+    /// Ends the daemon's part. With `tear_down` everything of ours is removed, containers' networks
+    /// included; without, all that can be is left for the next daemon (WireGuard in the process ends).
+    ///
+    /// # Errors
+    /// When something could not be removed; the rest was.
+    pub async fn shutdown(&self, tear_down: bool) -> Result<(), Error> {
+        self.guard.abort();
+        let mut progress = self.inner.progress.lock().await;
+        progress.mesh = None;
+        self.inner.resolver.keep_only(|_| false);
+        if !tear_down {
+            return Ok(());
+        }
+        *progress = Progress::default();
+        let mut result = self.inner.remove_rules();
+        let found = self.inner.links.read().await?;
+        for step in diff(&State::default(), &found) {
+            result = self.inner.links.apply(&step, None).await.and(result);
+        }
+        result.and(self.inner.remove_namespaces(&BTreeSet::new()))
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.guard.abort();
+    }
+}
+
+impl Inner {
+    fn netns_dir(&self) -> PathBuf {
+        self.config.run_dir.join("netns")
+    }
+
+    fn netns_path(&self, task: TaskId) -> PathBuf {
+        self.netns_dir().join(task.to_string())
+    }
+
+    fn rules(&self) -> std::sync::MutexGuard<'_, Rules> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes the packet filter: what changed if nobody else touched it since, otherwise all of it.
+    fn write_rules(&self, table: Table) -> Result<(), Error> {
+        let mut rules = self.rules();
+        let generation = rules.nft.generation()?;
+        match rules.written.take() {
+            Some((old, written)) if written == generation => {
+                let result = rules.nft.update(&old, &table);
+                // Somebody may have come in between: then all of it, once.
+                if result.is_err() {
+                    rules.nft.replace(&table)?;
+                }
+            }
+            _ => rules.nft.replace(&table)?,
+        }
+        docker::let_through(&rules.nft)?;
+        let generation = rules.nft.generation()?;
+        rules.written = Some((table, generation));
+        Ok(())
+    }
+
+    fn remove_rules(&self) -> Result<(), Error> {
+        let mut rules = self.rules();
+        rules.written = None;
+        let docker = docker::take_back(&rules.nft);
+        rules.nft.remove(ruleset::TABLE).and(docker)
+    }
+
+    /// Removes the namespaces of all other tasks. What in the directory is not named after a task is left.
+    fn remove_namespaces(&self, wanted: &BTreeSet<TaskId>) -> Result<(), Error> {
+        let directory = self.netns_dir();
+        let mut result = Ok(());
+        for name in netns::list(&directory)? {
+            let Ok(task) = name.parse::<TaskId>() else {
+                continue;
+            };
+            if !wanted.contains(&task) {
+                result = netns::remove(&Path::new(&directory).join(name)).and(result);
+            }
+        }
+        result
+    }
+}

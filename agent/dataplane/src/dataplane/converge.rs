@@ -1,0 +1,276 @@
+//! One pass from what is to what should be. The order matters: the packet filter comes before the first
+//! link, so that nothing is ever open that should be closed; links come before what uses them; removals come
+//! last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use skep_agent_planner::network::kernel::{
+    self, CONTAINER_LINK, LinkKind, State, Step, WIREGUARD, WIREGUARD_OVERHEAD, diff, veth_name,
+};
+use skep_agent_planner::network::{Desired, clash};
+use skep_types::TaskId;
+
+use super::{Applied, Inner, Progress};
+use crate::error::Error;
+use crate::links::Links;
+use crate::mesh::MeshLink;
+use crate::ruleset::{self, known_backends};
+use crate::{conntrack, netns, settings};
+
+impl Inner {
+    /// See [`super::Dataplane::apply`].
+    pub(super) async fn converge(self: &Arc<Self>, desired: &Desired) -> Result<Applied, Error> {
+        let mut progress = self.progress.lock().await;
+        let mut applied = Applied::default();
+        let desired = Arc::new(self.usable(desired, &mut applied).await?);
+        let mtu = self.mtu(&desired).await?;
+        self.filter(&desired).await?;
+        self.mesh(&desired, &mut progress, mtu).await?;
+        self.resolver.publish(Arc::clone(&desired));
+        self.node(&desired, &mut progress, mtu, &mut applied)
+            .await?;
+        for task in desired.endpoints.keys() {
+            if !applied.failed.contains_key(task)
+                && let Err(error) = self.container(&desired, *task, &mut progress, mtu).await
+            {
+                progress.settled.remove(task);
+                applied.failed.insert(*task, error);
+            }
+        }
+        progress.mtu = mtu;
+        self.forget(&desired, &mut progress).await?;
+        Ok(applied)
+    }
+
+    /// The desired state without what cannot be made on this node; why not goes to its containers.
+    async fn usable(&self, desired: &Desired, applied: &mut Applied) -> Result<Desired, Error> {
+        let mut desired = desired.clone();
+        let mut refused = BTreeMap::new();
+        for clash in clash::find(&desired, &self.links.host_routes().await?) {
+            match clash.network {
+                None => return Err(Error::Clash(clash)),
+                Some(network) => {
+                    desired.networks.remove(&network);
+                    for peer in desired.peers.values_mut() {
+                        peer.blocks.retain(|block| !clash.subnet.contains(block));
+                    }
+                    tracing::warn!("{clash}");
+                    refused.insert(network, clash);
+                }
+            }
+        }
+        let mut failed: BTreeMap<TaskId, Error> = BTreeMap::new();
+        for (task, endpoint) in &desired.endpoints {
+            for (network, _) in &endpoint.attachments {
+                if let Some(clash) = refused.get(network) {
+                    failed.insert(*task, Error::Clash(clash.clone()));
+                } else if !desired.networks.contains_key(network) {
+                    failed.insert(*task, Error::UnknownNetwork { network: *network });
+                }
+            }
+        }
+        desired
+            .endpoints
+            .retain(|task, _| !failed.contains_key(task));
+        applied.failed = failed;
+        Ok(desired)
+    }
+
+    /// The largest packet of the mesh.
+    async fn mtu(&self, desired: &Desired) -> Result<u32, Error> {
+        if let Some(mtu) = desired.mesh.mtu {
+            return Ok(mtu);
+        }
+        let peers = desired
+            .peers
+            .values()
+            .filter_map(|peer| match peer.endpoint.ip() {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            });
+        let underlay = self.links.underlay_mtu(&peers.collect::<Vec<_>>()).await?;
+        // Loopback carries 65,536 bytes, which nothing else does; IPv4 needs 576 at the very least.
+        Ok(underlay
+            .min(9000)
+            .saturating_sub(WIREGUARD_OVERHEAD)
+            .max(576))
+    }
+
+    async fn filter(self: &Arc<Self>, desired: &Arc<Desired>) -> Result<(), Error> {
+        let (inner, desired) = (Arc::clone(self), Arc::clone(desired));
+        let written =
+            tokio::task::spawn_blocking(move || inner.write_rules(ruleset::node(&desired)));
+        written.await.map_err(|_| Error::Interrupted)?
+    }
+
+    /// WireGuard: the interface, then who is at its other ends.
+    async fn mesh(
+        &self,
+        desired: &Desired,
+        progress: &mut Progress,
+        mtu: u32,
+    ) -> Result<(), Error> {
+        let works = progress.mesh.as_ref().is_some_and(|link| !link.failed());
+        if !works || self.links.find(WIREGUARD).await?.is_none() {
+            progress.mesh = None;
+            // What a former daemon left under this name has our address but nobody behind it.
+            self.links
+                .apply(&Step::RemoveLink(WIREGUARD.to_owned()), None)
+                .await?;
+            let (key, port) = (self.config.private_key, self.config.listen_port);
+            progress.mesh = Some(MeshLink::open(WIREGUARD, key, port, mtu)?);
+            self.links.set_up(WIREGUARD, Some(mtu)).await?;
+            settings::prepare_link(WIREGUARD, false)?;
+        } else if progress.mtu != mtu {
+            self.links.set_up(WIREGUARD, Some(mtu)).await?;
+        }
+        match &mut progress.mesh {
+            Some(link) => link.set_peers(desired.peers.values()),
+            None => Err(Error::NoLink {
+                name: WIREGUARD.to_owned(),
+            }),
+        }
+    }
+
+    /// The node's own namespace, and the containers' namespaces that links go into.
+    async fn node(
+        &self,
+        desired: &Desired,
+        progress: &mut Progress,
+        mtu: u32,
+        applied: &mut Applied,
+    ) -> Result<(), Error> {
+        let wanted = kernel::host(desired, mtu);
+        let owners: BTreeMap<String, TaskId> = desired
+            .endpoints
+            .keys()
+            .map(|task| (veth_name(*task), *task))
+            .collect();
+        for task in desired.endpoints.keys() {
+            let path = self.netns_path(*task);
+            if !netns::exists(&path) {
+                progress.settled.remove(task);
+                if let Err(error) = netns::create(path).await {
+                    applied.failed.insert(*task, error);
+                }
+            }
+        }
+        let found = self.links.read().await?;
+        for step in diff(&wanted, &found) {
+            let owner = link_of(&step).and_then(|link| owners.get(link)).copied();
+            if owner.is_some_and(|task| applied.failed.contains_key(&task)) {
+                continue;
+            }
+            let namespace = match &step {
+                Step::AddLink(_, link) => match link.kind {
+                    LinkKind::Veth {
+                        task: Some(task), ..
+                    } => {
+                        progress.settled.remove(&task);
+                        Some(self.netns_path(task))
+                    }
+                    _ => None,
+                },
+                _ => None,
+            };
+            applied.steps += 1;
+            match (self.links.apply(&step, namespace.as_deref()).await, owner) {
+                (Err(error), Some(task)) => {
+                    applied.failed.insert(task, error);
+                }
+                (result, _) => result?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The inside of a container.
+    async fn container(
+        &self,
+        desired: &Desired,
+        task: TaskId,
+        progress: &mut Progress,
+        mtu: u32,
+    ) -> Result<(), Error> {
+        let Some(endpoint) = desired.endpoints.get(&task) else {
+            return Ok(());
+        };
+        let wanted = kernel::container(desired, endpoint);
+        let same_mtu = progress.mtu == 0 || progress.mtu == mtu;
+        if progress.settled.get(&task) == Some(&wanted) && same_mtu {
+            return Ok(());
+        }
+        let path = self.netns_path(task);
+        let links = Links::open_container(path.clone()).await?;
+        links.set_up("lo", None).await?;
+        if links
+            .find(CONTAINER_LINK)
+            .await?
+            .is_some_and(|(_, now)| now != mtu)
+        {
+            links.set_up(CONTAINER_LINK, Some(mtu)).await?;
+        }
+        let found = links.read().await?;
+        for step in diff(
+            &wanted,
+            &State {
+                links: BTreeMap::new(),
+                ..found
+            },
+        ) {
+            links.apply(&step, None).await?;
+        }
+        self.resolver.open(task, path).await?;
+        progress.settled.insert(task, wanted);
+        Ok(())
+    }
+
+    /// What is no longer wanted and is not a link: namespaces, resolvers, UDP flows.
+    async fn forget(&self, desired: &Arc<Desired>, progress: &mut Progress) -> Result<(), Error> {
+        self.resolver
+            .keep_only(|task| desired.endpoints.contains_key(&task));
+        let wanted: BTreeSet<TaskId> = desired.endpoints.keys().copied().collect();
+        progress.settled.retain(|task, _| wanted.contains(task));
+        self.remove_namespaces(&wanted)?;
+        let known = known_backends(desired);
+        if progress.backends.as_ref() != Some(&known) {
+            let subnets: Vec<_> = desired
+                .networks
+                .values()
+                .flat_map(|network| network.subnets.clone())
+                .collect();
+            let keep = known.clone();
+            let forgotten = tokio::task::spawn_blocking(move || {
+                conntrack::forget_udp(|address| {
+                    subnets.iter().any(|subnet| subnet.contains(&address))
+                        && !keep.contains(&address)
+                })
+            });
+            let count = forgotten.await.map_err(|_| Error::Interrupted)??;
+            if count > 0 {
+                tracing::debug!(count, "UDP flows of tasks that are gone forgotten");
+            }
+            progress.backends = Some(known);
+        }
+        Ok(())
+    }
+}
+
+/// The link a step is about.
+fn link_of(step: &Step) -> Option<&str> {
+    match step {
+        Step::AddLink(name, _)
+        | Step::SetMtu(name, _)
+        | Step::RemoveLink(name)
+        | Step::AddAddress(name, _)
+        | Step::RemoveAddress(name, _)
+        | Step::SetNeighbour(name, _, _)
+        | Step::RemoveNeighbour(name, _) => Some(name),
+        Step::SetRoute(_, _, route) | Step::RemoveRoute(_, _, route) => route.link.as_deref(),
+        Step::SetForward(..) | Step::RemoveForward(..) | Step::AddRule(_) | Step::RemoveRule(_) => {
+            None
+        }
+    }
+}

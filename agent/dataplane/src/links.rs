@@ -1,0 +1,122 @@
+//! Links, addresses, neighbours, routes and policy rules of one network namespace, by route netlink: read as
+//! a [`State`], changed by [`Step`]s.
+//!
+//! What should be there is decided in [`skep_agent_planner::network::kernel`].
+
+mod read;
+mod write;
+
+use std::path::PathBuf;
+
+use futures::TryStreamExt;
+use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::route::RouteProtocol;
+use rtnetlink::{Handle, LinkUnspec};
+
+use crate::error::Error;
+use crate::netns;
+
+/// Marks our routes and rules among those of others.
+const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x5b);
+/// The VXLAN network identifier and UDP port of the tunnel.
+const TUNNEL_ID: u32 = 1;
+const TUNNEL_PORT: u16 = 4790;
+
+/// Whether a refusal says that the thing is there already, or is gone already.
+fn is_code(error: &rtnetlink::Error, codes: &[i32]) -> bool {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message
+            .code
+            .is_some_and(|code| codes.contains(&-code.get())),
+        _ => false,
+    }
+}
+
+/// The links of one network namespace.
+#[derive(Debug, Clone)]
+pub(crate) struct Links {
+    handle: Handle,
+    /// A container's namespace rather than the node's.
+    inside: bool,
+}
+
+impl Links {
+    /// Those of the node: of the calling thread's namespace.
+    pub(crate) fn open() -> Result<Self, Error> {
+        Ok(Links {
+            handle: connect()?,
+            inside: false,
+        })
+    }
+
+    /// Those of the namespace mounted at `path`.
+    pub(crate) async fn open_container(path: PathBuf) -> Result<Self, Error> {
+        let handle = netns::within(path, connect).await?;
+        Ok(Links {
+            handle,
+            inside: true,
+        })
+    }
+
+    /// The number and largest packet of a link; none if there is no such link.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<(u32, u32)>, Error> {
+        let found = self
+            .handle
+            .link()
+            .get()
+            .match_name(name)
+            .execute()
+            .try_next()
+            .await;
+        match found {
+            Ok(found) => Ok(found.map(|link| {
+                let mtu = link
+                    .attributes
+                    .iter()
+                    .find_map(|attribute| match attribute {
+                        LinkAttribute::Mtu(mtu) => Some(*mtu),
+                        _ => None,
+                    });
+                (link.header.index, mtu.unwrap_or_default())
+            })),
+            Err(error) if is_code(&error, &[libc::ENODEV]) => Ok(None),
+            Err(source) => Err(Error::ReadNetwork {
+                objects: "links",
+                source,
+            }),
+        }
+    }
+
+    async fn index(&self, name: &str) -> Result<u32, Error> {
+        match self.find(name).await? {
+            Some((index, _)) => Ok(index),
+            None => Err(Error::NoLink {
+                name: name.to_owned(),
+            }),
+        }
+    }
+
+    /// Sets a link up, with this largest packet if one is given.
+    pub(crate) async fn set_up(&self, name: &str, mtu: Option<u32>) -> Result<(), Error> {
+        let mut message = LinkUnspec::new_with_index(self.index(name).await?).up();
+        if let Some(mtu) = mtu {
+            message = message.mtu(mtu);
+        }
+        let step = || format!("set up link {name}");
+        let result = self.handle.link().set(message.build()).execute().await;
+        result.map_err(|source| Error::ChangeNetwork {
+            step: step(),
+            source,
+        })
+    }
+}
+
+fn connect() -> Result<Handle, Error> {
+    let (connection, handle, _) =
+        rtnetlink::new_connection().map_err(|source| Error::OpenNetlink {
+            family: "route",
+            source,
+        })?;
+    tokio::spawn(connection);
+    Ok(handle)
+}

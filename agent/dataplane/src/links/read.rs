@@ -1,0 +1,360 @@
+//! Reading a namespace's links, addresses, neighbours, routes and rules.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+
+use futures::TryStreamExt;
+use ipnet::Ipv4Net;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::AddressAttribute;
+use rtnetlink::packet_route::link::{
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
+};
+use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
+};
+use rtnetlink::packet_route::rule::RuleAttribute;
+use rtnetlink::{IpVersion, RouteMessageBuilder};
+use skep_agent_planner::network::clash::HostRoute;
+use skep_agent_planner::network::kernel::{
+    CONTAINER_LINK, Link, LinkKind, Mac, PREFIX, Route, Rule, State, TABLE_MAIN, VETH_PREFIX,
+};
+
+use super::{Links, PROTOCOL};
+use crate::error::Error;
+
+fn failed(objects: &'static str) -> impl FnOnce(rtnetlink::Error) -> Error {
+    move |source| Error::ReadNetwork { objects, source }
+}
+
+/// A link as it was found.
+struct Found {
+    name: String,
+    mtu: u32,
+    link: Option<Link>,
+}
+
+impl Links {
+    /// Everything of ours in this namespace.
+    pub(crate) async fn read(&self) -> Result<State, Error> {
+        let mut state = State::default();
+        let names = self.links().await?;
+        for found in names.values() {
+            if let Some(link) = found.link {
+                state.links.insert(found.name.clone(), link);
+            }
+        }
+        let ours = |index: u32| {
+            let name = &names.get(&index)?.name;
+            let ours = if self.inside {
+                name == CONTAINER_LINK
+            } else {
+                name.starts_with(PREFIX)
+            };
+            ours.then(|| name.clone())
+        };
+        self.read_addresses(&mut state, &ours).await?;
+        self.read_neighbours(&mut state, &ours).await?;
+        if !self.inside {
+            self.read_forwards(&mut state, &ours).await?;
+            self.read_rules(&mut state).await?;
+        }
+        for message in self.routes().await? {
+            if message.header.protocol == PROTOCOL
+                && let Some((key, route)) =
+                    parse_route(&message, |index| names.get(&index).map(|l| l.name.clone()))
+            {
+                state.routes.insert(key, route);
+            }
+        }
+        Ok(state)
+    }
+
+    async fn links(&self) -> Result<BTreeMap<u32, Found>, Error> {
+        let messages: Vec<LinkMessage> = self
+            .handle
+            .link()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed("links"))?;
+        Ok(messages
+            .iter()
+            .map(|message| (message.header.index, parse_link(message)))
+            .collect())
+    }
+
+    async fn routes(&self) -> Result<Vec<RouteMessage>, Error> {
+        let ask = RouteMessageBuilder::<Ipv4Addr>::new().build();
+        self.handle
+            .route()
+            .get(ask)
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed("routes"))
+    }
+
+    async fn read_addresses(
+        &self,
+        state: &mut State,
+        ours: &dyn Fn(u32) -> Option<String>,
+    ) -> Result<(), Error> {
+        let messages: Vec<_> = self
+            .handle
+            .address()
+            .get()
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed("addresses"))?;
+        for message in messages {
+            let Some(link) = ours(message.header.index) else {
+                continue;
+            };
+            for attribute in &message.attributes {
+                if let AddressAttribute::Local(IpAddr::V4(address)) = attribute {
+                    state.addresses.insert((link.clone(), *address));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_neighbours(
+        &self,
+        state: &mut State,
+        ours: &dyn Fn(u32) -> Option<String>,
+    ) -> Result<(), Error> {
+        let ask = self
+            .handle
+            .neighbours()
+            .get()
+            .set_address_family(AddressFamily::Inet);
+        let messages: Vec<_> = ask
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed("neighbours"))?;
+        for message in messages {
+            let Some(link) = ours(message.header.ifindex) else {
+                continue;
+            };
+            if message.header.state != NeighbourState::Permanent {
+                continue;
+            }
+            if let (Some(address), Some(mac)) = parse_neighbour(&message.attributes) {
+                state.neighbours.insert((link, address), mac);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_forwards(
+        &self,
+        state: &mut State,
+        ours: &dyn Fn(u32) -> Option<String>,
+    ) -> Result<(), Error> {
+        let ask = self
+            .handle
+            .neighbours()
+            .get()
+            .set_address_family(AddressFamily::Bridge);
+        let messages: Vec<_> = ask
+            .execute()
+            .try_collect()
+            .await
+            .map_err(failed("tunnel forwards"))?;
+        for message in messages {
+            if ours(message.header.ifindex).is_none() {
+                continue;
+            }
+            if let (Some(address), Some(mac)) = parse_neighbour(&message.attributes) {
+                state.forwards.insert(mac, address);
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_rules(&self, state: &mut State) -> Result<(), Error> {
+        let ask = self.handle.rule().get(IpVersion::V4);
+        let messages: Vec<_> = ask.execute().try_collect().await.map_err(failed("rules"))?;
+        for message in messages {
+            let mut rule = Rule {
+                priority: 0,
+                mark: None,
+                to: None,
+                table: u32::from(message.header.table),
+            };
+            let mut ours = false;
+            let (mut mark, mut mask) = (None, None);
+            for attribute in &message.attributes {
+                match attribute {
+                    RuleAttribute::Protocol(protocol) => ours = *protocol == PROTOCOL,
+                    RuleAttribute::Priority(priority) => rule.priority = *priority,
+                    RuleAttribute::Table(table) => rule.table = *table,
+                    RuleAttribute::FwMark(value) => mark = Some(*value),
+                    RuleAttribute::FwMask(value) => mask = Some(*value),
+                    RuleAttribute::Destination(IpAddr::V4(address)) => {
+                        rule.to = Ipv4Net::new(*address, message.header.dst_len).ok();
+                    }
+                    _ => {}
+                }
+            }
+            // A mark of 0 is not told, its mask is.
+            rule.mark = mask.map(|mask| (mark.unwrap_or(0), mask));
+            if ours {
+                state.rules.insert(rule);
+            }
+        }
+        Ok(())
+    }
+
+    /// The routes of the node that are none of ours.
+    pub(crate) async fn host_routes(&self) -> Result<Vec<HostRoute>, Error> {
+        let names = self.links().await?;
+        let mut routes = Vec::new();
+        for message in self.routes().await? {
+            if message.header.protocol == PROTOCOL || message.header.kind != RouteType::Unicast {
+                continue;
+            }
+            let device = |index| names.get(&index).map(|found| found.name.clone());
+            let Some(((table, destination), route)) = parse_route(&message, device) else {
+                continue;
+            };
+            let device = route.link.unwrap_or_default();
+            if table == TABLE_MAIN && !device.starts_with(PREFIX) {
+                routes.push(HostRoute {
+                    destination,
+                    device,
+                });
+            }
+        }
+        Ok(routes)
+    }
+
+    /// The largest packet of the links towards these addresses: the smallest of them, or that of the default
+    /// route's link where there are none.
+    pub(crate) async fn underlay_mtu(&self, towards: &[Ipv4Addr]) -> Result<u32, Error> {
+        const USUAL: u32 = 1500;
+        let names = self.links().await?;
+        let mut routes = Vec::new();
+        for message in self.routes().await? {
+            if message.header.protocol != PROTOCOL
+                && message.header.kind == RouteType::Unicast
+                && let Some(((TABLE_MAIN, to), _)) = parse_route(&message, |_| None)
+                && let Some(index) = message
+                    .attributes
+                    .iter()
+                    .find_map(|attribute| match attribute {
+                        RouteAttribute::Oif(index) => Some(*index),
+                        _ => None,
+                    })
+            {
+                routes.push((to, index));
+            }
+        }
+        routes.sort_by_key(|(to, _)| std::cmp::Reverse(to.prefix_len()));
+        let mtu_of = |index: &u32| names.get(index).map(|found| found.mtu);
+        let way = |address: &Ipv4Addr| routes.iter().find(|(to, _)| to.contains(address));
+        let smallest = towards
+            .iter()
+            .filter_map(way)
+            .filter_map(|(_, index)| mtu_of(index))
+            .min();
+        let default = || {
+            routes
+                .last()
+                .filter(|(to, _)| to.prefix_len() == 0)
+                .and_then(|(_, index)| mtu_of(index))
+        };
+        Ok(smallest.or_else(default).unwrap_or(USUAL))
+    }
+}
+
+fn parse_link(message: &LinkMessage) -> Found {
+    let (mut name, mut mtu, mut mac) = (String::new(), 0, [0; 6]);
+    let (mut kind, mut local) = (None, Ipv4Addr::UNSPECIFIED);
+    for attribute in &message.attributes {
+        match attribute {
+            LinkAttribute::IfName(found) => name.clone_from(found),
+            LinkAttribute::Mtu(found) => mtu = *found,
+            LinkAttribute::Address(found) => mac = found.as_slice().try_into().unwrap_or_default(),
+            LinkAttribute::LinkInfo(infos) => {
+                for info in infos {
+                    match info {
+                        LinkInfo::Kind(found) => kind = Some(found.clone()),
+                        LinkInfo::Data(InfoData::Vxlan(options)) => {
+                            let found = options.iter().find_map(|option| match option {
+                                InfoVxlan::Local(address) => Some(*address),
+                                _ => None,
+                            });
+                            local = found.unwrap_or(local);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    let kind = match kind {
+        Some(InfoKind::Veth) if name.starts_with(VETH_PREFIX) => Some(LinkKind::Veth {
+            task: None,
+            peer_mac: [0; 6],
+        }),
+        Some(InfoKind::Vxlan) if name.starts_with(PREFIX) => Some(LinkKind::Tunnel { local }),
+        _ => None,
+    };
+    Found {
+        name,
+        mtu,
+        link: kind.map(|kind| Link { kind, mac, mtu }),
+    }
+}
+
+fn parse_neighbour(attributes: &[NeighbourAttribute]) -> (Option<Ipv4Addr>, Option<Mac>) {
+    let (mut address, mut mac) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
+                address = Some(*found)
+            }
+            NeighbourAttribute::LinkLayerAddress(found) => mac = found.as_slice().try_into().ok(),
+            _ => {}
+        }
+    }
+    (address, mac)
+}
+
+fn parse_route(
+    message: &RouteMessage,
+    name: impl Fn(u32) -> Option<String>,
+) -> Option<((u32, Ipv4Net), Route)> {
+    if message.header.address_family != AddressFamily::Inet {
+        return None;
+    }
+    let mut table = u32::from(message.header.table);
+    let mut to = Ipv4Addr::UNSPECIFIED;
+    let mut route = Route {
+        onlink: message.header.flags.contains(RouteFlags::Onlink),
+        on_link_scope: message.header.scope == RouteScope::Link,
+        ..Route::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RouteAttribute::Table(found) => table = *found,
+            RouteAttribute::Destination(RouteAddress::Inet(found)) => to = *found,
+            RouteAttribute::Gateway(RouteAddress::Inet(found)) => route.gateway = Some(*found),
+            RouteAttribute::PrefSource(RouteAddress::Inet(found)) => route.source = Some(*found),
+            RouteAttribute::Oif(index) if message.header.kind == RouteType::Unicast => {
+                route.link = name(*index)
+            }
+            _ => {}
+        }
+    }
+    let to = Ipv4Net::new(to, message.header.destination_prefix_length).ok()?;
+    Some(((table, to), route))
+}

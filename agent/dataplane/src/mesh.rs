@@ -1,0 +1,75 @@
+//! The node's end of the mesh: WireGuard told who the other nodes are. Which WireGuard it is, is not seen
+//! here.
+
+use skep_agent_planner::network::Peer;
+use skep_agent_wireguard::{Engine, EngineConfig, PeerConfig};
+
+use crate::error::Error;
+
+/// The open WireGuard interface.
+#[derive(Debug)]
+pub(crate) struct MeshLink {
+    engine: Engine,
+    peers: Option<Vec<PeerConfig>>,
+}
+
+impl MeshLink {
+    /// Opens the interface in the calling thread's network namespace.
+    pub(crate) fn open(
+        interface: &str,
+        private_key: [u8; 32],
+        listen_port: u16,
+        mtu: u32,
+    ) -> Result<Self, Error> {
+        let mtu = u16::try_from(mtu).unwrap_or(u16::MAX);
+        let config = EngineConfig {
+            interface: interface.to_owned(),
+            private_key,
+            listen_port,
+            mtu,
+        };
+        let engine = Engine::start(config).map_err(|error| Error::WireGuard {
+            operation: "start",
+            source: Box::new(error),
+        })?;
+        Ok(MeshLink {
+            engine,
+            peers: None,
+        })
+    }
+
+    /// Tells WireGuard the other nodes, if they changed.
+    pub(crate) fn set_peers<'p>(
+        &mut self,
+        peers: impl Iterator<Item = &'p Peer>,
+    ) -> Result<(), Error> {
+        let peers: Vec<PeerConfig> = peers
+            .map(|peer| {
+                let nets = std::iter::once(peer.mesh.into()).chain(peer.blocks.iter().copied());
+                PeerConfig {
+                    public_key: peer.public_key,
+                    endpoint: Some(peer.endpoint),
+                    allowed_ips: nets.map(ipnet::IpNet::V4).collect(),
+                    keepalive: None,
+                }
+            })
+            .collect();
+        if self.peers.as_ref() == Some(&peers) {
+            return Ok(());
+        }
+        self.peers = None;
+        self.engine
+            .set_peers(&peers)
+            .map_err(|error| Error::WireGuard {
+                operation: "set the peers of",
+                source: Box::new(error),
+            })?;
+        self.peers = Some(peers);
+        Ok(())
+    }
+
+    /// Whether it ended by itself.
+    pub(crate) fn failed(&self) -> bool {
+        self.engine.failure().is_some()
+    }
+}

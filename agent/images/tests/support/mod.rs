@@ -533,3 +533,71 @@ pub fn serve(image: &TestImage, path: &str, stream: &mut TcpStream) {
         None => answer(stream, "404 Not Found", "", b""),
     }
 }
+
+fn member(tar: LayerTar, path: &str, content: &[u8]) -> LayerTar {
+    tar.file(path, content)
+}
+
+/// What `docker save` wrote before its version 25.
+pub fn docker_archive(images: &[(&TestImage, &[&str])]) -> Vec<u8> {
+    let mut tar = LayerTar::new();
+    let mut manifest = Vec::new();
+    for (image, names) in images {
+        let config = format!("{}.json", image.id().hex());
+        tar = member(tar, &config, &image.config);
+        let mut layers = Vec::new();
+        for layer in &image.layers {
+            let path = format!("{}/layer.tar", digest(&layer.tar).hex());
+            tar = member(tar, &path, &layer.tar);
+            layers.push(path);
+        }
+        manifest.push(json!({"Config": config, "RepoTags": names, "Layers": layers}));
+    }
+    member(
+        tar,
+        "manifest.json",
+        &serde_json::to_vec(&manifest).unwrap(),
+    )
+    .bytes()
+}
+
+/// An OCI layout in a tar; each image with its annotations.
+pub fn oci_archive(images: &[(&TestImage, Value)]) -> Vec<u8> {
+    let mut tar = LayerTar::new().file("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#);
+    let mut entries = Vec::new();
+    let path = |bytes: &[u8]| format!("blobs/sha256/{}", digest(bytes).hex());
+    for (image, annotations) in images {
+        let manifest = serde_json::to_vec(&image.manifest(false)).unwrap();
+        tar = member(tar, &path(&manifest), &manifest);
+        tar = member(tar, &path(&image.config), &image.config);
+        for layer in &image.layers {
+            tar = member(tar, &path(&layer.blob), &layer.blob);
+        }
+        entries.push(
+            json!({"mediaType": OCI_MANIFEST, "digest": digest(&manifest),
+            "size": manifest.len(), "annotations": annotations}),
+        );
+    }
+    let index = json!({"schemaVersion": 2, "manifests": entries});
+    member(tar, "index.json", &serde_json::to_vec(&index).unwrap()).bytes()
+}
+
+/// Loads an archive from memory.
+pub async fn load(
+    store: &ImageStore,
+    archive: Vec<u8>,
+) -> Result<Vec<skep_agent_images::Image>, skep_agent_images::LoadError> {
+    store.load(std::io::Cursor::new(archive), |_| {}).await
+}
+
+/// An error with its causes.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

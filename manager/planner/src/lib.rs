@@ -1,1 +1,57 @@
-//! (to be written)
+//! What the managers should change next, as a pure function.
+//!
+//! [`reconcile`] looks at everything on every wake and returns a [`Plan`]:
+//! actions to propose, and when to look again. It knows no clock, no disk and
+//! no network, keeps nothing between passes, and gives the same plan for the
+//! same input; a new leader therefore goes on where the old one stopped.
+//! Proposing the plan and waiting is the manager's business.
+//!
+//! A pass goes through these steps, each reading what the ones before it
+//! decided:
+//! 1. `nodes`: who answers; addresses in the mesh.
+//! 2. `allocator`: subnets, virtual addresses, published ports.
+//! 3. `orchestrator`: which tasks should exist; restarts; rolling updates.
+//! 4. `reaper`: which tasks are forgotten.
+//! 5. `scheduler`: which node each waiting task gets, with its addresses.
+//!
+//! Changes of a node's role are not planned here.
+
+#![forbid(unsafe_code)]
+
+mod allocator;
+mod draft;
+mod ids;
+mod liveness;
+mod nodes;
+mod orchestrator;
+mod plan;
+mod reaper;
+mod scheduler;
+
+pub use ids::IdSource;
+pub use liveness::Liveness;
+pub use plan::Plan;
+
+use allocator::Allocator;
+use draft::Draft;
+use skep_manager_store::Snapshot;
+use skep_types::Timestamp;
+
+/// One full pass.
+pub fn reconcile(
+    snapshot: &Snapshot,
+    liveness: &Liveness,
+    now: Timestamp,
+    ids: &mut IdSource,
+) -> Plan {
+    let mut draft = Draft::new(snapshot, now);
+    nodes::judge(&mut draft, liveness);
+    nodes::join_mesh(&mut draft);
+    let mut allocator = Allocator::new(&draft);
+    allocator.endpoints(&mut draft);
+    orchestrator::orchestrate(&mut draft, ids);
+    reaper::reap(&mut draft);
+    scheduler::schedule(&mut draft, &mut allocator);
+    allocator.finish(&mut draft);
+    draft.into_plan()
+}

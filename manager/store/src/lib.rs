@@ -16,6 +16,7 @@
 
 mod action;
 mod apply;
+pub mod constraint;
 mod dump;
 mod event;
 pub mod find;

@@ -121,6 +121,13 @@ impl Snapshot {
             .filter_map(|(_, _, id)| self.tasks.get(id))
     }
 
+    /// All tasks, by service and slot.
+    pub fn tasks_by_service(&self) -> impl Iterator<Item = &Arc<Task>> + '_ {
+        self.tasks_of_service
+            .iter()
+            .filter_map(|(_, _, id)| self.tasks.get(id))
+    }
+
     /// Tasks of one slot of a service.
     pub fn tasks_in(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Arc<Task>> {
         let first = (service, slot, TaskId::from_bits(0));

@@ -1,0 +1,396 @@
+//! The snapshot with the edits of this pass on top, and how the edits become
+//! actions. The steps of a pass read and write this; none sees the others.
+
+use crate::plan::Plan;
+use skep_manager_store::{
+    Action, DesiredChange, Explanation, NewTask, Placement, Snapshot, TaskAction,
+};
+use skep_types::{
+    Attachment, Availability, Node, NodeId, NodeState, Service, ServiceId, Slot, Task, TaskId,
+    TaskSpec, TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// State of a pass.
+pub(crate) struct Draft<'a> {
+    pub(crate) snapshot: &'a Snapshot,
+    pub(crate) now: Timestamp,
+    /// State of each node, after this pass.
+    pub(crate) nodes: BTreeMap<NodeId, NodeWork<'a>>,
+    /// Services, and what is left of removed ones, with their tasks.
+    pub(crate) services: BTreeMap<ServiceId, ServiceWork<'a>>,
+    pub(crate) plan: Plan,
+}
+
+/// A node in this pass.
+pub(crate) struct NodeWork<'a> {
+    pub(crate) node: &'a Arc<Node>,
+    /// Its state, as this pass leaves it.
+    pub(crate) state: NodeState,
+}
+
+impl NodeWork<'_> {
+    /// New tasks may go there.
+    pub(crate) fn takes_tasks(&self) -> bool {
+        self.state == NodeState::Ready && self.node.spec.availability == Availability::Active
+    }
+
+    /// Tasks there have to go elsewhere.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.state == NodeState::Down || self.node.spec.availability == Availability::Drain
+    }
+}
+
+/// A service in this pass.
+pub(crate) struct ServiceWork<'a> {
+    pub(crate) id: ServiceId,
+    /// `None` once it was removed.
+    pub(crate) service: Option<&'a Arc<Service>>,
+    /// Its tasks by slot, those of this pass last.
+    pub(crate) tasks: Vec<Work<'a>>,
+    /// Progress of its update, where this pass sets it.
+    pub(crate) update_status: Option<UpdateStatus>,
+}
+
+/// A task in this pass: as it is, with edits.
+#[derive(Debug, Clone)]
+pub(crate) struct Work<'a> {
+    /// As stored; `None` for one made by this pass.
+    pub(crate) known: Option<&'a Arc<Task>>,
+    pub(crate) id: TaskId,
+    pub(crate) slot: Slot,
+    pub(crate) node: Option<NodeId>,
+    pub(crate) spec: &'a Arc<TaskSpec>,
+    pub(crate) spec_version: Version,
+    pub(crate) created_at: Timestamp,
+    pub(crate) desired: TaskState,
+    pub(crate) state: TaskState,
+    /// Addresses, when placed by this pass.
+    pub(crate) attachments: Vec<Attachment>,
+    /// It got its node by this pass.
+    pub(crate) placed: bool,
+    /// Why it waits, where this pass found that out.
+    pub(crate) error: Option<String>,
+    /// It is forgotten by this pass.
+    pub(crate) removed: bool,
+}
+
+impl<'a> Work<'a> {
+    fn of(task: &'a Arc<Task>) -> Work<'a> {
+        Work {
+            known: Some(task),
+            id: task.id,
+            slot: task.slot,
+            node: task.node,
+            spec: &task.spec,
+            spec_version: task.spec_version,
+            created_at: task.meta.created_at,
+            desired: task.desired,
+            state: task.status.state,
+            attachments: Vec::new(),
+            placed: false,
+            error: None,
+            removed: false,
+        }
+    }
+
+    /// Wanted alive and not known to have ended.
+    pub(crate) fn is_live(&self) -> bool {
+        !self.removed && self.desired <= TaskState::Running && !self.state.is_terminal()
+    }
+
+    /// It may have work left on its node.
+    pub(crate) fn may_run(&self) -> bool {
+        !self.removed
+            && self.node.is_some()
+            && self.state >= TaskState::Assigned
+            && !self.state.is_terminal()
+    }
+
+    /// It needs a node (or, with a node given, the scheduler's consent).
+    pub(crate) fn waits_for_node(&self) -> bool {
+        self.is_live() && self.state < TaskState::Assigned && !self.placed
+    }
+
+    /// Where it counts in its service: its slot, or its node.
+    pub(crate) fn position(&self) -> Position {
+        match (self.slot, self.node) {
+            (Slot(0), Some(node)) => Position::Node(node),
+            (slot, _) => Position::Slot(slot),
+        }
+    }
+
+    /// Raises the desired state.
+    pub(crate) fn desire(&mut self, desired: TaskState) {
+        self.desired = self.desired.max(desired);
+    }
+
+    /// Since when it runs, for a task that does.
+    pub(crate) fn running_since(&self) -> Timestamp {
+        self.ended_at()
+    }
+
+    /// How long it ran, for a task that has ended; `None` when it never ran,
+    /// or when nobody saw for how long.
+    pub(crate) fn ran_for(&self) -> Option<Duration> {
+        None
+    }
+
+    /// When it ended, by the clock of its node; of its making, if it did not say.
+    pub(crate) fn ended_at(&self) -> Timestamp {
+        self.known
+            .map_or(self.created_at, |task| task.status.at.max(self.created_at))
+    }
+}
+
+/// The place a task fills: one live task each, but for updates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Position {
+    /// Of a replicated service.
+    Slot(Slot),
+    /// Of a global service.
+    Node(NodeId),
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(snapshot: &'a Snapshot, now: Timestamp) -> Draft<'a> {
+        let nodes = snapshot
+            .nodes()
+            .map(|node| {
+                let state = node.status.state;
+                (node.id, NodeWork { node, state })
+            })
+            .collect();
+        let mut services: BTreeMap<ServiceId, ServiceWork<'a>> = snapshot
+            .services()
+            .map(|service| (service.id, ServiceWork::new(service.id, Some(service))))
+            .collect();
+        let mut run: Option<ServiceWork<'a>> = None;
+        for task in snapshot.tasks_by_service() {
+            if run.as_ref().is_none_or(|run| run.id != task.service) {
+                if let Some(run) = run.take() {
+                    services.insert(run.id, run);
+                }
+                let service = snapshot.service(task.service);
+                run = Some(ServiceWork::new(task.service, service));
+            }
+            if let Some(run) = &mut run {
+                run.tasks.push(Work::of(task));
+            }
+        }
+        if let Some(run) = run {
+            services.insert(run.id, run);
+        }
+        Draft {
+            snapshot,
+            now,
+            nodes,
+            services,
+            plan: Plan::default(),
+        }
+    }
+
+    /// Whether a task on that node has to go elsewhere.
+    pub(crate) fn is_lost(&self, node: NodeId) -> bool {
+        self.nodes.get(&node).is_none_or(NodeWork::is_lost)
+    }
+
+    /// Whether what runs on that node can be stopped and heard of.
+    pub(crate) fn is_silent(&self, node: NodeId) -> bool {
+        self.nodes
+            .get(&node)
+            .is_none_or(|node| node.state == NodeState::Down)
+    }
+
+    /// Turns the edits of tasks into actions, grouped.
+    pub(crate) fn into_plan(mut self) -> Plan {
+        let (mut desired, mut place, mut explain) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut orphan, mut remove) = (Vec::new(), Vec::new());
+        let mut create: Vec<Action> = Vec::new();
+        for (service, work) in self.services {
+            let mut new: BTreeMap<Version, Vec<NewTask>> = BTreeMap::new();
+            for task in work.tasks {
+                if let Some(error) = &task.error
+                    && !task.placed
+                    && !task.removed
+                {
+                    self.plan.explanations.push((task.id, error.clone()));
+                }
+                let Some(known) = task.known else {
+                    if !task.removed {
+                        new.entry(task.spec_version).or_default().push(NewTask {
+                            id: task.id,
+                            slot: task.slot,
+                            desired: task.desired,
+                            node: task.node,
+                            attachments: task.attachments,
+                            error: task.error.unwrap_or_default(),
+                        });
+                    }
+                    continue;
+                };
+                let version = known.meta.version;
+                if task.removed {
+                    remove.push(task.id);
+                    continue;
+                }
+                if task.desired != known.desired {
+                    desired.push(DesiredChange {
+                        task: task.id,
+                        version,
+                        desired: task.desired,
+                    });
+                }
+                if task.placed {
+                    place.extend(task.node.map(|node| Placement {
+                        task: task.id,
+                        version,
+                        node,
+                        attachments: task.attachments,
+                    }));
+                } else if task.state == TaskState::Orphaned && known.status.state < task.state {
+                    orphan.push((
+                        task.id,
+                        TaskStatus {
+                            state: TaskState::Orphaned,
+                            at: self.now,
+                            message: "node has been away too long".to_owned(),
+                            ..known.status.clone()
+                        },
+                    ));
+                } else if let Some(error) = task.error
+                    && error != known.status.error
+                {
+                    explain.push(Explanation {
+                        task: task.id,
+                        version,
+                        error,
+                    });
+                }
+            }
+            create.extend(new.into_iter().map(|(spec_version, tasks)| {
+                Action::Task(TaskAction::Create {
+                    service,
+                    spec_version,
+                    tasks,
+                })
+            }));
+        }
+        let plan = &mut self.plan;
+        // What stops comes first: a slot is never filled twice in between.
+        push(&mut plan.actions, desired, |tasks| TaskAction::SetDesired {
+            tasks,
+        });
+        push(&mut plan.actions, orphan, |updates| {
+            TaskAction::UpdateStatus { updates }
+        });
+        push(&mut plan.actions, remove, |tasks| TaskAction::Remove {
+            tasks,
+        });
+        plan.actions.append(&mut create);
+        push(&mut plan.actions, place, |tasks| TaskAction::Place {
+            tasks,
+        });
+        push(&mut plan.actions, explain, |tasks| TaskAction::Explain {
+            tasks,
+        });
+        plan.explanations.sort();
+        self.plan
+    }
+}
+
+fn push<T>(actions: &mut Vec<Action>, items: Vec<T>, make: impl FnOnce(Vec<T>) -> TaskAction) {
+    if !items.is_empty() {
+        actions.push(Action::Task(make(items)));
+    }
+}
+
+impl<'a> ServiceWork<'a> {
+    fn new(id: ServiceId, service: Option<&'a Arc<Service>>) -> ServiceWork<'a> {
+        ServiceWork {
+            id,
+            service,
+            tasks: Vec::new(),
+            update_status: None,
+        }
+    }
+
+    /// Its tasks by position, as indexes into `tasks`, oldest first.
+    pub(crate) fn positions(&self) -> BTreeMap<Position, Vec<usize>> {
+        let mut positions: BTreeMap<Position, Vec<usize>> = BTreeMap::new();
+        for (index, task) in self.tasks.iter().enumerate() {
+            if !task.removed {
+                positions.entry(task.position()).or_default().push(index);
+            }
+        }
+        for tasks in positions.values_mut() {
+            if tasks.len() > 1 {
+                tasks.sort_by_key(|index| {
+                    let task = &self.tasks[*index];
+                    (task.created_at, task.known.is_none(), task.id)
+                });
+            }
+        }
+        positions
+    }
+
+    /// Adds a task of the service's present template.
+    pub(crate) fn create(
+        &mut self,
+        service: &'a Arc<Service>,
+        id: TaskId,
+        position: Position,
+        desired: TaskState,
+        now: Timestamp,
+    ) {
+        let (slot, node) = match position {
+            Position::Slot(slot) => (slot, None),
+            Position::Node(node) => (Slot(0), Some(node)),
+        };
+        self.tasks.push(Work {
+            known: None,
+            id,
+            slot,
+            node,
+            spec: &service.spec.task,
+            spec_version: service.spec_version,
+            created_at: now,
+            desired,
+            state: TaskState::New,
+            attachments: Vec::new(),
+            placed: false,
+            error: None,
+            removed: false,
+        });
+    }
+}
+
+/// Which versions of a service's task template mean the same as the present
+/// one: a rollback brings an old template back under a new version.
+pub(crate) struct Current<'a> {
+    service: &'a Arc<Service>,
+    outdated: BTreeSet<Version>,
+}
+
+impl<'a> Current<'a> {
+    pub(crate) fn new(service: &'a Arc<Service>, tasks: &[Work<'_>]) -> Current<'a> {
+        let mut known: BTreeMap<Version, bool> = BTreeMap::new();
+        for task in tasks {
+            known.entry(task.spec_version).or_insert_with(|| {
+                task.spec_version != service.spec_version && *task.spec != service.spec.task
+            });
+        }
+        let outdated = known
+            .into_iter()
+            .filter_map(|(version, outdated)| outdated.then_some(version))
+            .collect();
+        Current { service, outdated }
+    }
+
+    /// The task runs another template than the service has now.
+    pub(crate) fn is_outdated(&self, task: &Work<'_>) -> bool {
+        task.spec_version != self.service.spec_version && self.outdated.contains(&task.spec_version)
+    }
+}

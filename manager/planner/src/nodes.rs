@@ -1,0 +1,90 @@
+//! Which nodes answer, and their addresses in the mesh.
+
+use crate::draft::Draft;
+use crate::liveness::Liveness;
+use skep_manager_store::{Action, NodeAction};
+use skep_types::{NodeState, NodeStatus, Timestamp};
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+/// Heartbeats a node may miss before it is Down.
+const MISSED_HEARTBEATS: u32 = 3;
+/// The same for a node that has not yet spoken to a new leader: it first has
+/// to find it.
+const MISSED_HEARTBEATS_NEW_LEADER: u32 = 4;
+/// Heartbeat assumed while there is no cluster object.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
+
+/// Sets the state of every node from what was heard of it.
+pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
+    let heartbeat = draft
+        .snapshot
+        .cluster()
+        .map_or(DEFAULT_HEARTBEAT, |cluster| cluster.spec.heartbeat);
+    let mut wake: Option<Timestamp> = None;
+    for (id, work) in &mut draft.nodes {
+        let status = &work.node.status;
+        let heard = liveness.heard.get(id).copied();
+        let deadline = match heard {
+            Some(at) => at + heartbeat * MISSED_HEARTBEATS,
+            None => {
+                let since = liveness.leader_since.max(work.node.meta.created_at);
+                since + heartbeat * MISSED_HEARTBEATS_NEW_LEADER
+            }
+        };
+        let silent = draft.now >= deadline;
+        let (state, message) = if silent {
+            (NodeState::Down, "heartbeat failure")
+        } else if heard.is_some() {
+            (NodeState::Ready, "")
+        } else {
+            (status.state, status.message.as_str())
+        };
+        if !silent {
+            wake = Some(wake.map_or(deadline, |earlier| earlier.min(deadline)));
+        }
+        if state != status.state {
+            work.state = state;
+            draft.plan.actions.push(Action::Node(NodeAction::SetStatus {
+                id: *id,
+                version: work.node.meta.version,
+                status: NodeStatus {
+                    state,
+                    message: message.to_owned(),
+                    address: None,
+                },
+            }));
+        }
+    }
+    if let Some(at) = wake {
+        draft.plan.wake(at);
+    }
+}
+
+/// Gives every node an address in the mesh.
+pub(crate) fn join_mesh(draft: &mut Draft<'_>) {
+    let Some(cluster) = draft.snapshot.cluster() else {
+        return;
+    };
+    if draft.nodes.values().all(|work| work.node.mesh.is_some()) {
+        return;
+    }
+    let taken: BTreeSet<Ipv4Addr> = draft.nodes.values().filter_map(|w| w.node.mesh).collect();
+    let mut free = cluster
+        .spec
+        .mesh_subnet
+        .hosts()
+        .filter(|address| !taken.contains(address));
+    for (id, work) in &draft.nodes {
+        if work.node.mesh.is_none()
+            && let Some(mesh) = free.next()
+        {
+            draft.plan.actions.push(Action::Node(NodeAction::SetMesh {
+                id: *id,
+                version: work.node.meta.version,
+                mesh,
+            }));
+        }
+    }
+}

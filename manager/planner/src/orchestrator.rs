@@ -1,0 +1,132 @@
+//! Which tasks should exist: slots of replicated services, nodes of global
+//! ones, replacements of what ended or was lost.
+//!
+//! One path for everything: whatever happened, the positions a service should
+//! fill are compared with its tasks. Rolling changes are `update`'s.
+
+mod promote;
+mod restart;
+mod slots;
+mod update;
+
+use crate::draft::{Current, Draft, Position, ServiceWork, Work};
+use crate::ids::IdSource;
+use restart::Verdict;
+use skep_manager_store::constraint::Constraint;
+use skep_types::{Service, ServiceMode, TaskState, Version};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Decides which tasks exist and what is wanted of them.
+pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
+    // Taken out, so that the rest of the draft can be read meanwhile.
+    let mut services = std::mem::take(&mut draft.services);
+    for work in services.values_mut() {
+        match work.service {
+            Some(service) => {
+                stop_lost(draft, work);
+                let positions = match service.spec.mode {
+                    ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
+                    ServiceMode::Global => eligible(draft, service),
+                };
+                fill(draft, work, service, &positions, ids);
+                update::roll(draft, work, service, ids);
+                promote::promote(draft, work, service);
+            }
+            // The service is gone: its tasks stop, then go.
+            None => {
+                for task in &mut work.tasks {
+                    task.desire(TaskState::Remove);
+                }
+            }
+        }
+    }
+    draft.services = services;
+}
+
+/// What ended is not wanted any more; what is on a lost node, or on one that
+/// its constraints do not allow, has to go elsewhere.
+fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
+    let mut constraints: BTreeMap<Version, Vec<Constraint>> = BTreeMap::new();
+    for task in &mut work.tasks {
+        if task.desired > TaskState::Running {
+            continue;
+        }
+        if task.state.is_terminal() {
+            task.desire(TaskState::Shutdown);
+            continue;
+        }
+        let Some(node) = task.node else { continue };
+        let spec = task.spec;
+        let misplaced = !spec.placement.constraints.is_empty()
+            && draft.nodes.get(&node).is_some_and(|node| {
+                let read = constraints.entry(task.spec_version).or_insert_with(|| {
+                    let texts = spec.placement.constraints.iter();
+                    texts.filter_map(|t| Constraint::parse(t).ok()).collect()
+                });
+                !read.iter().all(|constraint| constraint.holds(node.node))
+            });
+        if misplaced || draft.is_lost(node) {
+            task.desire(TaskState::Shutdown);
+        }
+    }
+}
+
+/// The nodes a global service runs on.
+fn eligible(draft: &Draft<'_>, service: &Service) -> Vec<Position> {
+    let texts = &service.spec.task.placement.constraints;
+    let constraints: Vec<Constraint> = texts
+        .iter()
+        .filter_map(|text| Constraint::parse(text).ok())
+        .collect();
+    if constraints.len() < texts.len() {
+        return Vec::new();
+    }
+    draft
+        .nodes
+        .values()
+        .filter(|node| node.takes_tasks() && constraints.iter().all(|c| c.holds(node.node)))
+        .map(|node| Position::Node(node.node.id))
+        .collect()
+}
+
+/// Puts a task into every wanted position that has no live one, unless the
+/// restart policy says that it stays empty.
+fn fill<'a>(
+    draft: &Draft<'a>,
+    work: &mut ServiceWork<'a>,
+    service: &'a Arc<Service>,
+    wanted: &[Position],
+    ids: &mut IdSource,
+) {
+    let current = Current::new(service, &work.tasks);
+    let positions = work.positions();
+    for position in wanted {
+        let tasks: Vec<&Work<'_>> = positions
+            .get(position)
+            .into_iter()
+            .flatten()
+            .map(|index| &work.tasks[*index])
+            .filter(|task| task.desired != TaskState::Remove)
+            .collect();
+        if tasks.iter().any(|task| task.is_live()) {
+            continue;
+        }
+        let verdict = restart::judge(&service.spec.task.restart, &tasks, &current);
+        let desired = match verdict {
+            Verdict::Never => continue,
+            Verdict::Now if !tasks.iter().any(|task| is_stopping(draft, task)) => {
+                TaskState::Running
+            }
+            Verdict::Now | Verdict::After(_) => TaskState::Ready,
+        };
+        work.create(service, ids.task(), *position, desired, draft.now);
+    }
+}
+
+/// It was told to stop, may still be running, and will tell when it has ended.
+fn is_stopping(draft: &Draft<'_>, task: &Work<'_>) -> bool {
+    task.desired == TaskState::Shutdown
+        && task.may_run()
+        && task.node.is_some_and(|node| !draft.is_silent(node))
+}

@@ -1,0 +1,401 @@
+//! Rolling changes of a service's tasks.
+//!
+//! Nothing is remembered between passes: which positions are outdated, which
+//! are being changed, and which failed is read from the tasks; that an update
+//! is under way, and since when, from the service.
+
+use crate::allocator::has_host_ports;
+use crate::draft::{Current, Draft, Position, ServiceWork, Work};
+use crate::ids::IdSource;
+use skep_manager_store::{Action, ServiceAction};
+use skep_types::{
+    FailureAction, Service, TaskId, TaskState, Timestamp, UpdateConfig, UpdateOrder, UpdateState,
+    UpdateStatus,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Swarm's default monitor time.
+const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
+/// Time before a failed first start of an update that starts first is tried
+/// again; the old task serves meanwhile.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
+
+/// Goes on with the update of a service, begins or ends it.
+pub(super) fn roll<'a>(
+    draft: &mut Draft<'a>,
+    work: &mut ServiceWork<'a>,
+    service: &'a Arc<Service>,
+    ids: &mut IdSource,
+) {
+    let status = service.update_status.as_ref();
+    let state = status.map(|status| status.state);
+    if matches!(
+        state,
+        Some(UpdateState::Paused | UpdateState::RollbackPaused)
+    ) {
+        return;
+    }
+    let under_way = matches!(
+        state,
+        Some(UpdateState::Updating | UpdateState::RollbackStarted)
+    );
+    let current = Current::new(service, &work.tasks);
+    if !under_way
+        && !work
+            .tasks
+            .iter()
+            .any(|task| task.is_live() && current.is_outdated(task))
+    {
+        return;
+    }
+    let rollback = state == Some(UpdateState::RollbackStarted);
+    let config = if rollback {
+        &service.spec.rollback
+    } else {
+        &service.spec.update
+    };
+    let started_at = match status {
+        Some(status) if under_way => status.started_at,
+        _ => {
+            begin(draft, work, service);
+            draft.now
+        }
+    };
+    let mut round = Round {
+        service,
+        config,
+        started_at,
+        now: draft.now,
+        monitor: config.monitor.unwrap_or(DEFAULT_MONITOR),
+        starts_first: config.order == UpdateOrder::StartFirst && !has_host_ports(service),
+        views: Vec::new(),
+    };
+    round.look(draft, work, &current);
+    if let Some(task) = round.has_failed() {
+        match fail(draft, work, service, rollback, config, task) {
+            Outcome::Stopped => return,
+            Outcome::GoesOn => {}
+        }
+    }
+    round.swap(work);
+    round.start(draft, work, ids);
+    if let Some(at) = round.wake(work) {
+        draft.plan.wake(at);
+    }
+    if round.is_done(work) {
+        complete(draft, work, service, rollback, started_at);
+    }
+}
+
+enum Outcome {
+    Stopped,
+    GoesOn,
+}
+
+/// One position, as far as the update is concerned.
+struct View {
+    position: Position,
+    /// Live tasks of another template.
+    outdated: Vec<usize>,
+    /// The live task of the present template.
+    fresh: Option<usize>,
+    /// It is one that this update made, in a position that it changes.
+    changing: bool,
+    /// The first task this update made here, if it failed.
+    failed: Option<TaskId>,
+    /// When the last one that failed here ended.
+    failed_at: Option<Timestamp>,
+}
+
+struct Round<'u, 'a> {
+    service: &'a Arc<Service>,
+    config: &'u UpdateConfig,
+    started_at: Timestamp,
+    now: Timestamp,
+    monitor: Duration,
+    starts_first: bool,
+    views: Vec<View>,
+}
+
+impl<'a> Round<'_, 'a> {
+    fn look(&mut self, draft: &Draft<'a>, work: &ServiceWork<'a>, current: &Current<'_>) {
+        for (position, tasks) in work.positions() {
+            if let Position::Node(node) = position
+                && !draft.nodes.get(&node).is_some_and(|n| n.takes_tasks())
+            {
+                // A paused node is left as it is.
+                continue;
+            }
+            let mut view = View {
+                position,
+                outdated: Vec::new(),
+                fresh: None,
+                changing: false,
+                failed: None,
+                failed_at: None,
+            };
+            let mut had_outdated = false;
+            let mut first = true;
+            for index in tasks {
+                let task = &work.tasks[index];
+                if task.desired == TaskState::Remove {
+                    continue;
+                }
+                if current.is_outdated(task) {
+                    had_outdated = true;
+                    if task.is_live() {
+                        view.outdated.push(index);
+                    }
+                    continue;
+                }
+                let made_here = task.created_at >= self.started_at;
+                if task.is_live() {
+                    view.fresh = Some(index);
+                    view.changing = made_here && had_outdated;
+                }
+                if made_here && had_outdated {
+                    if self.failed_early(task) {
+                        if first {
+                            view.failed = Some(task.id);
+                        }
+                        view.failed_at = Some(task.ended_at());
+                    }
+                    first = false;
+                }
+            }
+            self.views.push(view);
+        }
+    }
+
+    /// It ended by itself, before or within the monitor time of running.
+    fn failed_early(&self, task: &Work<'_>) -> bool {
+        let ended = matches!(
+            task.state,
+            TaskState::Complete | TaskState::Failed | TaskState::Rejected
+        );
+        ended && task.ran_for().is_none_or(|ran| ran <= self.monitor)
+    }
+
+    /// A task to name, once more have failed than may.
+    fn has_failed(&self) -> Option<TaskId> {
+        let failed: Vec<TaskId> = self.views.iter().filter_map(|view| view.failed).collect();
+        let ratio = failed.len() as f32 / self.views.len().max(1) as f32;
+        let first = failed.first().copied();
+        first.filter(|_| ratio > self.config.max_failure_ratio)
+    }
+
+    /// Stops old tasks next to new ones that run.
+    fn swap(&mut self, work: &mut ServiceWork<'a>) {
+        for view in &mut self.views {
+            let runs = view
+                .fresh
+                .is_some_and(|index| work.tasks[index].state == TaskState::Running);
+            if runs {
+                for index in view.outdated.drain(..) {
+                    work.tasks[index].desire(TaskState::Shutdown);
+                }
+            }
+        }
+    }
+
+    /// The position is still being changed: the next one waits for it.
+    fn is_busy(&self, view: &View, work: &ServiceWork<'a>) -> bool {
+        // After a failure that the update survives, the restart policy takes
+        // over; waiting for it might be waiting for ever.
+        view.changing
+            && view.failed.is_none()
+            && view
+                .fresh
+                .is_some_and(|index| !self.is_settled(&work.tasks[index]))
+    }
+
+    fn settles_at(&self, task: &Work<'_>) -> Option<Timestamp> {
+        (task.state == TaskState::Running)
+            .then(|| task.running_since() + self.monitor.max(self.config.delay))
+    }
+
+    fn is_settled(&self, task: &Work<'_>) -> bool {
+        self.settles_at(task).is_some_and(|at| at <= self.now)
+    }
+
+    /// Changes as many further positions as may be changed at a time.
+    fn start(&mut self, draft: &Draft<'a>, work: &mut ServiceWork<'a>, ids: &mut IdSource) {
+        let busy = self.views.iter().filter(|v| self.is_busy(v, work)).count();
+        let mut room = match self.config.parallelism {
+            0 => usize::MAX,
+            n => (n as usize).saturating_sub(busy),
+        };
+        let mut order: Vec<usize> = (0..self.views.len())
+            .filter(|i| !self.views[*i].outdated.is_empty())
+            .filter(|i| self.views[*i].fresh.is_none())
+            .filter(|i| {
+                self.retry_at(&self.views[*i])
+                    .is_none_or(|at| at <= self.now)
+            })
+            .collect();
+        // What does not serve anyway goes first.
+        order.sort_by_key(|i| {
+            let view = &self.views[*i];
+            let runs = |index: &usize| work.tasks[*index].state == TaskState::Running;
+            view.outdated.iter().any(runs)
+        });
+        for at in order {
+            if room == 0 {
+                break;
+            }
+            room -= 1;
+            let view = &mut self.views[at];
+            let mut waits = false;
+            let mut desired = TaskState::Running;
+            if !self.starts_first {
+                for index in view.outdated.drain(..) {
+                    work.tasks[index].desire(TaskState::Shutdown);
+                    waits |= super::is_stopping(draft, &work.tasks[index]);
+                }
+                if waits {
+                    desired = TaskState::Ready;
+                }
+            }
+            let id = ids.task();
+            work.create(self.service, id, view.position, desired, self.now);
+            view.fresh = Some(work.tasks.len() - 1);
+            view.changing = true;
+        }
+    }
+
+    fn retry_at(&self, view: &View) -> Option<Timestamp> {
+        view.failed_at.map(|at| at + RETRY_DELAY)
+    }
+
+    fn wake(&self, work: &ServiceWork<'a>) -> Option<Timestamp> {
+        let settle = self
+            .views
+            .iter()
+            .filter(|view| self.is_busy(view, work))
+            .filter_map(|view| self.settles_at(&work.tasks[view.fresh?]));
+        let retry = self
+            .views
+            .iter()
+            .filter(|view| !view.outdated.is_empty() && view.fresh.is_none())
+            .filter_map(|view| self.retry_at(view));
+        settle.chain(retry).filter(|at| *at > self.now).min()
+    }
+
+    fn is_done(&self, work: &ServiceWork<'a>) -> bool {
+        self.views
+            .iter()
+            .all(|view| view.outdated.is_empty() && !self.is_busy(view, work))
+    }
+}
+
+fn begin(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, service: &Service) {
+    set_status(
+        draft,
+        work,
+        service,
+        UpdateStatus {
+            state: UpdateState::Updating,
+            started_at: draft.now,
+            completed_at: None,
+            message: "update in progress".to_owned(),
+        },
+    );
+}
+
+fn complete(
+    draft: &mut Draft<'_>,
+    work: &mut ServiceWork<'_>,
+    service: &Service,
+    rollback: bool,
+    started_at: Timestamp,
+) {
+    let (state, message) = if rollback {
+        (UpdateState::RollbackCompleted, "rollback completed")
+    } else {
+        (UpdateState::Completed, "update completed")
+    };
+    set_status(
+        draft,
+        work,
+        service,
+        UpdateStatus {
+            state,
+            started_at,
+            completed_at: Some(draft.now),
+            message: message.to_owned(),
+        },
+    );
+}
+
+/// Does what the service wants done after a failure.
+fn fail(
+    draft: &mut Draft<'_>,
+    work: &mut ServiceWork<'_>,
+    service: &Service,
+    rollback: bool,
+    config: &UpdateConfig,
+    task: TaskId,
+) -> Outcome {
+    let reason = format!("due to failure or early termination of task {task}");
+    let action = match config.failure_action {
+        FailureAction::Continue => return Outcome::GoesOn,
+        // There is nothing behind a rollback, nor behind a first version.
+        FailureAction::Rollback if rollback || service.previous_spec.is_none() => {
+            FailureAction::Pause
+        }
+        action => action,
+    };
+    if action == FailureAction::Rollback {
+        let rollback = ServiceAction::Rollback {
+            id: service.id,
+            version: service.meta.version,
+            message: format!("update rolled back {reason}"),
+            keep: false,
+        };
+        draft.plan.actions.push(Action::Service(rollback));
+        return Outcome::Stopped;
+    }
+    let (state, what) = if rollback {
+        (UpdateState::RollbackPaused, "rollback paused")
+    } else {
+        (UpdateState::Paused, "update paused")
+    };
+    let started_at = service
+        .update_status
+        .as_ref()
+        .map_or(draft.now, |status| status.started_at);
+    set_status(
+        draft,
+        work,
+        service,
+        UpdateStatus {
+            state,
+            started_at,
+            completed_at: None,
+            message: format!("{what} {reason}"),
+        },
+    );
+    Outcome::Stopped
+}
+
+/// The last status set in a pass is the one that counts.
+fn set_status(
+    draft: &mut Draft<'_>,
+    work: &mut ServiceWork<'_>,
+    service: &Service,
+    status: UpdateStatus,
+) {
+    draft.plan.actions.retain(|action| {
+        !matches!(action, Action::Service(ServiceAction::SetUpdateStatus { id, .. }) if *id == service.id)
+    });
+    work.update_status = Some(status.clone());
+    draft
+        .plan
+        .actions
+        .push(Action::Service(ServiceAction::SetUpdateStatus {
+            id: service.id,
+            version: service.meta.version,
+            status,
+        }));
+}

@@ -1,0 +1,181 @@
+//! Which node runs a task.
+//!
+//! Tasks that wait are grouped by service and template. A group is filtered
+//! once over the nodes; the best node is then taken from a heap, ordered by
+//! recent failures, tasks of this service, reserved share and total tasks.
+
+mod candidates;
+mod filter;
+mod fleet;
+
+use crate::allocator::Allocator;
+use crate::draft::{Draft, Work};
+use candidates::Candidates;
+use filter::Filters;
+use fleet::Fleet;
+use skep_manager_store::Snapshot;
+use skep_types::{NetworkId, NodeId, Service, ServiceId, TaskState, Timestamp, Version};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Failures of a version of a service on a node that put the node last.
+const FAILURES_MAX: u32 = 5;
+/// The time over which they are counted.
+const FAILURES_WINDOW: Duration = Duration::from_secs(5 * 60);
+
+/// Gives nodes, with addresses, to all tasks that wait for one.
+pub(crate) fn schedule<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>) {
+    let waiting: Vec<ServiceId> = draft
+        .services
+        .values()
+        .filter(|work| work.tasks.iter().any(Work::waits_for_node))
+        .map(|work| work.id)
+        .collect();
+    if waiting.is_empty() {
+        return;
+    }
+    let mut fleet = Fleet::new(draft);
+    for id in waiting {
+        let Some(work) = draft.services.get_mut(&id) else {
+            continue;
+        };
+        let Some(service) = work.service else {
+            continue;
+        };
+        let mut groups: BTreeMap<Version, Vec<usize>> = BTreeMap::new();
+        for (index, task) in work.tasks.iter().enumerate() {
+            if task.waits_for_node() {
+                groups.entry(task.spec_version).or_default().push(index);
+            }
+        }
+        for (version, waiting) in groups {
+            let group = Group::new(service, &work.tasks[waiting[0]], allocator);
+            fleet.begin_group(&work.tasks, version, &group.filters, draft.now);
+            group.place(
+                &mut work.tasks,
+                waiting,
+                draft.snapshot,
+                allocator,
+                &mut fleet,
+            );
+            fleet.end_group();
+        }
+    }
+}
+
+/// What the waiting tasks of one template have in common.
+struct Group {
+    filters: Filters,
+    networks: Vec<NetworkId>,
+    spread: Vec<String>,
+}
+
+impl Group {
+    fn new(service: &Service, task: &Work<'_>, allocator: &Allocator<'_>) -> Group {
+        Group {
+            filters: Filters::new(service, task.spec),
+            networks: allocator.networks_of(service, task.spec),
+            spread: task.spec.placement.spread.clone(),
+        }
+    }
+
+    fn place(
+        &self,
+        tasks: &mut [Work<'_>],
+        waiting: Vec<usize>,
+        snapshot: &Snapshot,
+        allocator: &mut Allocator<'_>,
+        fleet: &mut Fleet,
+    ) {
+        // Tasks of global services come with their node.
+        let (given, open): (Vec<usize>, Vec<usize>) = waiting
+            .into_iter()
+            .partition(|index| tasks[*index].node.is_some());
+        for index in given {
+            self.confirm(&mut tasks[index], snapshot, allocator, fleet);
+        }
+        if open.is_empty() {
+            return;
+        }
+        let mut candidates = Candidates::new(fleet, &self.filters, &self.spread, open.len());
+        let mut refused: Option<String> = None;
+        for index in open {
+            let task = &mut tasks[index];
+            if refused.is_none() {
+                refused = self
+                    .find(task, &mut candidates, snapshot, allocator, fleet)
+                    .err();
+            }
+            if let Some(reason) = &refused {
+                task.error = Some(reason.clone());
+            }
+        }
+    }
+
+    fn confirm(
+        &self,
+        task: &mut Work<'_>,
+        snapshot: &Snapshot,
+        allocator: &mut Allocator<'_>,
+        fleet: &mut Fleet,
+    ) {
+        let Some(node) = task.node else { return };
+        let Some(at) = fleet.index_of(node) else {
+            task.error = Some("no suitable node (the node is gone)".to_owned());
+            return;
+        };
+        if let Err(refusal) = self.filters.check(fleet.node(at)) {
+            task.error = Some(filter::explain(&[(refusal, 1)]));
+            return;
+        }
+        match allocator.attach(snapshot, node, &self.networks) {
+            Ok(attachments) => {
+                task.attachments = attachments;
+                assign(task, node);
+                fleet.add(at, &self.filters);
+            }
+            Err(exhausted) => task.error = Some(exhausted.message().to_owned()),
+        }
+    }
+
+    fn find(
+        &self,
+        task: &mut Work<'_>,
+        candidates: &mut Candidates,
+        snapshot: &Snapshot,
+        allocator: &mut Allocator<'_>,
+        fleet: &mut Fleet,
+    ) -> Result<(), String> {
+        while let Some(at) = candidates.best(fleet, &self.filters) {
+            let node = fleet.node(at).id;
+            match allocator.attach(snapshot, node, &self.networks) {
+                Ok(attachments) => {
+                    task.attachments = attachments;
+                    assign(task, node);
+                    fleet.add(at, &self.filters);
+                    candidates.taken(fleet, &self.filters, at);
+                    return Ok(());
+                }
+                // Another node may have addresses left in its blocks.
+                Err(exhausted) => candidates.set_aside(at, exhausted.message()),
+            }
+        }
+        Err(candidates
+            .exhausted()
+            .unwrap_or_else(|| filter::explain_all(fleet, &self.filters)))
+    }
+}
+
+fn assign(task: &mut Work<'_>, node: NodeId) {
+    task.node = Some(node);
+    task.placed = true;
+    task.state = TaskState::Assigned;
+    task.error = None;
+}
+
+/// A failure of a task that its node may be to blame for.
+fn counts_as_failure(task: &Work<'_>, version: Version, now: Timestamp) -> bool {
+    task.spec_version == version
+        && matches!(task.state, TaskState::Failed | TaskState::Rejected)
+        && now.since(task.ended_at()) < FAILURES_WINDOW
+}

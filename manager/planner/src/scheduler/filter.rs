@@ -1,0 +1,106 @@
+//! Whether a node may run a task, and why not, in Swarm's words.
+
+use super::fleet::{Fleet, FleetNode, host_ports};
+use skep_manager_store::constraint::Constraint;
+use skep_types::{Protocol, Resources, Service, TaskSpec, UpdateOrder};
+use std::collections::BTreeMap;
+
+/// Why a node may not run a task: the first filter it fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Refusal {
+    NotReady,
+    Resources,
+    Constraints,
+    HostPort,
+    MaxReplicas,
+}
+
+/// The filters of one task template, read once.
+pub(super) struct Filters {
+    pub(super) resources: Resources,
+    pub(super) ports: Vec<(Protocol, u16)>,
+    /// Its updates start the new task first.
+    pub(super) surges: bool,
+    constraints: Vec<Constraint>,
+    /// A constraint that cannot be read holds nowhere.
+    unreadable: bool,
+    max_replicas: u32,
+}
+
+impl Filters {
+    pub(super) fn new(service: &Service, spec: &TaskSpec) -> Filters {
+        let texts = &spec.placement.constraints;
+        let constraints: Vec<Constraint> = texts
+            .iter()
+            .filter_map(|text| Constraint::parse(text).ok())
+            .collect();
+        Filters {
+            resources: spec.resources.clone(),
+            ports: host_ports(service),
+            surges: service.spec.update.order == UpdateOrder::StartFirst,
+            unreadable: constraints.len() < texts.len(),
+            constraints,
+            max_replicas: spec.placement.max_replicas_per_node,
+        }
+    }
+
+    pub(super) fn check(&self, node: &FleetNode) -> Result<(), Refusal> {
+        if !node.takes_tasks {
+            return Err(Refusal::NotReady);
+        }
+        if !node.has_room(&self.resources) {
+            return Err(Refusal::Resources);
+        }
+        if self.unreadable || !self.constraints.iter().all(|c| c.holds(&node.node)) {
+            return Err(Refusal::Constraints);
+        }
+        if self.ports.iter().any(|port| node.ports.contains(port)) {
+            return Err(Refusal::HostPort);
+        }
+        if self.max_replicas != 0 && node.of_limit >= self.max_replicas {
+            return Err(Refusal::MaxReplicas);
+        }
+        Ok(())
+    }
+}
+
+/// Why no node at all will do.
+pub(super) fn explain_all(fleet: &Fleet, filters: &Filters) -> String {
+    let mut counts: BTreeMap<Refusal, usize> = BTreeMap::new();
+    for (_, node) in fleet.nodes() {
+        if let Err(refusal) = filters.check(node) {
+            *counts.entry(refusal).or_default() += 1;
+        }
+    }
+    let mut counts: Vec<(Refusal, usize)> = counts.into_iter().collect();
+    counts.sort_by_key(|(refusal, count)| (std::cmp::Reverse(*count), *refusal));
+    if counts.is_empty() {
+        return "no suitable node".to_owned();
+    }
+    explain(&counts)
+}
+
+/// The commonest reason first.
+pub(super) fn explain(counts: &[(Refusal, usize)]) -> String {
+    let reasons: Vec<String> = counts
+        .iter()
+        .map(|(refusal, count)| match (refusal, count) {
+            (Refusal::NotReady, 1) => "1 node not available for new tasks".to_owned(),
+            (Refusal::NotReady, n) => format!("{n} nodes not available for new tasks"),
+            (Refusal::Resources, n) => format!("insufficient resources on {}", nodes(*n)),
+            (Refusal::Constraints, n) => {
+                format!("scheduling constraints not satisfied on {}", nodes(*n))
+            }
+            (Refusal::HostPort, n) => format!("host-mode port already in use on {}", nodes(*n)),
+            (Refusal::MaxReplicas, _) => "max replicas per node limit exceed".to_owned(),
+        })
+        .collect();
+    format!("no suitable node ({})", reasons.join("; "))
+}
+
+fn nodes(count: usize) -> String {
+    match count {
+        1 => "1 node".to_owned(),
+        n => format!("{n} nodes"),
+    }
+}

@@ -1,0 +1,233 @@
+//! The nodes as the scheduler sees them: what each has left.
+
+use super::filter::Filters;
+use super::{FAILURES_MAX, counts_as_failure};
+use crate::draft::{Draft, Work};
+use skep_types::{
+    ByteCount, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service, Timestamp,
+    Version,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Place of a node in the fleet.
+pub(super) type At = u32;
+
+/// All nodes.
+pub(super) struct Fleet {
+    nodes: Vec<FleetNode>,
+    by_id: BTreeMap<NodeId, At>,
+    /// Nodes that take tasks, least used first: the order between nodes that
+    /// run no task of a service.
+    order: BTreeSet<(u32, u32, At)>,
+    /// Nodes with marks of the present group.
+    marked: Vec<At>,
+}
+
+/// One node.
+pub(super) struct FleetNode {
+    pub(super) id: NodeId,
+    pub(super) node: Arc<Node>,
+    pub(super) takes_tasks: bool,
+    cpu_reserved: u64,
+    memory_reserved: u64,
+    /// Live tasks.
+    tasks: u32,
+    /// Host-mode ports in use.
+    pub(super) ports: BTreeSet<(Protocol, u16)>,
+    /// Of the present group: live tasks of the service.
+    pub(super) of_service: u32,
+    /// Of the present group: those that count for the limit per node.
+    pub(super) of_limit: u32,
+    /// Of the present group: recent failures.
+    failures: u32,
+}
+
+/// Rank of a node: the smallest is taken first.
+pub(super) type Rank = (u32, u32, u32, u32, At);
+
+impl FleetNode {
+    pub(super) fn has_room(&self, resources: &Resources) -> bool {
+        let NanoCpus(cpu) = resources.cpu_reservation;
+        let ByteCount(memory) = resources.memory_reservation;
+        let fits = |asked: u64, reserved: u64, total: u64| {
+            asked == 0 || asked <= total.saturating_sub(reserved)
+        };
+        fits(cpu, self.cpu_reserved, self.node.description.cpus.0)
+            && fits(memory, self.memory_reserved, self.node.description.memory.0)
+    }
+
+    /// Share of what the node has that is reserved, in thousandths.
+    fn share(&self) -> u32 {
+        let share = |reserved: u64, total: u64| {
+            let thousandths = u128::from(reserved) * 1000 / u128::from(total.max(1));
+            u32::try_from(thousandths).unwrap_or(u32::MAX)
+        };
+        let cpu = share(self.cpu_reserved, self.node.description.cpus.0);
+        cpu.max(share(self.memory_reserved, self.node.description.memory.0))
+    }
+
+    fn reserve(&mut self, resources: &Resources) {
+        self.cpu_reserved = self
+            .cpu_reserved
+            .saturating_add(resources.cpu_reservation.0);
+        self.memory_reserved = self
+            .memory_reserved
+            .saturating_add(resources.memory_reservation.0);
+    }
+
+    fn avoided(&self) -> u32 {
+        if self.failures >= FAILURES_MAX {
+            self.failures
+        } else {
+            0
+        }
+    }
+}
+
+/// Host-mode ports with a fixed number.
+pub(super) fn host_ports(service: &Service) -> Vec<(Protocol, u16)> {
+    service
+        .spec
+        .endpoint
+        .ports
+        .iter()
+        .filter(|port| port.mode == PublishMode::Host && port.published != 0)
+        .map(|port| (port.protocol, port.published))
+        .collect()
+}
+
+impl Fleet {
+    pub(super) fn new(draft: &Draft<'_>) -> Fleet {
+        let mut nodes: Vec<FleetNode> = draft
+            .nodes
+            .iter()
+            .map(|(id, work)| FleetNode {
+                id: *id,
+                node: Arc::clone(work.node),
+                takes_tasks: work.takes_tasks(),
+                cpu_reserved: 0,
+                memory_reserved: 0,
+                tasks: 0,
+                ports: BTreeSet::new(),
+                of_service: 0,
+                of_limit: 0,
+                failures: 0,
+            })
+            .collect();
+        let by_id: BTreeMap<NodeId, At> =
+            (0..).zip(&nodes).map(|(at, node)| (node.id, at)).collect();
+        for work in draft.services.values() {
+            let ports = work.service.map(|s| host_ports(s)).unwrap_or_default();
+            for task in &work.tasks {
+                let Some(at) = task.node.and_then(|id| by_id.get(&id)) else {
+                    continue;
+                };
+                let node = &mut nodes[*at as usize];
+                // What runs takes room until it has really ended.
+                if task.may_run() {
+                    node.reserve(&task.spec.resources);
+                    node.ports.extend(ports.iter().copied());
+                    node.tasks += u32::from(task.is_live());
+                }
+            }
+        }
+        let order = (0..)
+            .zip(&nodes)
+            .filter(|(_, node)| node.takes_tasks)
+            .map(|(at, node)| (node.share(), node.tasks, at))
+            .collect();
+        Fleet {
+            nodes,
+            by_id,
+            order,
+            marked: Vec::new(),
+        }
+    }
+
+    pub(super) fn index_of(&self, id: NodeId) -> Option<At> {
+        self.by_id.get(&id).copied()
+    }
+
+    pub(super) fn node(&self, at: At) -> &FleetNode {
+        &self.nodes[at as usize]
+    }
+
+    pub(super) fn nodes(&self) -> impl Iterator<Item = (At, &FleetNode)> {
+        (0..).zip(&self.nodes)
+    }
+
+    /// Nodes that take tasks, least used first.
+    pub(super) fn least_used(&self) -> impl Iterator<Item = At> + '_ {
+        self.order.iter().map(|(_, _, at)| *at)
+    }
+
+    pub(super) fn rank(&self, at: At) -> Rank {
+        let node = self.node(at);
+        (
+            node.avoided(),
+            node.of_service,
+            node.share(),
+            node.tasks,
+            at,
+        )
+    }
+
+    /// A node that runs nothing of the service and has nothing against it.
+    pub(super) fn is_untouched(&self, at: At) -> bool {
+        let node = self.node(at);
+        node.of_service == 0 && node.avoided() == 0
+    }
+
+    /// Marks the nodes with what they have of a service.
+    pub(super) fn begin_group(
+        &mut self,
+        tasks: &[Work<'_>],
+        version: Version,
+        filters: &Filters,
+        now: Timestamp,
+    ) {
+        for task in tasks {
+            let Some(at) = task.node.and_then(|id| self.index_of(id)) else {
+                continue;
+            };
+            let node = &mut self.nodes[at as usize];
+            if task.is_live() && task.may_run() {
+                node.of_service += 1;
+                // A surge of an update that starts first may pass the limit;
+                // otherwise old and new would block each other for ever.
+                node.of_limit += u32::from(!filters.surges || task.spec_version == version);
+            } else if counts_as_failure(task, version, now) {
+                node.failures += 1;
+            } else {
+                continue;
+            }
+            self.marked.push(at);
+        }
+    }
+
+    pub(super) fn end_group(&mut self) {
+        for at in std::mem::take(&mut self.marked) {
+            let node = &mut self.nodes[at as usize];
+            node.of_service = 0;
+            node.of_limit = 0;
+            node.failures = 0;
+        }
+    }
+
+    /// Puts one more task of the present group on a node.
+    pub(super) fn add(&mut self, at: At, filters: &Filters) {
+        let node = &mut self.nodes[at as usize];
+        let old = (node.share(), node.tasks, at);
+        node.reserve(&filters.resources);
+        node.ports.extend(filters.ports.iter().copied());
+        node.tasks += 1;
+        node.of_service += 1;
+        node.of_limit += 1;
+        let new = (node.share(), node.tasks, at);
+        if self.order.remove(&old) {
+            self.order.insert(new);
+        }
+        self.marked.push(at);
+    }
+}

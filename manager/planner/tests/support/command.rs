@@ -1,0 +1,286 @@
+//! The lines of a scenario.
+//!
+//! ```text
+//! node n1 cpus=2 memory=4 label=zone=a ip=10.0.0.1
+//! network front subnet=10.9.0.0/28
+//! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
+//! service agent global
+//! run | step 5s | plan
+//! scale web 5 | update web image=b | rollback web | rm web
+//! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
+//! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
+//! kill web.1                                    (once)
+//! ps web | nodes | services | networks | addresses web | why
+//! ```
+
+use super::World;
+use skep_manager_planner::Liveness;
+use skep_manager_store::{Action, NodeAction, ServiceAction, TaskAction};
+use skep_types::{
+    Availability, ByteCount, EndpointMode, FailureAction, NanoCpus, NetworkAttachmentSpec,
+    NetworkSpec, NodeDescription, NodeId, NodeSpec, PortConfig, PublishMode, RestartCondition,
+    ServiceMode, ServiceSpec, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateOrder,
+};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn seconds(text: &str) -> Duration {
+    Duration::from_secs_f64(text.trim_end_matches('s').parse().expect(text))
+}
+
+impl World {
+    /// Does what a line says.
+    pub fn line(&mut self, line: &str) {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let rest = &words[1..];
+        match words[0] {
+            "node" => self.add_node(rest),
+            "network" => {
+                let mut spec = NetworkSpec {
+                    name: rest[0].into(),
+                    ..NetworkSpec::default()
+                };
+                for word in &rest[1..] {
+                    let (key, value) = word.split_once('=').expect(word);
+                    assert_eq!(key, "subnet");
+                    spec.subnets.push(value.parse().unwrap());
+                }
+                self.network(spec);
+            }
+            "pool" => {
+                let cluster = self.store.state().cluster().unwrap();
+                let version = cluster.meta.version;
+                let mut spec = cluster.spec.clone();
+                spec.address_pools = rest.iter().map(|pool| pool.parse().unwrap()).collect();
+                self.must(Action::Cluster(skep_manager_store::ClusterAction::Update {
+                    version,
+                    spec,
+                }));
+            }
+            "service" => {
+                let mut spec = ServiceSpec {
+                    name: rest[0].into(),
+                    ..ServiceSpec::default()
+                };
+                self.options(&mut spec, &rest[1..]);
+                self.service(spec);
+            }
+            "update" => {
+                let mut spec = self.spec_of(rest[0]);
+                self.options(&mut spec, &rest[1..]);
+                self.update(rest[0], |old| *old = spec);
+            }
+            "scale" => {
+                let replicas = rest[1].parse().unwrap();
+                self.update(rest[0], |spec| {
+                    spec.mode = ServiceMode::Replicated { replicas }
+                });
+            }
+            "rollback" => {
+                let service = self.store.state().service_named(rest[0]).unwrap();
+                let action = ServiceAction::Rollback {
+                    id: service.id,
+                    version: service.meta.version,
+                    message: "manually requested rollback".into(),
+                    keep: true,
+                };
+                self.must(Action::Service(action));
+            }
+            "rm" => {
+                let id = self.store.state().service_named(rest[0]).unwrap().id;
+                self.must(Action::Service(ServiceAction::Remove { id }));
+            }
+            "plan" => self.settle(),
+            "run" => self.run(),
+            "step" => self.step(seconds(rest[0])),
+            "silence" => {
+                let id = self.node_named(rest[0]);
+                self.silent.insert(id);
+            }
+            "wake" => {
+                let id = self.node_named(rest[0]);
+                self.silent.remove(&id);
+            }
+            "drain" => self.availability(rest[0], Availability::Drain),
+            "pause" => self.availability(rest[0], Availability::Pause),
+            "active" => self.availability(rest[0], Availability::Active),
+            "label" => {
+                let (key, value) = rest[1].split_once('=').unwrap();
+                self.node_spec(rest[0], |spec| {
+                    spec.labels.insert(key.into(), value.into());
+                });
+            }
+            "forget" => {
+                let id = self.node_named(rest[0]);
+                self.must(Action::Node(NodeAction::Remove {
+                    id,
+                    force: true,
+                    blocked_until: Timestamp(0),
+                }));
+            }
+            "leader" => self.liveness = Liveness::new(self.now),
+            "fail" => self.verdict(rest[0], TaskState::Failed),
+            "reject" => self.verdict(rest[0], TaskState::Rejected),
+            "complete" => self.verdict(rest[0], TaskState::Complete),
+            "hang" => self.verdict(rest[0], TaskState::Preparing),
+            "heal" => {
+                self.verdicts.remove(rest[0]);
+            }
+            "kill" => self.kill(rest[0]),
+            _ => self.show(&words),
+        }
+    }
+
+    fn verdict(&mut self, task: &str, state: TaskState) {
+        self.verdicts.insert(task.to_owned(), state);
+    }
+
+    fn kill(&mut self, name: &str) {
+        let task = self
+            .store
+            .state()
+            .tasks()
+            .find(|task| task.name() == name && task.is_live())
+            .expect(name);
+        let status = TaskStatus {
+            state: TaskState::Failed,
+            at: self.now,
+            error: "task: non-zero exit (137)".into(),
+            ..TaskStatus::default()
+        };
+        let updates = vec![(task.id, status)];
+        self.must(Action::Task(TaskAction::UpdateStatus { updates }));
+    }
+
+    fn add_node(&mut self, words: &[&str]) {
+        let id = self.node(words[0]);
+        let node = self.store.state().node(id).unwrap();
+        let mut description: NodeDescription = node.description.clone();
+        let mut address = None;
+        let mut labels = Vec::new();
+        for word in &words[1..] {
+            let (key, value) = word.split_once('=').expect(word);
+            match key {
+                "cpus" => {
+                    let cpus: f64 = value.parse().unwrap();
+                    description.cpus = NanoCpus((cpus * 1e9) as u64);
+                }
+                "memory" => description.memory = ByteCount(value.parse::<u64>().unwrap() << 30),
+                "ip" => address = Some(value.parse().unwrap()),
+                "label" => {
+                    let (key, value) = value.split_once('=').expect(value);
+                    labels.push((key.to_owned(), value.to_owned()));
+                }
+                _ => panic!("node option {word}"),
+            }
+        }
+        self.must(Action::Node(NodeAction::Describe {
+            id,
+            description: Box::new(description),
+            address,
+        }));
+        let name = words[0].to_owned();
+        self.node_spec(&name, |spec| spec.labels.extend(labels));
+    }
+
+    fn node_spec(&mut self, name: &str, edit: impl FnOnce(&mut NodeSpec)) {
+        let id = self.node_named(name);
+        let node = self.store.state().node(id).unwrap();
+        let (version, mut spec) = (node.meta.version, node.spec.clone());
+        edit(&mut spec);
+        self.must(Action::Node(NodeAction::Update { id, version, spec }));
+    }
+
+    fn availability(&mut self, name: &str, availability: Availability) {
+        self.node_spec(name, |spec| spec.availability = availability);
+    }
+
+    pub fn node_named(&self, name: &str) -> NodeId {
+        self.store.state().find_node(name).expect(name).id
+    }
+
+    fn spec_of(&self, name: &str) -> ServiceSpec {
+        let service = self.store.state().service_named(name).expect(name);
+        service.spec.clone()
+    }
+
+    /// Options of `service` and `update`.
+    fn options(&mut self, spec: &mut ServiceSpec, words: &[&str]) {
+        let mut task: TaskSpec = (*spec.task).clone();
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            match key {
+                "replicas" => {
+                    spec.mode = ServiceMode::Replicated {
+                        replicas: value.parse().unwrap(),
+                    }
+                }
+                "global" => spec.mode = ServiceMode::Global,
+                "image" => task.container.image = value.into(),
+                "net" => {
+                    let network = self.store.state().network_named(value).expect(value).id;
+                    task.networks.push(NetworkAttachmentSpec {
+                        network,
+                        aliases: Vec::new(),
+                    });
+                }
+                "dnsrr" => spec.endpoint.mode = EndpointMode::DnsRoundRobin,
+                "port" | "hostport" => {
+                    let (published, target) = value.split_once(':').expect(value);
+                    spec.endpoint.ports.push(PortConfig {
+                        protocol: skep_types::Protocol::Tcp,
+                        target: target.parse().unwrap(),
+                        published: published.parse().unwrap(),
+                        mode: if key == "port" {
+                            PublishMode::Ingress
+                        } else {
+                            PublishMode::Host
+                        },
+                        masquerade: false,
+                    });
+                }
+                "cpu" => {
+                    let cpus: f64 = value.parse().unwrap();
+                    task.resources.cpu_reservation = NanoCpus((cpus * 1e9) as u64);
+                }
+                "memory" => {
+                    task.resources.memory_reservation =
+                        ByteCount(value.parse::<u64>().unwrap() << 30)
+                }
+                "constraint" => task.placement.constraints.push(value.into()),
+                "spread" => task.placement.spread.push(value.into()),
+                "max-per-node" => task.placement.max_replicas_per_node = value.parse().unwrap(),
+                "restart" => {
+                    task.restart.condition = match value {
+                        "none" => RestartCondition::None,
+                        "on-failure" => RestartCondition::OnFailure,
+                        _ => RestartCondition::Any,
+                    }
+                }
+                "delay" => task.restart.delay = Some(seconds(value)),
+                "attempts" => task.restart.max_attempts = value.parse().unwrap(),
+                "window" => task.restart.window = seconds(value),
+                "force" => task.force_update += 1,
+                "order" => {
+                    spec.update.order = match value {
+                        "start-first" => UpdateOrder::StartFirst,
+                        _ => UpdateOrder::StopFirst,
+                    }
+                }
+                "parallelism" => spec.update.parallelism = value.parse().unwrap(),
+                "update-delay" => spec.update.delay = seconds(value),
+                "monitor" => spec.update.monitor = Some(seconds(value)),
+                "ratio" => spec.update.max_failure_ratio = value.parse().unwrap(),
+                "on-failure" => {
+                    spec.update.failure_action = match value {
+                        "continue" => FailureAction::Continue,
+                        "rollback" => FailureAction::Rollback,
+                        _ => FailureAction::Pause,
+                    }
+                }
+                _ => panic!("service option {word}"),
+            }
+        }
+        spec.task = Arc::new(task);
+    }
+}

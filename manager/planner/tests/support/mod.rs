@@ -1,0 +1,262 @@
+//! A swarm in memory for planner tests: a store, the planner, and agents that
+//! do at once what they are told. Driven by lines of text, see [`World::line`].
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+mod command;
+mod show;
+
+use skep_manager_planner::{IdSource, Liveness, Plan, reconcile};
+use skep_manager_store::{
+    Action, Applied, ClusterAction, NetworkAction, NodeAction, ServiceAction, Store, TaskAction,
+};
+use skep_types::{
+    Cluster, ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
+    NodeSpec, NodeState, NodeStatus, Role, RootCa, ServiceId, ServiceSpec, TaskId, TaskState,
+    TaskStatus, Timestamp, Version,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Passes after which a plan must have nothing left to do.
+const PASSES_MAX: usize = 8;
+
+/// The swarm.
+pub struct World {
+    pub store: Store,
+    pub now: Timestamp,
+    pub liveness: Liveness,
+    pub ids: IdSource,
+    /// Nodes that do not answer.
+    pub silent: BTreeSet<NodeId>,
+    /// What agents are told to make of tasks instead of running them.
+    pub verdicts: BTreeMap<String, TaskState>,
+    pub last: Plan,
+    pub out: String,
+    index: u64,
+}
+
+impl World {
+    pub fn new() -> World {
+        let now = Timestamp(1_000_000);
+        let mut world = World {
+            store: Store::new(),
+            now,
+            liveness: Liveness::new(now),
+            ids: IdSource::new(1),
+            silent: BTreeSet::new(),
+            verdicts: BTreeMap::new(),
+            last: Plan::default(),
+            out: String::new(),
+            index: 0,
+        };
+        let cluster = Cluster {
+            id: world.ids.cluster(),
+            meta: Default::default(),
+            spec: ClusterSpec {
+                heartbeat: Duration::from_secs(1),
+                task_history: 5,
+                cert_expiry: Duration::from_secs(90 * 24 * 3600),
+                address_pools: vec!["10.0.0.0/8".parse().unwrap()],
+                subnet_length: 24,
+                mesh_subnet: "10.255.0.0/16".parse().unwrap(),
+                data_path_port: 51820,
+            },
+            root_ca: RootCa {
+                certificate: String::new(),
+                key: String::new(),
+            },
+            join_secrets: JoinSecrets {
+                worker: String::new(),
+                manager: String::new(),
+            },
+            blocked: BTreeMap::new(),
+            last_raft_id: 0,
+        };
+        world.must(Action::Cluster(ClusterAction::Create(Box::new(cluster))));
+        world.network(NetworkSpec {
+            name: "ingress".into(),
+            ingress: true,
+            ..NetworkSpec::default()
+        });
+        world
+    }
+
+    /// Applies one entry.
+    pub fn apply(&mut self, actions: &[Action]) -> Applied {
+        self.index += 1;
+        self.store.apply(Version(self.index), self.now, actions)
+    }
+
+    /// Applies one action that must be accepted.
+    pub fn must(&mut self, action: Action) {
+        let applied = self.apply(std::slice::from_ref(&action));
+        if let Err(refused) = applied.into_result() {
+            panic!("{refused}: {action:?}");
+        }
+    }
+
+    /// One pass; its plan is not applied.
+    pub fn plan(&mut self) -> Plan {
+        for node in self.store.state().nodes() {
+            if !self.silent.contains(&node.id) {
+                self.liveness.hear(node.id, self.now);
+            }
+        }
+        reconcile(
+            &self.store.snapshot(),
+            &self.liveness,
+            self.now,
+            &mut self.ids,
+        )
+    }
+
+    /// Plans and applies until nothing is left to do. A plan of the planner
+    /// is never refused by the store it was made on.
+    pub fn settle(&mut self) {
+        for _ in 0..PASSES_MAX {
+            let plan = self.plan();
+            self.last.explanations.clone_from(&plan.explanations);
+            self.last.wake_at = plan.wake_at;
+            if plan.actions.is_empty() {
+                return;
+            }
+            let actions = plan.actions.clone();
+            let applied = self.apply(&actions);
+            for (action, result) in actions.iter().zip(applied.results) {
+                if let Err(refused) = result {
+                    panic!("the planner's own action was refused: {refused}: {action:?}");
+                }
+            }
+            self.last.actions = actions;
+        }
+        panic!("no fixpoint after {PASSES_MAX} passes: {:#?}", self.plan());
+    }
+
+    /// Agents do what they are told, then the managers react, until all is
+    /// quiet (or the clock would have to move).
+    pub fn run(&mut self) {
+        for _ in 0..64 {
+            self.settle();
+            if !self.agents() {
+                return;
+            }
+        }
+        panic!("agents and managers never come to rest");
+    }
+
+    /// One step of all agents; `false` when they had nothing to report.
+    pub fn agents(&mut self) -> bool {
+        let mut updates: Vec<(TaskId, TaskStatus)> = Vec::new();
+        for task in self.store.state().tasks() {
+            let Some(node) = task.node else { continue };
+            let state = task.status.state;
+            if self.silent.contains(&node) || state < TaskState::Assigned || state.is_terminal() {
+                continue;
+            }
+            let next = match task.desired {
+                TaskState::Shutdown | TaskState::Remove => TaskState::Shutdown,
+                desired => *self.verdicts.get(&task.name()).unwrap_or(&desired),
+            };
+            if next > state {
+                updates.push((
+                    task.id,
+                    TaskStatus {
+                        state: next,
+                        at: self.now,
+                        message: next.to_string(),
+                        ..TaskStatus::default()
+                    },
+                ));
+            }
+        }
+        if updates.is_empty() {
+            return false;
+        }
+        self.must(Action::Task(TaskAction::UpdateStatus { updates }));
+        true
+    }
+
+    /// Lets time pass in small steps, agents and managers at work.
+    pub fn step(&mut self, duration: Duration) {
+        let end = self.now + duration;
+        while self.now < end {
+            let beat = self.now + Duration::from_millis(500);
+            let wake = self.last.wake_at.filter(|at| *at > self.now);
+            self.now = end.min(beat).min(wake.unwrap_or(beat));
+            self.run();
+        }
+    }
+
+    pub fn node(&mut self, hostname: &str) -> NodeId {
+        let id = self.ids.node();
+        self.must(Action::Node(NodeAction::Create(Box::new(Node {
+            id,
+            meta: Default::default(),
+            spec: NodeSpec::default(),
+            description: NodeDescription {
+                hostname: hostname.to_owned(),
+                cpus: skep_types::NanoCpus(4_000_000_000),
+                memory: skep_types::ByteCount(8 << 30),
+                ..NodeDescription::default()
+            },
+            status: NodeStatus {
+                state: NodeState::Unknown,
+                ..NodeStatus::default()
+            },
+            role: Role::Worker,
+            manager: None,
+            mesh: None,
+        }))));
+        id
+    }
+
+    pub fn network(&mut self, spec: NetworkSpec) -> NetworkId {
+        let id = self.ids.network();
+        self.must(Action::Network(NetworkAction::Create {
+            id,
+            spec: Box::new(spec),
+        }));
+        id
+    }
+
+    pub fn service(&mut self, spec: ServiceSpec) -> ServiceId {
+        let id = self.ids.service();
+        self.must(Action::Service(ServiceAction::Create {
+            id,
+            spec: Box::new(spec),
+        }));
+        id
+    }
+
+    /// Replaces a service's spec.
+    pub fn update(&mut self, name: &str, edit: impl FnOnce(&mut ServiceSpec)) {
+        let service = self.store.state().service_named(name).expect(name);
+        let (id, version) = (service.id, service.meta.version);
+        let mut spec = service.spec.clone();
+        edit(&mut spec);
+        self.must(Action::Service(ServiceAction::Update {
+            id,
+            version,
+            spec: Box::new(spec),
+        }));
+    }
+}
+
+/// Runs a scenario and compares what it printed.
+#[track_caller]
+pub fn check(scenario: &str, expected: expect_test::Expect) {
+    let mut world = World::new();
+    for line in scenario.lines().map(str::trim) {
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        world.line(line);
+    }
+    // The next pass over an unchanged swarm has nothing to do.
+    world.settle();
+    let _ = writeln!(world.out);
+    expected.assert_eq(world.out.trim_end());
+}

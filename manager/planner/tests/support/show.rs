@@ -1,0 +1,176 @@
+//! What a scenario prints.
+
+use super::World;
+use skep_types::{BlockOwner, NodeState, Task, Timestamp};
+use std::fmt::Write as _;
+
+impl World {
+    pub(super) fn show(&mut self, words: &[&str]) {
+        let mut out = std::mem::take(&mut self.out);
+        match words[0] {
+            "say" => {
+                let _ = writeln!(out, "-- {}", words[1..].join(" "));
+            }
+            "ps" => self.show_tasks(&mut out, words[1]),
+            "count" => self.show_counts(&mut out, words[1]),
+            "nodes" => self.show_nodes(&mut out),
+            "services" => self.show_services(&mut out),
+            "networks" => self.show_networks(&mut out),
+            "addresses" => self.show_addresses(&mut out, words[1]),
+            "why" => {
+                for (task, reason) in &self.last.explanations {
+                    let task = self.store.state().task(*task);
+                    let name = task.map(|task| task.name()).unwrap_or_default();
+                    let _ = writeln!(out, "{name}: {reason}");
+                }
+            }
+            "wakes" => {
+                let at = self.last.wake_at.map_or(0, |Timestamp(at)| at);
+                let _ = writeln!(out, "wakes in {} ms", at.saturating_sub(self.now.0));
+            }
+            other => panic!("scenario line {other}"),
+        }
+        self.out = out;
+    }
+
+    fn hostname(&self, task: &Task) -> String {
+        task.node.map_or_else(
+            || "-".to_owned(),
+            |node| match self.store.state().node(node) {
+                Some(node) => node.description.hostname.clone(),
+                None => "gone".to_owned(),
+            },
+        )
+    }
+
+    fn show_tasks(&self, out: &mut String, service: &str) {
+        let mut tasks: Vec<&Task> = self
+            .store
+            .state()
+            .tasks()
+            .map(|task| &**task)
+            .filter(|task| &*task.service_name == service)
+            .collect();
+        tasks.sort_by_key(|task| {
+            let newest = std::cmp::Reverse((task.meta.created_at, task.is_live()));
+            (
+                task.slot,
+                task.node.filter(|_| task.slot.0 == 0),
+                newest,
+                task.id,
+            )
+        });
+        for task in tasks {
+            let slot = match task.slot.0 {
+                0 => String::new(),
+                slot => format!(".{slot}"),
+            };
+            let _ = write!(
+                out,
+                "{service}{slot} {} {} -> {}",
+                self.hostname(task),
+                task.status.state,
+                task.desired,
+            );
+            if !task.spec.container.image.is_empty() {
+                let _ = write!(out, " image {}", task.spec.container.image);
+            }
+            if !task.status.error.is_empty() {
+                let _ = write!(out, ": {}", task.status.error);
+            }
+            out.push('\n');
+        }
+    }
+
+    /// Live tasks by node.
+    fn show_counts(&self, out: &mut String, service: &str) {
+        for node in self.store.state().nodes() {
+            let live = self
+                .store
+                .state()
+                .tasks_on(node.id)
+                .filter(|task| &*task.service_name == service && task.is_live())
+                .count();
+            let _ = writeln!(out, "{}: {live}", node.description.hostname);
+        }
+    }
+
+    fn show_nodes(&self, out: &mut String) {
+        for node in self.store.state().nodes() {
+            let state = match node.status.state {
+                NodeState::Unknown => "unknown",
+                NodeState::Down => "down",
+                NodeState::Ready => "ready",
+                NodeState::Disconnected => "disconnected",
+            };
+            let mesh = node
+                .mesh
+                .map_or_else(|| "-".to_owned(), |mesh| mesh.to_string());
+            let _ = writeln!(
+                out,
+                "{} {state} {mesh} {}",
+                node.description.hostname, node.status.message
+            );
+        }
+    }
+
+    fn show_services(&self, out: &mut String) {
+        for service in self.store.state().services() {
+            let _ = write!(out, "{}", service.spec.name);
+            for port in &service.endpoint.ports {
+                let _ = write!(out, " {}->{}", port.published, port.target);
+            }
+            for vip in &service.endpoint.vips {
+                let network = self.store.state().network(vip.network).unwrap();
+                let _ = write!(out, " {}={}", network.spec.name, vip.address);
+            }
+            if let Some(status) = &service.update_status {
+                // The task named in a failure has a random id.
+                let message = status.message.split(" of task ").next().unwrap_or_default();
+                let _ = write!(out, " [{:?}: {message}]", status.state);
+            }
+            out.push('\n');
+        }
+    }
+
+    fn show_networks(&self, out: &mut String) {
+        for network in self.store.state().networks() {
+            let subnets: Vec<String> = network.subnets.iter().map(|s| s.to_string()).collect();
+            let _ = writeln!(out, "{} {}", network.spec.name, subnets.join(" "));
+            for (block, owner) in &network.blocks {
+                let owner = match owner {
+                    BlockOwner::Services => "services".to_owned(),
+                    BlockOwner::Node(id) => match self.store.state().node(*id) {
+                        Some(node) => node.description.hostname.clone(),
+                        None => "gone".to_owned(),
+                    },
+                };
+                let _ = writeln!(out, "  {block} {owner}");
+            }
+        }
+    }
+
+    fn show_addresses(&self, out: &mut String, service: &str) {
+        for task in self.store.state().tasks() {
+            if &*task.service_name != service || !task.is_live() {
+                continue;
+            }
+            let mut texts: Vec<String> = task
+                .attachments
+                .iter()
+                .map(|a| {
+                    let network = self.store.state().network(a.network).unwrap();
+                    format!("{}={}", network.spec.name, a.address)
+                })
+                .collect();
+            texts.sort();
+            let _ = writeln!(
+                out,
+                "{} {} {}",
+                task.name(),
+                self.hostname(task),
+                texts.join(" ")
+            );
+        }
+    }
+}

@@ -90,6 +90,10 @@ pub enum ProposeError {
     /// The node stopped. The proposal may or may not take effect.
     #[error("this manager is stopping; the proposal may or may not have been committed")]
     Stopped,
+    /// Leadership was lost and the log has moved on without an answer. The
+    /// proposal may or may not have taken effect: look at the state.
+    #[error("leadership was lost; the proposal may or may not have been committed")]
+    Unknown,
     /// A proposal is limited to [`crate::MAX_PROPOSAL_BYTES`].
     #[error("a proposal of {bytes} bytes exceeds the limit of {limit} bytes")]
     TooLarge {

@@ -20,27 +20,29 @@ use openraft::raft::{
 };
 use openraft::{BasicNode, SnapshotSegmentId};
 use prost::Message;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::Transport;
 use crate::error::TransportError;
-use crate::types::{NodeId, TypeConfig};
+use crate::types::{LogId, NodeId, TypeConfig, Vote, size};
 use crate::wire::{self, RequestKind, ResponseKind};
 
 /// The way to all peers, and what is known about them.
 pub(crate) struct Peers {
     this: NodeId,
     transport: Arc<dyn Transport>,
-    /// How long to leave a peer alone that could not be reached.
-    backoff: Duration,
+    /// Also how long to leave a peer alone that could not be reached.
+    heartbeat: Duration,
     heard: Mutex<BTreeMap<NodeId, Instant>>,
 }
 
 impl Peers {
-    pub(crate) fn new(this: NodeId, transport: Arc<dyn Transport>, backoff: Duration) -> Self {
+    pub(crate) fn new(this: NodeId, transport: Arc<dyn Transport>, heartbeat: Duration) -> Self {
         Self {
             this,
             transport,
-            backoff,
+            heartbeat,
             heard: Mutex::default(),
         }
     }
@@ -97,8 +99,33 @@ pub(crate) struct Factory(pub Arc<Peers>);
 pub(crate) struct Peer {
     peers: Arc<Peers>,
     target: NodeId,
-    address: String,
+    address: Arc<str>,
+    pending: Option<Pending>,
 }
+
+type Appended = Result<AppendEntriesResponse<NodeId>, Failure>;
+
+/// A large append on its way.
+///
+/// openraft gives a message one heartbeat, then drops it and sends the same
+/// again, with no heartbeat between; over a slow line a large entry would
+/// never arrive and the follower would miss its leader. So large ones go on
+/// by themselves beside heartbeats, and the repetition waits for the answer.
+struct Pending {
+    vote: Vote,
+    previous: Option<LogId>,
+    last: Option<LogId>,
+    answer: JoinHandle<Appended>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        self.answer.abort();
+    }
+}
+
+/// Bytes from which an append is large.
+const LARGE: usize = 32 * 1024;
 
 impl RaftNetworkFactory<TypeConfig> for Factory {
     type Network = Peer;
@@ -107,7 +134,8 @@ impl RaftNetworkFactory<TypeConfig> for Factory {
         Peer {
             peers: self.0.clone(),
             target,
-            address: node.addr.clone(),
+            address: node.addr.as_str().into(),
+            pending: None,
         }
     }
 }
@@ -124,15 +152,74 @@ fn garbled<E: std::error::Error>(error: &wire::WireError) -> Failure<E> {
     Failure::Network(NetworkError::new(&io::Error::other(error.to_string())))
 }
 
+async fn ask<E: std::error::Error>(
+    peers: &Peers,
+    target: NodeId,
+    address: &str,
+    kind: RequestKind,
+) -> Result<ResponseKind, Failure<E>> {
+    let answer = peers.ask(target, address, kind).await;
+    answer.map_err(|e| Failure::Unreachable(Unreachable::new(&e)))
+}
+
+async fn append(peers: &Peers, target: NodeId, address: &str, kind: RequestKind) -> Appended {
+    match ask(peers, target, address, kind).await? {
+        ResponseKind::Append(response) => response.try_into().map_err(|e| garbled(&e)),
+        _ => Err(unexpected()),
+    }
+}
+
 impl Peer {
     async fn ask<E: std::error::Error>(
         &self,
         kind: RequestKind,
     ) -> Result<ResponseKind, Failure<E>> {
-        self.peers
-            .ask(self.target, &self.address, kind)
-            .await
-            .map_err(|e| Failure::Unreachable(Unreachable::new(&e)))
+        ask(&self.peers, self.target, &self.address, kind).await
+    }
+
+    /// Sends a large append, or waits for the one that is on its way if this
+    /// one begins alike.
+    async fn append_large(&mut self, request: AppendEntriesRequest<TypeConfig>) -> Appended {
+        let last = request.entries.last().map(|e| e.log_id);
+        let alike = |p: &Pending| p.vote == request.vote && p.previous == request.prev_log_id;
+        if !self.pending.as_ref().is_some_and(alike) {
+            let (peers, target, address) = (self.peers.clone(), self.target, self.address.clone());
+            let kind = RequestKind::Append((&request).into());
+            self.pending = Some(Pending {
+                vote: request.vote,
+                previous: request.prev_log_id,
+                last,
+                answer: tokio::spawn(async move { append(&peers, target, &address, kind).await }),
+            });
+        }
+        let Some(pending) = &mut self.pending else {
+            return Err(unexpected());
+        };
+        let Ok(answer) = timeout(self.peers.heartbeat / 2, &mut pending.answer).await else {
+            // Not yet. Show the follower that there is a leader, and openraft
+            // that there is a follower.
+            let beat = AppendEntriesRequest::<TypeConfig> {
+                entries: Vec::new(),
+                ..request
+            };
+            let kind = RequestKind::Append((&beat).into());
+            return match append(&self.peers, self.target, &self.address, kind).await {
+                Ok(AppendEntriesResponse::Success) => {
+                    Ok(AppendEntriesResponse::PartialSuccess(beat.prev_log_id))
+                }
+                other => other,
+            };
+        };
+        let sent = pending.last;
+        self.pending = None;
+        match answer {
+            // What was sent was shorter than what is asked for now.
+            Ok(Ok(AppendEntriesResponse::Success)) if sent < last => {
+                Ok(AppendEntriesResponse::PartialSuccess(sent))
+            }
+            Ok(answer) => answer,
+            Err(_) => Err(unexpected()),
+        }
     }
 }
 
@@ -142,10 +229,13 @@ impl RaftNetwork<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, Failure> {
-        match self.ask(RequestKind::Append((&request).into())).await? {
-            ResponseKind::Append(response) => response.try_into().map_err(|e| garbled(&e)),
-            _ => Err(unexpected()),
+        if request.entries.iter().map(size).sum::<usize>() >= LARGE {
+            return self.append_large(request).await;
         }
+        // A large one that is on its way stays so: a heartbeat beside it keeps
+        // the follower quiet, and appends may arrive in any order.
+        let kind = RequestKind::Append((&request).into());
+        append(&self.peers, self.target, &self.address, kind).await
     }
 
     async fn install_snapshot(
@@ -189,6 +279,6 @@ impl RaftNetwork<TypeConfig> for Peer {
     }
 
     fn backoff(&self) -> Backoff {
-        Backoff::new(std::iter::repeat(self.peers.backoff))
+        Backoff::new(std::iter::repeat(self.peers.heartbeat))
     }
 }

@@ -220,15 +220,27 @@ impl Raft {
     }
 }
 
-/// Asks for a snapshot when the log has grown large in bytes; openraft itself
-/// only counts entries.
+/// Keeps the log small in bytes, where openraft only counts entries: first a
+/// snapshot, and if what is kept behind it is still too much, that goes too.
 async fn bound_log(core: CoreRaft, log: LogStore, limit: usize) {
+    let metrics = core.metrics();
     loop {
         tokio::time::sleep(LOG_CHECK).await;
-        if log.bytes() > limit
-            && let Err(error) = core.trigger().snapshot().await
-        {
-            tracing::debug!(%error, "cannot ask for a snapshot");
+        if log.bytes() <= limit {
+            continue;
+        }
+        let (snapshot, applied) = {
+            let metrics = metrics.borrow();
+            (metrics.snapshot, metrics.last_applied)
+        };
+        let asked = match snapshot {
+            Some(snapshot) if Some(snapshot) >= applied => {
+                core.trigger().purge_log(snapshot.index).await
+            }
+            _ => core.trigger().snapshot().await,
+        };
+        if let Err(error) = asked {
+            tracing::debug!(%error, "cannot shorten the raft log");
             return;
         }
     }

@@ -4,15 +4,16 @@
 //! one is on its way goes into the next one together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openraft::BasicNode;
 use openraft::error::{ClientWriteError, ForwardToLeader};
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::error::ProposeError;
 use crate::leadership::quorum_lost;
 use crate::node::Raft;
-use crate::types::{Batch, CoreRaft};
+use crate::types::{Batch, CoreRaft, Metrics};
 
 /// The largest proposal, in bytes.
 pub const MAX_PROPOSAL_BYTES: usize = 1_500_000;
@@ -22,6 +23,9 @@ const BATCH_COUNT: usize = 4096;
 /// Entries on their way at a time: while one waits for the followers the
 /// next is written here.
 pub(crate) const IN_FLIGHT: u32 = 2;
+
+/// How long an answer may take after the fate of an entry is sealed.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// A proposal that was committed and applied on this node.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,7 +51,8 @@ impl Raft {
     /// proposals.
     ///
     /// # Errors
-    /// [`ProposeError`]; all but `Stopped` mean that it did not take effect.
+    /// [`ProposeError`]; all but `Stopped` and `Unknown` mean that it did not
+    /// take effect.
     pub async fn propose(&self, entry: Vec<u8>) -> Result<Proposed, ProposeError> {
         if entry.len() > MAX_PROPOSAL_BYTES {
             let bytes = entry.len();
@@ -97,12 +102,23 @@ pub(crate) async fn run(
             entries.push(next.bytes);
             replies.push(next.reply);
         }
-        let Ok(written) = core.client_write_ff(Batch(Arc::new(entries))).await else {
+        let mut metrics = core.metrics();
+        let term = metrics.borrow_and_update().current_term;
+        let Ok(mut written) = core.client_write_ff(Batch(Arc::new(entries))).await else {
             answer_all(replies, &ProposeError::Stopped);
             return;
         };
         tokio::spawn(async move {
-            match written.await {
+            let outcome = tokio::select! {
+                outcome = &mut written => outcome,
+                () = superseded(&mut metrics, term) => {
+                    match tokio::time::timeout(GRACE, written).await {
+                        Ok(outcome) => outcome,
+                        Err(_) => return answer_all(replies, &ProposeError::Unknown),
+                    }
+                }
+            };
+            match outcome {
                 Ok(Ok(done)) => {
                     let responses = done.data.responses.into_iter();
                     for ((reply, response), index) in
@@ -121,6 +137,17 @@ pub(crate) async fn run(
             }
             drop(permit);
         });
+    }
+}
+
+/// Ends when something of a later term was applied. By then openraft has
+/// answered, except where a snapshot took the place of the entry: then it
+/// never does.
+async fn superseded(metrics: &mut watch::Receiver<Metrics>, term: u64) {
+    let later = |m: &Metrics| m.last_applied.is_some_and(|id| id.leader_id.term > term);
+    if metrics.wait_for(later).await.is_err() {
+        // The core has stopped, and the answer says so.
+        std::future::pending::<()>().await;
     }
 }
 

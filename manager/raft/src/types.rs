@@ -61,3 +61,11 @@ pub(crate) type SnapshotMeta = openraft::SnapshotMeta<NodeId, BasicNode>;
 pub(crate) type StorageError = openraft::StorageError<NodeId>;
 pub(crate) type CoreRaft = openraft::Raft<TypeConfig>;
 pub(crate) type Metrics = openraft::RaftMetrics<NodeId, BasicNode>;
+
+/// Bytes of the proposals in an entry.
+pub(crate) fn size(entry: &Entry) -> usize {
+    match &entry.payload {
+        openraft::EntryPayload::Normal(batch) => batch.0.iter().map(Vec::len).sum(),
+        openraft::EntryPayload::Blank | openraft::EntryPayload::Membership(_) => 0,
+    }
+}

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Cluster, PATIENCE, address_of, until};
+use common::{Cluster, PATIENCE, address_of, calm, until};
 use skep_manager_raft::{MemberError, ProposeError, Reachability, ReadError};
 use tokio::time::timeout;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_of_one_takes_proposals_and_remembers_them() {
-    let mut cluster = Cluster::new(|_| {});
+    let mut cluster = Cluster::new(calm);
     let raft = cluster.start(1).await;
     assert!(!raft.is_initialized().await.unwrap());
     assert!(matches!(
@@ -41,7 +41,7 @@ async fn a_cluster_of_one_takes_proposals_and_remembers_them() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_hold_the_same_and_followers_point_to_the_leader() {
-    let cluster = Cluster::of(3, |_| {}).await;
+    let cluster = Cluster::of(3, calm).await;
     let leader = cluster.leader().await;
     let proposals = (0..200_u64).map(|n| {
         let leader = leader.clone();
@@ -181,6 +181,7 @@ async fn a_leader_that_is_cut_off_loses_leadership_and_its_proposals_fail_or_wai
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_missed_too_much_catches_up_by_snapshot_in_small_messages() {
     let mut cluster = Cluster::of(3, |config| {
+        calm(config);
         config.snapshot_every = 20;
         config.keep_entries = 2;
     })
@@ -221,7 +222,7 @@ async fn a_follower_that_missed_too_much_catches_up_by_snapshot_in_small_message
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_come_and_go() {
-    let mut cluster = Cluster::of(1, |config| config.catch_up = Duration::from_secs(2)).await;
+    let mut cluster = Cluster::of(1, calm).await;
     let leader = cluster.leader().await;
     leader.propose(b"old".to_vec()).await.unwrap();
     let unreachable = leader.add_member(2, &address_of(2)).await;
@@ -265,7 +266,7 @@ async fn members_come_and_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn leadership_can_be_handed_over_without_an_election_timeout() {
-    let cluster = Cluster::of(3, |_| {}).await;
+    let cluster = Cluster::of(3, calm).await;
     let old = cluster.leader().await;
     old.propose(b"one".to_vec()).await.unwrap();
     let new = old.transfer_leadership().await.unwrap();
@@ -309,7 +310,7 @@ async fn without_a_majority_nothing_is_acknowledged_and_it_is_said() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_proposal_that_is_too_large_is_refused_and_one_just_below_goes_through() {
-    let cluster = Cluster::of(3, |_| {}).await;
+    let cluster = Cluster::of(3, calm).await;
     let leader = cluster.leader().await;
     let limit = skep_manager_raft::MAX_PROPOSAL_BYTES;
     assert!(matches!(
@@ -319,4 +320,168 @@ async fn a_proposal_that_is_too_large_is_refused_and_one_just_below_goes_through
     leader.propose(vec![0; limit]).await.unwrap();
     cluster.settled(&[1, 2, 3], 1).await;
     cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposal_whose_place_a_snapshot_took_is_answered_all_the_same() {
+    let cluster = Cluster::of(3, |config| {
+        config.snapshot_every = 20;
+        config.keep_entries = 1;
+    })
+    .await;
+    let old = cluster.leader().await;
+    cluster.wires.cut(old.id());
+    let waiting = tokio::spawn({
+        let old = old.clone();
+        async move { old.propose(b"fate unknown".to_vec()).await }
+    });
+    let mut done = 0;
+    while done < 60 {
+        let leader = cluster.leader().await;
+        let tried = timeout(Duration::from_secs(5), leader.propose(vec![7])).await;
+        done += u64::from(matches!(tried, Ok(Ok(_))));
+    }
+    until("the log that the old leader misses is gone", || {
+        common::leading(&cluster.wires)
+            .filter(|r| r.id() != old.id())
+            .and_then(|r| r.status().snapshot.filter(|s| *s > 40))
+    })
+    .await;
+    cluster.wires.heal(old.id());
+    let outcome = timeout(PATIENCE, waiting).await.unwrap().unwrap();
+    assert!(
+        matches!(
+            outcome,
+            Err(ProposeError::Unknown | ProposeError::NotLeader { .. })
+        ),
+        "{outcome:?}"
+    );
+    let total = cluster.leader().await.read_barrier().await.unwrap();
+    cluster.settled(&[1, 2, 3], total).await;
+    assert!(
+        !cluster
+            .ledger(old.id())
+            .entries()
+            .contains(&b"fate unknown".to_vec())
+    );
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_proposal_gets_through_a_line_slower_than_the_heartbeat() {
+    let cluster = Cluster::of(3, |config| {
+        config.election_min = Duration::from_millis(1500);
+        config.election_max = Duration::from_millis(2000);
+    })
+    .await;
+    cluster.wires.slow_down(Duration::from_secs(4));
+    let leader = cluster.leader().await;
+    let term = leader.leadership().borrow().term;
+    let done = timeout(PATIENCE, leader.propose(vec![1; 1_000_000]))
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(done.index, 1);
+    cluster.settled(&[1, 2, 3], 1).await;
+    assert_eq!(
+        leader.leadership().borrow().term,
+        term,
+        "nobody missed the leader"
+    );
+    cluster.stop().await;
+}
+
+/// A file system of its own that can be filled.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn new(megabytes: u32) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mounted = std::process::Command::new("mount")
+            .args([
+                "-t",
+                "tmpfs",
+                "-o",
+                &format!("size={megabytes}m"),
+                "skep-t-raft",
+            ])
+            .arg(dir.path())
+            .status()
+            .unwrap();
+        assert!(mounted.success(), "this test mounts a tmpfs and needs root");
+        Self(dir)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("--lazy")
+            .arg(self.0.path())
+            .status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_the_member_with_a_reason_and_nothing_acknowledged_is_lost() {
+    use skep_manager_raft::{Raft, RaftConfig, Transport, TransportError};
+    struct Nobody;
+    #[async_trait::async_trait]
+    impl Transport for Nobody {
+        async fn send(&self, id: u64, at: &str, _: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+            Err(TransportError {
+                target: id,
+                address: at.into(),
+                reason: "alone".into(),
+            })
+        }
+    }
+    let disk = SmallDisk::new(24);
+    let open = || {
+        let mut config = RaftConfig::new(disk.0.path().join("raft"), 1, "mem:1", [1; 32]);
+        config.snapshot_bytes = usize::MAX;
+        let ledger = Arc::new(common::Ledger::default());
+        (ledger.clone(), Raft::open(config, ledger, Arc::new(Nobody)))
+    };
+    let (_, raft) = open();
+    let raft = raft.await.unwrap();
+    raft.bootstrap().await.unwrap();
+    until("it leads", || {
+        raft.leadership().borrow().is_leader.then_some(())
+    })
+    .await;
+    let mut acknowledged = 0;
+    let error = loop {
+        match raft.propose(vec![1; 500_000]).await {
+            Ok(done) => acknowledged = done.index,
+            Err(error) => break error,
+        }
+        assert!(
+            acknowledged < 1000,
+            "24 MB took {acknowledged} half megabytes"
+        );
+    };
+    assert_eq!(error, ProposeError::Stopped);
+    assert!(acknowledged > 5);
+    let reason = timeout(PATIENCE, raft.stopped()).await.unwrap().unwrap();
+    assert!(reason.contains("No space left"), "{reason}");
+    assert!(!raft.leadership().borrow().is_leader);
+    raft.shutdown().await;
+
+    // With room again it goes on where it was.
+    let grown = std::process::Command::new("mount")
+        .args(["-o", "remount,size=64m"])
+        .arg(disk.0.path())
+        .status()
+        .unwrap();
+    assert!(grown.success());
+    let (ledger, raft) = open();
+    let raft = raft.await.unwrap();
+    until("it leads again", || {
+        raft.leadership().borrow().is_leader.then_some(())
+    })
+    .await;
+    assert!(ledger.entries().len() as u64 >= acknowledged);
+    raft.propose(b"more".to_vec()).await.unwrap();
+    raft.shutdown().await;
 }

@@ -14,14 +14,14 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock};
 use std::thread::JoinHandle;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
-use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader, StorageIOError};
+use openraft::{LogState, OptionalSend, RaftLogReader, StorageIOError};
 use tokio::sync::oneshot;
 
 use super::Place;
 use super::recovery::Recovered;
 use super::writer::{Change, Done, Write, Writer};
 use crate::error::OpenError;
-use crate::types::{Entry, LogId, StorageError, TypeConfig, Vote};
+use crate::types::{Entry, LogId, StorageError, TypeConfig, Vote, size};
 
 /// Bytes of proposals after which a message to a peer is full; it holds at
 /// least one entry, however large.
@@ -52,13 +52,6 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the locks guard is changed by single assignments, so it is whole
     // even if a thread panicked while holding one.
     mutex.lock().unwrap_or_else(|e| e.into_inner())
-}
-
-fn size(entry: &Entry) -> usize {
-    match &entry.payload {
-        EntryPayload::Normal(batch) => batch.0.iter().map(Vec::len).sum(),
-        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
-    }
 }
 
 impl LogStore {

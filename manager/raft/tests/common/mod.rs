@@ -66,6 +66,8 @@ pub struct Wires {
     /// Members that nobody reaches and that reach nobody.
     cut: Mutex<BTreeSet<u64>>,
     largest: AtomicU64,
+    /// How long a message above 100 kB takes, in milliseconds.
+    slow_ms: AtomicU64,
 }
 
 impl Wires {
@@ -75,6 +77,12 @@ impl Wires {
 
     pub fn heal(&self, id: u64) {
         self.cut.lock().unwrap().remove(&id);
+    }
+
+    /// Makes large messages take this long.
+    pub fn slow_down(&self, delay: Duration) {
+        self.slow_ms
+            .store(delay.as_millis() as u64, Ordering::Relaxed);
     }
 
     /// Bytes of the largest message so far.
@@ -105,6 +113,10 @@ impl Transport for Wire {
         self.wires
             .largest
             .fetch_max(message.len() as u64, Ordering::Relaxed);
+        let slow = self.wires.slow_ms.load(Ordering::Relaxed);
+        if slow > 0 && message.len() > 100_000 {
+            tokio::time::sleep(Duration::from_millis(slow)).await;
+        }
         let connected = || {
             let cut = self.wires.cut.lock().unwrap();
             !cut.contains(&target) && !cut.contains(&self.from)
@@ -127,6 +139,14 @@ impl Transport for Wire {
             Err(failed("cut off"))
         }
     }
+}
+
+/// Timers for tests that are not about elections: a busy machine must not
+/// start one.
+pub fn calm(config: &mut RaftConfig) {
+    config.heartbeat = Duration::from_millis(200);
+    config.election_min = Duration::from_secs(3);
+    config.election_max = Duration::from_secs(5);
 }
 
 pub fn address_of(id: u64) -> String {

@@ -1,0 +1,261 @@
+//! The OCI configuration of a container: Docker's defaults plus what the spec
+//! asks for.
+//!
+//! Capabilities, seccomp, working directory and environment are applied by the
+//! shim itself (see `skep_agent_shim_api::ProcessSpec`), because libcontainer
+//! has holes there; so they are left out here.
+
+use crate::request::ContainerRequest;
+use crate::rootfs::FileMount;
+use crate::{Error, Result};
+use nix::sys::resource::{Resource, getrlimit};
+use serde_json::{Map, Value, json};
+use skep_agent_shim_api::{Bundle, DeviceRule, ProcessSpec};
+use skep_types::{Resources, Ulimit};
+use std::path::Path;
+
+/// Size of `/dev/shm` unless the spec says otherwise, in bytes.
+const SHM_BYTES: u64 = 64 << 20;
+/// Processes and threads a container may have unless the spec says otherwise.
+const PIDS_LIMIT: u64 = 4096;
+/// Period of the CPU quota, in microseconds.
+const CPU_PERIOD: u64 = 100_000;
+
+const MASKED: [&str; 12] = [
+    "/proc/asound",
+    "/proc/acpi",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/sys/firmware",
+    "/sys/devices/virtual/powercap",
+];
+
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
+
+/// What else the configuration needs.
+pub(crate) struct Parts<'a> {
+    pub(crate) bundle: &'a Bundle,
+    pub(crate) request: &'a ContainerRequest,
+    pub(crate) process: &'a ProcessSpec,
+    pub(crate) hostname: &'a str,
+    pub(crate) cgroup_path: &'a str,
+    /// Volumes, binds, tmpfs: target and OCI mount, outer ones first.
+    pub(crate) volumes: Vec<(String, Value)>,
+    pub(crate) files: Vec<FileMount>,
+}
+
+/// The configuration as libcontainer reads it.
+pub(crate) fn build(parts: Parts<'_>) -> Result<Value> {
+    let spec = &parts.request.spec;
+    let mut process = json!({
+        "terminal": false,
+        "args": parts.process.args,
+        "env": parts.process.env,
+        "cwd": "/",
+        "user": {
+            "uid": parts.process.uid,
+            "gid": parts.process.gid,
+            "additionalGids": parts.process.groups,
+        },
+    });
+    if !spec.ulimits.is_empty() {
+        let limits: Result<Vec<Value>> = spec.ulimits.iter().map(rlimit).collect();
+        process["rlimits"] = Value::from(limits?);
+    }
+    let mut network = json!({"type": "network"});
+    if let Some(path) = &parts.request.netns {
+        if !path.exists() {
+            return Err(Error::Spec(format!(
+                "network namespace {} does not exist",
+                path.display()
+            )));
+        }
+        network["path"] = json!(path);
+    }
+    Ok(json!({
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": parts.bundle.rootfs(), "readonly": spec.read_only},
+        "hostname": parts.hostname,
+        "mounts": mounts(&parts),
+        "linux": {
+            "namespaces": [
+                {"type": "pid"},
+                {"type": "mount"},
+                {"type": "ipc"},
+                {"type": "uts"},
+                {"type": "cgroup"},
+                network,
+            ],
+            "cgroupsPath": parts.cgroup_path,
+            "resources": resources(&parts.request.resources),
+            "sysctl": sysctls(&parts),
+            "maskedPaths": MASKED,
+            "readonlyPaths": READ_ONLY,
+        },
+    }))
+}
+
+fn mounts(parts: &Parts<'_>) -> Vec<Value> {
+    let shm = parts.request.spec.shm_size.map_or(SHM_BYTES, |size| size.0);
+    let standard = [
+        ("/proc", "proc", "nosuid,noexec,nodev".to_owned()),
+        (
+            "/dev",
+            "tmpfs",
+            "nosuid,strictatime,mode=755,size=65536k".to_owned(),
+        ),
+        (
+            "/dev/pts",
+            "devpts",
+            "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5".to_owned(),
+        ),
+        ("/sys", "sysfs", "nosuid,noexec,nodev,ro".to_owned()),
+        (
+            "/sys/fs/cgroup",
+            "cgroup",
+            "nosuid,noexec,nodev,relatime,ro".to_owned(),
+        ),
+        ("/dev/mqueue", "mqueue", "nosuid,noexec,nodev".to_owned()),
+        (
+            "/dev/shm",
+            "tmpfs",
+            format!("nosuid,noexec,nodev,mode=1777,size={shm}"),
+        ),
+    ];
+    let taken = |target: &str| {
+        parts
+            .volumes
+            .iter()
+            .any(|(other, _)| Path::new(other) == Path::new(target))
+    };
+    let mut mounts = Vec::new();
+    for (target, kind, options) in standard {
+        if !taken(target) {
+            mounts.push(json!({
+                "destination": target,
+                "type": kind,
+                "source": kind,
+                "options": options.split(',').collect::<Vec<_>>(),
+            }));
+        }
+    }
+    mounts.extend(parts.volumes.iter().map(|(_, mount)| mount.clone()));
+    for file in &parts.files {
+        // A volume at the very place of a generated file wins.
+        if !taken(&file.target) {
+            let options: &[&str] = if file.read_only {
+                &["rbind", "rprivate", "ro", "nosuid", "nodev", "noexec"]
+            } else {
+                &["rbind", "rprivate", "rw"]
+            };
+            mounts.push(json!({
+                "destination": file.target,
+                "type": "bind",
+                "source": file.source,
+                "options": options,
+            }));
+        }
+    }
+    mounts
+}
+
+fn resources(limits: &Resources) -> Value {
+    let mut memory = Map::new();
+    if limits.memory_limit.0 > 0 {
+        memory.insert("limit".into(), json!(limits.memory_limit.0));
+        // Docker's rule: as much swap again. Only where swap is accounted.
+        if Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists() {
+            memory.insert(
+                "swap".into(),
+                json!(limits.memory_limit.0.saturating_mul(2)),
+            );
+        }
+    }
+    if limits.memory_reservation.0 > 0 {
+        memory.insert("reservation".into(), json!(limits.memory_reservation.0));
+    }
+    let mut resources = Map::new();
+    if !memory.is_empty() {
+        resources.insert("memory".into(), Value::Object(memory));
+    }
+    if limits.cpu_limit.0 > 0 {
+        // The kernel takes no quota below a millisecond.
+        let quota = (limits.cpu_limit.0 / (1_000_000_000 / CPU_PERIOD)).max(1000);
+        resources.insert("cpu".into(), json!({"quota": quota, "period": CPU_PERIOD}));
+    }
+    let pids = limits.pids_limit.filter(|limit| *limit > 0);
+    resources.insert("pids".into(), json!({"limit": pids.unwrap_or(PIDS_LIMIT)}));
+    let mut devices = vec![json!({"allow": false, "access": "rwm"})];
+    devices.extend(DeviceRule::docker_default().iter().map(|rule| {
+        let mut device = json!({
+            "allow": true,
+            "type": rule.kind.to_string(),
+            "access": rule.access,
+        });
+        if let Some(major) = rule.major {
+            device["major"] = json!(major);
+        }
+        if let Some(minor) = rule.minor {
+            device["minor"] = json!(minor);
+        }
+        device
+    }));
+    resources.insert("devices".into(), Value::from(devices));
+    Value::Object(resources)
+}
+
+fn sysctls(parts: &Parts<'_>) -> Value {
+    // Docker's: no capability needed for low ports and ping, as nobody else is
+    // in the namespace.
+    let mut all = Map::new();
+    all.insert("net.ipv4.ip_unprivileged_port_start".into(), json!("0"));
+    all.insert("net.ipv4.ping_group_range".into(), json!("0 2147483647"));
+    for (key, value) in &parts.request.spec.sysctls {
+        all.insert(key.clone(), json!(value));
+    }
+    Value::Object(all)
+}
+
+fn rlimit(ulimit: &Ulimit) -> Result<Value> {
+    let resource = match ulimit.name.as_str() {
+        "as" => Resource::RLIMIT_AS,
+        "core" => Resource::RLIMIT_CORE,
+        "cpu" => Resource::RLIMIT_CPU,
+        "data" => Resource::RLIMIT_DATA,
+        "fsize" => Resource::RLIMIT_FSIZE,
+        "locks" => Resource::RLIMIT_LOCKS,
+        "memlock" => Resource::RLIMIT_MEMLOCK,
+        "msgqueue" => Resource::RLIMIT_MSGQUEUE,
+        "nice" => Resource::RLIMIT_NICE,
+        "nofile" => Resource::RLIMIT_NOFILE,
+        "nproc" => Resource::RLIMIT_NPROC,
+        "rss" => Resource::RLIMIT_RSS,
+        "rtprio" => Resource::RLIMIT_RTPRIO,
+        "rttime" => Resource::RLIMIT_RTTIME,
+        "sigpending" => Resource::RLIMIT_SIGPENDING,
+        "stack" => Resource::RLIMIT_STACK,
+        other => return Err(Error::Spec(format!("ulimit {other:?} is not known"))),
+    };
+    // Without CAP_SYS_RESOURCE nobody may go beyond their own hard limit.
+    let (_, ours) = getrlimit(resource).map_err(Error::file("read the limits of", "the daemon"))?;
+    let clamp = |value: i64| u64::try_from(value).unwrap_or(u64::MAX).min(ours);
+    let hard = clamp(ulimit.hard);
+    Ok(json!({
+        "type": format!("RLIMIT_{}", ulimit.name.to_uppercase()),
+        "soft": clamp(ulimit.soft).min(hard),
+        "hard": hard,
+    }))
+}

@@ -1,0 +1,54 @@
+//! `skep-shim`: the supervisor of one container.
+//!
+//! It makes the container through libcontainer, then replaces itself by a small
+//! poll loop that owns the container's output, its log and its end, and that
+//! outlives the daemon. The container does not outlive it.
+//!
+//! It has one thread from first to last: libcontainer clones its caller. What
+//! is run, with which limits and mounts, is decided by the runtime.
+
+mod confine;
+mod create;
+mod devices;
+mod error;
+mod events;
+mod exec;
+mod log;
+mod monitor;
+mod profile;
+mod remove;
+mod seccomp;
+mod sys;
+mod workload;
+
+use skep_agent_shim_api::Bundle;
+use std::process::ExitCode;
+
+const USAGE: &str = "usage: skep-shim create --bundle DIR    make a container and watch it
+       skep-shim exec --bundle DIR      run a command beside it (request on standard input)
+       skep-shim delete --bundle DIR    clean up a container without a living shim
+       skep-shim --version
+
+skep-shim is started by the skep daemon; there is no need to run it by hand.";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned())
+        .collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args.as_slice() {
+        ["create", "--bundle", dir] => create::run(&Bundle::new(*dir)),
+        ["monitor", state] => monitor::run(state),
+        ["exec", "--bundle", dir] => exec::run(&Bundle::new(*dir)),
+        ["delete", "--bundle", dir] => remove::run(&Bundle::new(*dir)),
+        ["--version"] => {
+            println!("skep-shim {}", env!("CARGO_PKG_VERSION"));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprintln!("{USAGE}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use skep_agent_planner::network::Desired;
-use skep_agent_planner::network::kernel::{State, diff};
+use skep_agent_planner::network::kernel::{State, Step, WIREGUARD, diff};
 use skep_types::TaskId;
 use tokio::task::JoinHandle;
 
@@ -146,7 +146,8 @@ impl Dataplane {
         *progress = Progress::default();
         let mut result = self.inner.remove_rules();
         let found = self.inner.links.read().await?;
-        for step in diff(&State::default(), &found) {
+        let mesh = Step::RemoveLink(WIREGUARD.to_owned());
+        for step in diff(&State::default(), &found).into_iter().chain([mesh]) {
             result = self.inner.links.apply(&step, None).await.and(result);
         }
         result.and(self.inner.remove_namespaces(&BTreeSet::new()))

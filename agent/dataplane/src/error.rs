@@ -41,8 +41,7 @@ pub enum Error {
         /// What was being listed.
         objects: &'static str,
         /// The kernel's reason.
-        #[source]
-        source: rtnetlink::Error,
+        source: io::Error,
     },
     /// A link, address, route or rule could not be changed.
     #[error("cannot {step}")]
@@ -50,8 +49,7 @@ pub enum Error {
         /// The step, in words.
         step: String,
         /// The kernel's reason.
-        #[source]
-        source: rtnetlink::Error,
+        source: io::Error,
     },
     /// An interface that should be there is not.
     #[error("network interface {name} does not exist")]

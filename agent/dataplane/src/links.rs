@@ -6,10 +6,11 @@
 mod read;
 mod write;
 
+use std::io;
 use std::path::PathBuf;
 
 use futures::TryStreamExt;
-use rtnetlink::packet_route::link::LinkAttribute;
+use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::{Handle, LinkUnspec};
 
@@ -22,6 +23,14 @@ const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x5b);
 const TUNNEL_ID: u32 = 1;
 const TUNNEL_PORT: u16 = 4790;
 
+/// The kernel's reason in its own words.
+fn reason(error: rtnetlink::Error) -> io::Error {
+    match error {
+        rtnetlink::Error::NetlinkError(message) => message.to_io(),
+        other => io::Error::other(other),
+    }
+}
+
 /// Whether a refusal says that the thing is there already, or is gone already.
 fn is_code(error: &rtnetlink::Error, codes: &[i32]) -> bool {
     match error {
@@ -30,6 +39,33 @@ fn is_code(error: &rtnetlink::Error, codes: &[i32]) -> bool {
             .is_some_and(|code| codes.contains(&-code.get())),
         _ => false,
     }
+}
+
+/// What [`Links::find`] tells of a link.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    pub(crate) index: u32,
+    /// Largest packet in bytes.
+    pub(crate) mtu: u32,
+    /// The kernel's own WireGuard.
+    pub(crate) kernel_wireguard: bool,
+}
+
+fn seen(link: &LinkMessage) -> Seen {
+    let mut seen = Seen {
+        index: link.header.index,
+        ..Seen::default()
+    };
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Mtu(mtu) => seen.mtu = *mtu,
+            LinkAttribute::LinkInfo(infos) => {
+                seen.kernel_wireguard = infos.contains(&LinkInfo::Kind(InfoKind::Wireguard));
+            }
+            _ => {}
+        }
+    }
+    seen
 }
 
 /// The links of one network namespace.
@@ -58,8 +94,8 @@ impl Links {
         })
     }
 
-    /// The number and largest packet of a link; none if there is no such link.
-    pub(crate) async fn find(&self, name: &str) -> Result<Option<(u32, u32)>, Error> {
+    /// A link as far as it concerns us; none if there is no such link.
+    pub(crate) async fn find(&self, name: &str) -> Result<Option<Seen>, Error> {
         let found = self
             .handle
             .link()
@@ -69,27 +105,18 @@ impl Links {
             .try_next()
             .await;
         match found {
-            Ok(found) => Ok(found.map(|link| {
-                let mtu = link
-                    .attributes
-                    .iter()
-                    .find_map(|attribute| match attribute {
-                        LinkAttribute::Mtu(mtu) => Some(*mtu),
-                        _ => None,
-                    });
-                (link.header.index, mtu.unwrap_or_default())
-            })),
+            Ok(found) => Ok(found.map(|link| seen(&link))),
             Err(error) if is_code(&error, &[libc::ENODEV]) => Ok(None),
-            Err(source) => Err(Error::ReadNetwork {
+            Err(error) => Err(Error::ReadNetwork {
                 objects: "links",
-                source,
+                source: reason(error),
             }),
         }
     }
 
     async fn index(&self, name: &str) -> Result<u32, Error> {
         match self.find(name).await? {
-            Some((index, _)) => Ok(index),
+            Some(seen) => Ok(seen.index),
             None => Err(Error::NoLink {
                 name: name.to_owned(),
             }),
@@ -104,9 +131,9 @@ impl Links {
         }
         let step = || format!("set up link {name}");
         let result = self.handle.link().set(message.build()).execute().await;
-        result.map_err(|source| Error::ChangeNetwork {
+        result.map_err(|error| Error::ChangeNetwork {
             step: step(),
-            source,
+            source: reason(error),
         })
     }
 }

@@ -2,14 +2,15 @@
 //! here.
 
 use skep_agent_planner::network::Peer;
-use skep_agent_wireguard::{Engine, EngineConfig, PeerConfig};
+use skep_agent_wireguard::{EngineConfig, PeerConfig};
 
 use crate::error::Error;
+use crate::wireguard::{self, WireGuard};
 
 /// The open WireGuard interface.
 #[derive(Debug)]
 pub(crate) struct MeshLink {
-    engine: Engine,
+    wireguard: Box<dyn WireGuard>,
     peers: Option<Vec<PeerConfig>>,
 }
 
@@ -28,12 +29,12 @@ impl MeshLink {
             listen_port,
             mtu,
         };
-        let engine = Engine::start(config).map_err(|error| Error::WireGuard {
+        let wireguard = wireguard::open(config).map_err(|error| Error::WireGuard {
             operation: "start",
             source: Box::new(error),
         })?;
         Ok(MeshLink {
-            engine,
+            wireguard,
             peers: None,
         })
     }
@@ -58,7 +59,7 @@ impl MeshLink {
             return Ok(());
         }
         self.peers = None;
-        self.engine
+        self.wireguard
             .set_peers(&peers)
             .map_err(|error| Error::WireGuard {
                 operation: "set the peers of",
@@ -70,6 +71,6 @@ impl MeshLink {
 
     /// Whether it ended by itself.
     pub(crate) fn failed(&self) -> bool {
-        self.engine.failure().is_some()
+        self.wireguard.failure().is_some()
     }
 }

@@ -148,8 +148,6 @@ pub(crate) fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
 /// A message that came back from the kernel, without its headers.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    /// Family of the netfilter header.
-    pub(crate) family: u8,
     /// The attributes.
     pub(crate) body: Vec<u8>,
 }
@@ -247,7 +245,6 @@ impl Socket {
                     }
                     _ if message.len() >= NFGEN => {
                         replies.push(Reply {
-                            family: message[0],
                             body: message[NFGEN..].to_vec(),
                         });
                     }

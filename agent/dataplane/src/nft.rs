@@ -14,6 +14,7 @@ use crate::netlink::{NLM_F_ACK, NLM_F_DUMP, Refused, Socket, Writer, attribute};
 use batch::{Batch, FAMILY_IPV4};
 use table::Table;
 
+#[cfg(test)]
 const GET_TABLE: u16 = 10 << 8 | 1;
 const GET_CHAIN: u16 = 10 << 8 | 4;
 const GET_RULE: u16 = 10 << 8 | 7;
@@ -55,6 +56,7 @@ impl Nft {
     }
 
     /// Whether a table of this name exists.
+    #[cfg(test)]
     pub(crate) fn exists(&self, name: &str) -> Result<bool, Error> {
         let mut writer = Writer::default();
         writer.message(GET_TABLE, NLM_F_ACK, 1, FAMILY_IPV4, 0, |out| {

@@ -113,12 +113,15 @@ impl Inner {
         mtu: u32,
     ) -> Result<(), Error> {
         let works = progress.mesh.as_ref().is_some_and(|link| !link.failed());
-        if !works || self.links.find(WIREGUARD).await?.is_none() {
+        let found = self.links.find(WIREGUARD).await?;
+        if !works || found.is_none() {
             progress.mesh = None;
-            // What a former daemon left under this name has our address but nobody behind it.
-            self.links
-                .apply(&Step::RemoveLink(WIREGUARD.to_owned()), None)
-                .await?;
+            // What a former engine left under this name has our address but nobody behind it. The kernel's
+            // own is taken over with its sessions.
+            if found.is_some_and(|seen| !seen.kernel_wireguard) {
+                let remove = Step::RemoveLink(WIREGUARD.to_owned());
+                self.links.apply(&remove, None).await?;
+            }
             let (key, port) = (self.config.private_key, self.config.listen_port);
             progress.mesh = Some(MeshLink::open(WIREGUARD, key, port, mtu)?);
             self.links.set_up(WIREGUARD, Some(mtu)).await?;
@@ -205,13 +208,7 @@ impl Inner {
         let path = self.netns_path(task);
         let links = Links::open_container(path.clone()).await?;
         links.set_up("lo", None).await?;
-        if links
-            .find(CONTAINER_LINK)
-            .await?
-            .is_some_and(|(_, now)| now != mtu)
-        {
-            links.set_up(CONTAINER_LINK, Some(mtu)).await?;
-        }
+        links.set_up(CONTAINER_LINK, Some(mtu)).await?;
         let found = links.read().await?;
         for step in diff(
             &wanted,

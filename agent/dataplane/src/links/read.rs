@@ -21,11 +21,14 @@ use skep_agent_planner::network::kernel::{
     CONTAINER_LINK, Link, LinkKind, Mac, PREFIX, Route, Rule, State, TABLE_MAIN, VETH_PREFIX,
 };
 
-use super::{Links, PROTOCOL};
+use super::{Links, PROTOCOL, reason};
 use crate::error::Error;
 
 fn failed(objects: &'static str) -> impl FnOnce(rtnetlink::Error) -> Error {
-    move |source| Error::ReadNetwork { objects, source }
+    move |error| Error::ReadNetwork {
+        objects,
+        source: reason(error),
+    }
 }
 
 /// A link as it was found.
@@ -100,7 +103,7 @@ impl Links {
     async fn read_addresses(
         &self,
         state: &mut State,
-        ours: &dyn Fn(u32) -> Option<String>,
+        ours: &(dyn Fn(u32) -> Option<String> + Sync),
     ) -> Result<(), Error> {
         let messages: Vec<_> = self
             .handle
@@ -126,7 +129,7 @@ impl Links {
     async fn read_neighbours(
         &self,
         state: &mut State,
-        ours: &dyn Fn(u32) -> Option<String>,
+        ours: &(dyn Fn(u32) -> Option<String> + Sync),
     ) -> Result<(), Error> {
         let ask = self
             .handle
@@ -155,7 +158,7 @@ impl Links {
     async fn read_forwards(
         &self,
         state: &mut State,
-        ours: &dyn Fn(u32) -> Option<String>,
+        ours: &(dyn Fn(u32) -> Option<String> + Sync),
     ) -> Result<(), Error> {
         let ask = self
             .handle

@@ -21,7 +21,7 @@ use skep_agent_planner::network::kernel::{
     CONTAINER_LINK, Link, LinkKind, Mac, Route, Rule, Step, TUNNEL,
 };
 
-use super::{Links, PROTOCOL, TUNNEL_ID, TUNNEL_PORT, is_code};
+use super::{Links, PROTOCOL, TUNNEL_ID, TUNNEL_PORT, is_code, reason};
 use crate::error::Error;
 use crate::settings;
 
@@ -34,8 +34,8 @@ impl Links {
             Step::AddLink(name, link) => self.add_link(name, link, namespace).await,
             Step::SetMtu(name, mtu) => self.set_up(name, Some(*mtu)).await,
             Step::RemoveLink(name) => match self.find(name).await? {
-                Some((index, _)) => {
-                    let result = self.handle.link().del(index).execute().await;
+                Some(seen) => {
+                    let result = self.handle.link().del(seen.index).execute().await;
                     accept(result, &GONE, || format!("remove link {name}"))
                 }
                 None => Ok(()),
@@ -181,7 +181,6 @@ impl Links {
                     .address(peer_mac.to_vec())
                     .mtu(link.mtu)
                     .setns_by_fd(open.as_raw_fd())
-                    .up()
                     .build();
                 let message = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth)
                     .name(name)
@@ -265,9 +264,9 @@ fn accept(
 ) -> Result<(), Error> {
     match result {
         Err(error) if is_code(&error, harmless) => Ok(()),
-        Err(source) => Err(Error::ChangeNetwork {
+        Err(error) => Err(Error::ChangeNetwork {
             step: step(),
-            source,
+            source: reason(error),
         }),
         Ok(()) => Ok(()),
     }

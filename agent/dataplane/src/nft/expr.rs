@@ -18,7 +18,6 @@ impl Reg {
 pub(crate) enum Verdict {
     Drop,
     Accept,
-    Return,
     /// On to another chain, without coming back.
     Goto(String),
 }
@@ -29,7 +28,6 @@ impl Verdict {
             Verdict::Drop => 0,
             Verdict::Accept => 1,
             Verdict::Goto(_) => -4,
-            Verdict::Return => -5,
         };
         out.nested(kind, |out| {
             out.nested(2, |out| {

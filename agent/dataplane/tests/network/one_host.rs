@@ -1,0 +1,322 @@
+//! What one host must get right: who reaches whom, who does not, and the names for it.
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::time::Duration;
+
+use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::rr::RecordType;
+use skep_types::{PortConfig, Protocol, PublishMode};
+
+use super::cluster::{Cluster, INGRESS};
+use super::dns;
+use super::lan::{Lan, ip, within};
+use super::program::{Server, at, tcp, udp, udp_from};
+
+fn v4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
+    Ipv4Addr::new(a, b, c, d)
+}
+
+pub fn port(protocol: Protocol, published: u16, masquerade: bool) -> PortConfig {
+    PortConfig {
+        protocol,
+        target: 80,
+        published,
+        mode: PublishMode::Ingress,
+        masquerade,
+    }
+}
+
+#[test]
+fn one_host_joins_and_parts_containers_as_its_networks_say() {
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    cluster.network(2, "back", |spec| spec.internal = true);
+    let a1 = cluster.task(1, 2, &[1]);
+    let a2 = cluster.task(1, 3, &[1]);
+    let both = cluster.task(1, 4, &[1, 2]);
+    let b1 = cluster.task(1, 5, &[2]);
+    let alone = cluster.task(1, 6, &[]);
+    cluster.service("web", 1, 1, &[a1, a2], vec![]);
+    cluster.service("none", 2, 1, &[], vec![]);
+    lan.hosts[0].start();
+    cluster.apply(&lan);
+    let host = &lan.hosts[0];
+    let [a1, a2, both, b1, alone] = [a1, a2, both, b1, alone].map(|task| host.netns(task));
+    let names = [("a1", &a1), ("a2", &a2), ("both", &both), ("b1", &b1)];
+    let _servers: Vec<Server> = names
+        .iter()
+        .map(|(name, at)| Server::start(at, name, 80))
+        .collect();
+    let _outside = Server::start(&lan.client, "outside", 80);
+
+    // Within a network, by address and by the service's own.
+    assert_eq!(
+        tcp(&a1, at(v4(10, 1, 1, 3), 80)).expect("same network"),
+        ("a2".into(), v4(10, 1, 1, 2).into())
+    );
+    let mut answered: Vec<String> = (0..40)
+        .map(|_| {
+            let (name, from) = tcp(&a1, at(v4(10, 1, 255, 1), 80)).expect("the service answers");
+            let expected = if name == "a1" {
+                v4(169, 254, 1, 1)
+            } else {
+                v4(10, 1, 1, 2)
+            };
+            assert_eq!(
+                from,
+                IpAddr::V4(expected),
+                "a task sees the caller, itself as the gateway"
+            );
+            name
+        })
+        .collect();
+    answered.sort();
+    answered.dedup();
+    assert_eq!(answered, ["a1", "a2"]);
+    assert_eq!(
+        udp(&both, at(v4(10, 1, 255, 1), 80)).expect("UDP too").1,
+        IpAddr::V4(v4(10, 1, 1, 4))
+    );
+    assert_eq!(
+        tcp(&both, at(v4(10, 2, 1, 5), 80))
+            .expect("second network")
+            .1,
+        IpAddr::V4(v4(10, 2, 1, 4))
+    );
+
+    // A service without tasks says no at once.
+    let refused = tcp(&a1, at(v4(10, 1, 255, 2), 80)).expect_err("nobody is there");
+    assert_eq!(refused.kind(), std::io::ErrorKind::ConnectionRefused);
+
+    // Not between networks: neither by address nor by the service.
+    for to in [v4(10, 1, 1, 2), v4(10, 1, 255, 1), v4(10, 1, 1, 4)] {
+        tcp(&b1, at(to, 80)).expect_err("another network's task is out of reach");
+    }
+    tcp(&a1, at(v4(10, 2, 1, 5), 80)).expect_err("an internal network is out of reach");
+    tcp(&alone, at(v4(10, 1, 1, 2), 80)).expect_err("a container without network reaches no task");
+    tcp(&lan.client, at(v4(10, 1, 1, 2), 80)).expect_err("nobody outside reaches in");
+
+    // To the outside under the node's address, unless the network is internal.
+    for from in [&a1, &both, &alone] {
+        assert_eq!(
+            tcp(from, at(v4(192, 0, 2, 100), 80)).expect("outside").1,
+            IpAddr::V4(host.address())
+        );
+    }
+    tcp(&b1, at(v4(192, 0, 2, 100), 80)).expect_err("an internal network stays inside");
+
+    // Nobody speaks under another's address.
+    let false_address = v4(10, 1, 1, 77);
+    within(&a1, || ip_here("addr add 10.1.1.77/32 dev eth0"));
+    udp_from(&a1, false_address, at(v4(10, 1, 1, 3), 80))
+        .expect_err("forged addresses are dropped");
+    udp_from(&a1, v4(10, 1, 1, 2), at(v4(10, 1, 1, 3), 80)).expect("the right one is not");
+
+    // A gone container is gone.
+    let gone = cluster
+        .told
+        .services
+        .keys()
+        .next()
+        .copied()
+        .expect("a service");
+    cluster.told.services.remove(&gone);
+    let mut none = Cluster::new(&lan);
+    none.network(1, "front", |_| {});
+    none.apply(&lan);
+    assert!(!a1.exists(), "the namespace of a gone task stays");
+    lan.hosts[0].stop(true);
+    assert_eq!(lan.hosts[0].leftovers(), "");
+}
+
+/// `ip` in the namespace of the calling thread.
+fn ip_here(arguments: &str) {
+    ip(arguments);
+}
+
+#[test]
+fn containers_resolve_the_names_of_their_networks_and_nothing_of_others() {
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    cluster.network(2, "back", |spec| spec.internal = true);
+    let a1 = cluster.task(1, 2, &[1]);
+    let a2 = cluster.task(1, 3, &[1]);
+    let b1 = cluster.task(1, 5, &[2]);
+    cluster.service("Web", 1, 1, &[a1, a2], vec![]);
+    cluster.service("db", 2, 2, &[b1], vec![]);
+    lan.hosts[0].start();
+    cluster.apply(&lan);
+    let host = &lan.hosts[0];
+    let (a, b) = (host.netns(a1), host.netns(b1));
+    let upstream = within(&lan.client, || {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).expect("port 53")
+    });
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = upstream.recv_from(&mut buffer) {
+            let Ok(asked) = Message::from_vec(&buffer[..length]) else {
+                continue;
+            };
+            if asked
+                .queries
+                .iter()
+                .any(|query| query.name.to_ascii().starts_with("stop."))
+            {
+                return;
+            }
+            let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
+            answer.queries.clone_from(&asked.queries);
+            answer.metadata.response_code = ResponseCode::NXDomain;
+            let _ = upstream.send_to(&answer.to_vec().expect("an answer"), from);
+        }
+    });
+
+    let vip = vec![v4(10, 1, 255, 1)];
+    let tasks = vec![v4(10, 1, 1, 2), v4(10, 1, 1, 3)];
+    for name in ["web", "WEB.", "web-alias", "web.front"] {
+        assert_eq!(
+            dns::addresses(&dns::ask(&a, name, RecordType::A)),
+            vip,
+            "{name}"
+        );
+        assert_eq!(
+            dns::addresses(&dns::ask_tcp(&a, name, RecordType::A)),
+            vip,
+            "{name} over TCP"
+        );
+    }
+    assert_eq!(
+        dns::addresses(&dns::ask(&a, "tasks.web", RecordType::A)),
+        tasks
+    );
+    assert_eq!(
+        dns::addresses(&dns::ask(&a, "2.web", RecordType::A)),
+        [v4(10, 1, 1, 3)]
+    );
+    assert!(
+        dns::addresses(&dns::ask(&a, "web", RecordType::AAAA)).is_empty(),
+        "known, but not by IPv6"
+    );
+    let pointer = dns::ask(&a, "2.1.1.10.in-addr.arpa", RecordType::PTR);
+    assert!(
+        pointer.answers[0].data.to_string().starts_with("Web.1."),
+        "{pointer}"
+    );
+    let unknown = dns::ask(&a, "9.9.1.10.in-addr.arpa", RecordType::PTR);
+    assert_eq!(unknown.metadata.response_code, ResponseCode::NXDomain);
+
+    // Others' names are not known here, so the servers outside are asked; who is kept inside may not ask.
+    let others = dns::ask(&a, "db", RecordType::A);
+    assert_eq!(
+        others.metadata.response_code,
+        ResponseCode::NXDomain,
+        "as the name server outside said"
+    );
+    let kept = dns::ask(&b, "web", RecordType::A);
+    assert_eq!(kept.metadata.response_code, ResponseCode::ServFail);
+    dns::ask(&a, "stop.example", RecordType::A);
+    // Nobody answers outside any more.
+    let dead = dns::ask(&a, "example.com", RecordType::A);
+    assert_eq!(dead.metadata.response_code, ResponseCode::ServFail);
+}
+
+#[test]
+fn a_published_port_answers_on_every_address_of_the_node() {
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    let task = cluster.task(1, 2, &[1, INGRESS]);
+    let other = cluster.task(1, 3, &[1]);
+    let ports = vec![
+        port(Protocol::Tcp, 8000, false),
+        port(Protocol::Udp, 8000, false),
+    ];
+    cluster.service("web", 1, 1, &[task], ports);
+    lan.hosts[0].start();
+    cluster.apply(&lan);
+    let host = &lan.hosts[0];
+    let _server = Server::start(&host.netns(task), "web", 80);
+    let client = IpAddr::V4(v4(192, 0, 2, 100));
+    assert_eq!(
+        tcp(&lan.client, at(host.address(), 8000)).expect("published"),
+        ("web".into(), client)
+    );
+    assert_eq!(
+        udp(&lan.client, at(host.address(), 8000)).expect("published"),
+        ("web".into(), client)
+    );
+    for own in [v4(127, 0, 0, 1), host.address()] {
+        assert_eq!(
+            tcp(&host.namespace, at(own, 8000))
+                .expect("from the node itself")
+                .0,
+            "web",
+            "{own}"
+        );
+        assert_eq!(
+            udp(&host.namespace, at(own, 8000))
+                .expect("from the node itself")
+                .0,
+            "web",
+            "{own}"
+        );
+    }
+    let other = host.netns(other);
+    assert_eq!(
+        tcp(&other, at(host.address(), 8000))
+            .expect("from a container")
+            .0,
+        "web"
+    );
+    assert_eq!(
+        tcp(&host.netns(task), at(host.address(), 8000))
+            .expect("from the task itself")
+            .0,
+        "web"
+    );
+    // Tasks do not reach each other over the network behind published ports.
+    tcp(&other, at(v4(10, INGRESS, 1, 2), 80)).expect_err("the ingress network joins nobody");
+    // Somebody flushes everything: it comes back by itself.
+    let name = host
+        .namespace
+        .file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
+    ip(&format!("netns exec {name} nft flush ruleset"));
+    let deadline = std::time::Instant::now() + Duration::from_secs(10);
+    while tcp(&lan.client, at(host.address(), 8000)).is_err() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the packet filter was not repaired"
+        );
+    }
+}
+
+#[test]
+fn a_subnet_that_meets_a_route_of_the_node_is_refused_by_name() {
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    cluster.network(3, "clashing", |_| {});
+    let good = cluster.task(1, 2, &[1]);
+    let bad = cluster.task(1, 3, &[3]);
+    let name = lan.hosts[0]
+        .namespace
+        .file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned();
+    ip(&format!("-n {name} route add 10.3.7.0/24 via 192.0.2.100"));
+    lan.hosts[0].start();
+    let applied = lan.hosts[0].apply(cluster.desired(1));
+    let error = applied.failed.get(&bad).expect("refused").to_string();
+    assert_eq!(
+        error,
+        "subnet 10.3.0.0/16 of network clashing overlaps this node's route to 10.3.7.0/24 through e0: \
+         choose another subnet for the network"
+    );
+    assert!(lan.hosts[0].netns(good).exists() && !lan.hosts[0].netns(bad).exists());
+}

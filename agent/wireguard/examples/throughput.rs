@@ -70,10 +70,18 @@ fn measure(name: &'static str, hosts: &Hosts, to: &str, seconds: u32) -> Row {
     server.args(["-s", "-p", "5201"]).stdout(Stdio::null());
     let _server: Running = b.ns.spawn(&mut server);
     eventually("iperf3 listens", || {
-        let address = (to, 5201);
-        a.ns.run(|| std::net::TcpStream::connect(address).is_ok())
+        let listening = |table: &str| {
+            table
+                .lines()
+                .any(|line| line.contains(":1451 ") && line.contains(" 0A "))
+        };
+        b.ns.run(|| {
+            ["tcp", "tcp6"].iter().any(|name| {
+                std::fs::read_to_string(format!("/proc/thread-self/net/{name}"))
+                    .is_ok_and(|table| listening(&table))
+            })
+        })
     });
-    std::thread::sleep(std::time::Duration::from_millis(300));
     let cpu = cpu_seconds();
     let (one, gbit) = iperf(a, to, &format!("-t {seconds}"));
     let cpu_per_gbit = (cpu_seconds() - cpu) / gbit;

@@ -43,8 +43,8 @@ pub struct PeerConfig {
     pub endpoint: Option<SocketAddr>,
     /// Addresses that are reached through this peer, and the only ones it may send from.
     pub allowed_ips: Vec<IpNet>,
-    /// Say something at least this often, so that ways through NAT stay open and a peer that
-    /// restarted is met again at once. `None` or zero: only when there is something to say.
+    /// Say something at least this often, so that ways through NAT stay open. `None` or zero: only
+    /// when there is something to say.
     pub keepalive: Option<Duration>,
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn validate_engine(config: &EngineConfig) -> Result<(), EngineError> 
     if name.is_empty() || name.len() > 15 || name == "." || name == ".." || name.contains(refused) {
         return Err(EngineError::InterfaceName { name: name.clone() });
     }
-    if !(1280..=65455).contains(&config.mtu) {
+    if !(576..=65455).contains(&config.mtu) {
         return Err(EngineError::Mtu {
             interface: name.clone(),
             mtu: config.mtu,
@@ -149,7 +149,7 @@ mod tests {
             );
         }
         assert!(matches!(
-            validate_engine(&config("skep0", 576)),
+            validate_engine(&config("skep0", 500)),
             Err(EngineError::Mtu { .. })
         ));
         validate_engine(&config("skep0", 1420)).expect("an ordinary one");

@@ -14,8 +14,8 @@ pub enum EngineError {
         /// The name that was asked for.
         name: String,
     },
-    /// The MTU is below 1280, the least that IPv6 allows, or beyond what one datagram carries.
-    #[error("mtu {mtu} of {interface} is not between 1280 and 65455")]
+    /// The MTU is below 576, which IPv4 asks of everyone, or beyond what one datagram carries.
+    #[error("mtu {mtu} of {interface} is not between 576 and 65455")]
     Mtu {
         /// The interface that was to have it.
         interface: String,

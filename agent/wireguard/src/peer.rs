@@ -186,9 +186,10 @@ impl Peer {
         }
     }
 
-    /// Says hello at once to a peer that is to be kept alive, rather than after an interval.
+    /// Begins a handshake with a peer that was just added. After a restart of this node the peer
+    /// would go on using a session we no longer have, for up to 15 seconds.
     pub(crate) fn greet(&self, sockets: &Sockets, scratch: &mut [u8]) {
-        if self.keepalive.load(Relaxed) > 0 && self.endpoint().is_some() {
+        if self.endpoint().is_some() {
             self.keep_alive(&mut self.tunn(), sockets, scratch);
         }
     }

@@ -15,8 +15,8 @@ use crate::shared::{Shared, Table};
 use crate::sys::wait_readable;
 
 /// The most segments one read is cut into: a 64 KB packet at the smallest segment a socket can be
-/// told to use (88 bytes). Pages of segments that never come are never touched.
-const SEGMENTS: usize = 744;
+/// told to use (88 bytes).
+const MAX_SEGMENTS: usize = 744;
 /// Reads before the thread looks whether it is to stop.
 const READS: usize = 64;
 
@@ -26,6 +26,9 @@ pub(crate) struct Sender {
     packets: Vec<u8>,
     stride: usize,
     sizes: Vec<usize>,
+    /// Segments a read may be cut into for now. All are looked at on every read, so it begins with
+    /// what full ones need and grows when smaller ones come, at the price of one packet.
+    segments: usize,
     outbox: Outbox,
 }
 
@@ -35,9 +38,11 @@ impl Sender {
         let stride = mtu.max(2048).next_multiple_of(64);
         Self {
             read: vec![0; VIRTIO_NET_HDR_LEN + 65_535],
-            packets: vec![0; SEGMENTS * stride],
+            // Pages of segments that never come are never touched.
+            packets: vec![0; MAX_SEGMENTS * stride],
             stride,
-            sizes: vec![0; SEGMENTS],
+            sizes: vec![0; MAX_SEGMENTS],
+            segments: (65_535 / mtu.saturating_sub(80).max(88) + 2).min(MAX_SEGMENTS),
             outbox: Outbox::new(),
         }
     }
@@ -50,23 +55,30 @@ impl Sender {
             return Ok(false);
         }
         let table = shared.table();
-        let mut packets: Vec<&mut [u8]> = self.packets.chunks_exact_mut(self.stride).collect();
+        let packets = self.packets.chunks_exact_mut(self.stride);
+        let mut packets: Vec<&mut [u8]> = packets.take(self.segments).collect();
         for _ in 0..READS {
-            let count =
-                match shared
-                    .tun
-                    .recv_multiple(&mut self.read, &mut packets, &mut self.sizes, 0)
-                {
-                    Ok(count) => count,
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                    Err(error) => {
-                        if is_gone(&error) {
-                            return Err(error);
-                        }
-                        shared.counters.dropped_tun.add(1);
-                        continue;
+            let count = match shared.tun.recv_multiple(
+                &mut self.read,
+                &mut packets,
+                &mut self.sizes[..self.segments],
+                0,
+            ) {
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => {
+                    if is_gone(&error) {
+                        return Err(error);
                     }
-                };
+                    shared.counters.dropped_tun.add(1);
+                    // Not the kernel's error but the splitting's: too small segments, at best.
+                    if error.raw_os_error().is_none() && self.segments < MAX_SEGMENTS {
+                        self.segments = MAX_SEGMENTS;
+                        break;
+                    }
+                    continue;
+                }
+            };
             let read = packets.iter().zip(&self.sizes).take(count);
             seal(
                 shared,

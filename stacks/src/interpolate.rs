@@ -19,12 +19,15 @@ const MOST_DEPTH: usize = 20;
 pub(crate) struct Invalid {
     pub(crate) message: String,
     pub(crate) help: Option<String>,
+    /// The file demands a variable; otherwise the text has no valid form.
+    required: bool,
 }
 
 fn invalid(message: impl Into<String>, help: &str) -> Invalid {
     Invalid {
         message: message.into(),
         help: Some(help.to_owned()),
+        required: false,
     }
 }
 
@@ -36,7 +39,7 @@ pub(crate) fn tree(node: &mut Node, path: &str, env: Env<'_>, report: &mut Repor
             let mut unset = Vec::new();
             match text(content, env, &mut unset) {
                 Ok(value) => *content = value,
-                Err(Invalid { message, help }) => match help {
+                Err(Invalid { message, help, .. }) => match help {
                     Some(help) => report.error_help(Some(place), path, message, help),
                     None => report.error(Some(place), path, message),
                 },
@@ -86,6 +89,7 @@ fn expand(
         return Err(Invalid {
             message,
             help: None,
+            required: true,
         });
     }
     let mut out = String::with_capacity(content.len());
@@ -188,7 +192,7 @@ fn braced(
             String::new()
         })),
         Some('-') if present => Ok(value.unwrap_or_default()),
-        Some('-') => expand(operators.as_str(), env, unset, depth + 1),
+        Some('-') => default(operators.as_str(), env, unset, depth + 1),
         Some('+') if present => expand(operators.as_str(), env, unset, depth + 1),
         Some('+') => Ok(String::new()),
         Some('?') if present => Ok(value.unwrap_or_default()),
@@ -200,12 +204,33 @@ fn braced(
             } else {
                 format!("the variable {name} is required and {state}: {reason}")
             };
-            Err(invalid(message, &format!("set {name} in the environment")))
+            Err(Invalid {
+                required: true,
+                ..invalid(message, &format!("set {name} in the environment"))
+            })
         }
         _ => Err(invalid(
             format!("`${{{inside}}}` is not a form of variable"),
             "the forms are ${V}, ${V:-default}, ${V:?error} and ${V:+instead}",
         )),
+    }
+}
+
+/// A default. One that has no valid form is taken as it stands, as the Docker
+/// CLI takes every default: `${HASH:-$2y$05$abc}` is a password hash.
+fn default(
+    text: &str,
+    env: Env<'_>,
+    unset: &mut Vec<String>,
+    depth: usize,
+) -> Result<String, Invalid> {
+    let before = unset.len();
+    match expand(text, env, unset, depth) {
+        Err(error) if !error.required => {
+            unset.truncate(before);
+            Ok(text.to_owned())
+        }
+        other => other,
     }
 }
 
@@ -241,6 +266,9 @@ mod tests {
             ("${U:-a}b}", "ab}"),
             ("${U:-{x}}", "{x}"),
             ("${U:-http://h:1/?a=b}", "http://h:1/?a=b"),
+            ("${U:-$2y$05$oZc}", "$2y$05$oZc"),
+            ("${U:-$$2y$$05}", "$2y$05"),
+            ("${U:-${X:?no}}", "error"),
             ("a$", "error"),
         ];
         for (content, expected) in cases {

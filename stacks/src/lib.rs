@@ -32,6 +32,7 @@ pub use stack::{
 
 use diagnostic::Report;
 use model::File;
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use tree::Node;
@@ -123,6 +124,7 @@ fn context<'a>(input: &LoadInput<'a>) -> normal::Context<'a> {
         workdir: input.workdir,
         env: input.env,
         read: input.read,
+        ports_left: Cell::new(normal::MOST_PORTS),
     }
 }
 

@@ -99,20 +99,20 @@ impl Serialize for Ratio {
 
 /// A map that belongs to a section; the keys left out when empty.
 macro_rules! section {
-    ($(#[$doc:meta])* $name:ident { $($field:ident : $type:ty),* $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident : $type:ty),* $(,)? }) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(default)]
         pub(crate) struct $name {
-            $(#[serde(skip_serializing_if = "empty")] pub(crate) $field: $type,)*
+            $($(#[$attr])* #[serde(skip_serializing_if = "empty")] pub(crate) $field: $type,)*
         }
     };
-    ($(#[$doc:meta])* $name:ident { $($field:ident : $type:ty),* $(,)? } extras) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$attr:meta])* $field:ident : $type:ty),* $(,)? } extras) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
         #[serde(default)]
         pub(crate) struct $name {
-            $(#[serde(skip_serializing_if = "empty")] pub(crate) $field: $type,)*
+            $($(#[$attr])* #[serde(skip_serializing_if = "empty")] pub(crate) $field: $type,)*
             #[serde(flatten)] pub(crate) extras: Extras,
         }
     };
@@ -378,6 +378,48 @@ section! {
 }
 
 section! {
+    /// A cluster volume; kept for the normal form only.
+    ClusterSpec {
+        group: String,
+        access_mode: Option<AccessMode>,
+        accessibility_requirements: Option<Accessibility>,
+        capacity_range: Option<CapacityRange>,
+        secrets: Vec<ClusterSecret>,
+        availability: String,
+    }
+}
+
+section! {
+    /// Who may use a cluster volume.
+    AccessMode {
+        scope: String,
+        sharing: String,
+        mount_volume: Option<Value>,
+        block_volume: Option<Value>,
+    }
+}
+
+section! {
+    /// Where a cluster volume may be.
+    Accessibility { requisite: Vec<Topology>, preferred: Vec<Topology> }
+}
+
+section! {
+    /// One place of a cluster volume.
+    Topology { segments: Pairs }
+}
+
+section! {
+    /// The size of a cluster volume.
+    CapacityRange { required_bytes: Bytes, limit_bytes: Bytes }
+}
+
+section! {
+    /// A secret of a cluster volume's driver.
+    ClusterSecret { key: String, secret: String }
+}
+
+section! {
     /// A volume.
     Volume {
         name: String,
@@ -385,6 +427,8 @@ section! {
         driver_opts: Pairs,
         external: bool,
         labels: Pairs,
+        #[serde(rename = "x-cluster-spec")]
+        cluster_spec: Option<ClusterSpec>,
     } extras
 }
 

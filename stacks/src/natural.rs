@@ -5,49 +5,42 @@ use std::cmp::Ordering;
 
 /// Compares two keys.
 pub(crate) fn compare(a: &str, b: &str) -> Ordering {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
-    let mut after_digit = false;
-    for at in 0..a.len().min(b.len()) {
-        let (x, y) = (a[at], b[at]);
-        if x == y {
-            after_digit = x.is_ascii_digit();
-            continue;
+    let same = a
+        .char_indices()
+        .zip(b.chars())
+        .find(|((_, x), y)| x != y)
+        .map(|((at, x), y)| (at, x, y));
+    let Some((at, x, y)) = same else {
+        return a.len().cmp(&b.len());
+    };
+    let after_digit = a[..at].ends_with(|c: char| c.is_ascii_digit());
+    match (x.is_alphabetic(), y.is_alphabetic()) {
+        (true, true) => x.cmp(&y),
+        // A letter comes after everything else, but first where a run of
+        // digits ends: `v1a` before `v1-`.
+        (true, false) if after_digit => Ordering::Less,
+        (true, false) => Ordering::Greater,
+        (false, true) if after_digit => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        (false, false) => {
+            // A zero counts as a digit of the number before it, not as padding.
+            let before = a[..at].bytes().rev().take_while(u8::is_ascii_digit);
+            let significant = (x == '0' || y == '0') && before.into_iter().any(|c| c != b'0');
+            let (a, b) = (run(&a[at..], significant), run(&b[at..], significant));
+            a.cmp(&b).then(x.cmp(&y))
         }
-        return match (x.is_alphabetic(), y.is_alphabetic()) {
-            (true, true) => x.cmp(&y),
-            // A letter comes after everything else, but first where a run of
-            // digits ends: `v1a` before `v1-`.
-            (true, false) if after_digit => Ordering::Less,
-            (true, false) => Ordering::Greater,
-            (false, true) if after_digit => Ordering::Greater,
-            (false, true) => Ordering::Less,
-            (false, false) => runs(&a, &b, at),
-        };
     }
-    a.len().cmp(&b.len())
 }
 
-/// Compares the digit runs that begin at `at`, where the keys differ.
-fn runs(a: &[char], b: &[char], at: usize) -> Ordering {
-    // A zero counts as a digit of the number before it, not as padding.
-    let significant = (a[at] == '0' || b[at] == '0')
-        && a[..at]
-            .iter()
-            .rev()
-            .take_while(|c| c.is_ascii_digit())
-            .any(|c| *c != '0');
-    let run = |chars: &[char]| {
-        let digits = chars[at..].iter().take_while(|c| c.is_ascii_digit());
-        let mut value = u64::from(significant);
-        let mut length = 0;
-        for digit in digits {
-            let digit = u64::from(digit.to_digit(10).unwrap_or_default());
-            value = value.saturating_mul(10).saturating_add(digit);
-            length += 1;
-        }
-        (value, length)
-    };
-    run(a).cmp(&run(b)).then(a[at].cmp(&b[at]))
+/// Value and length of the digits that `text` begins with.
+fn run(text: &str, significant: bool) -> (u64, usize) {
+    let digits = text.bytes().take_while(u8::is_ascii_digit);
+    digits.fold((u64::from(significant), 0), |(value, length), digit| {
+        let value = value
+            .saturating_mul(10)
+            .saturating_add(u64::from(digit - b'0'));
+        (value, length + 1)
+    })
 }
 
 /// Sorts by key. A merge sort of our own, because the order is not total for

@@ -14,6 +14,8 @@ use crate::diagnostic::{Place, Report};
 use crate::interpolate::Env;
 use crate::model::File;
 use crate::tree::{Entry, Node, Value, join};
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
 pub(crate) use sizes::{cpus, parse as size};
@@ -21,11 +23,16 @@ pub(crate) use sizes::{cpus, parse as size};
 /// Reads a file that the stack names.
 pub(crate) type Read<'a> = &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>;
 
+/// Most ports of a stack after ranges are written out.
+pub(crate) const MOST_PORTS: usize = 100_000;
+
 /// What a file is normalised with.
 pub(crate) struct Context<'a> {
     pub(crate) workdir: &'a Path,
     pub(crate) env: Env<'a>,
     pub(crate) read: Read<'a>,
+    /// Ports that ranges may still be written out to.
+    pub(crate) ports_left: Cell<usize>,
 }
 
 impl Context<'_> {
@@ -113,7 +120,7 @@ fn service(node: &mut Node, path: &str, context: &Context<'_>, report: &mut Repo
                 }
             }
             "networks" => networks(value),
-            "ports" => ports::spread(value, &path, report),
+            "ports" => ports::spread(value, &path, context, report),
             "secrets" | "configs" => sourced(value),
             "shm_size" => texts(value),
             "volumes" => mounts::spread(value, &path, context, report),
@@ -179,6 +186,13 @@ fn object(node: &mut Node, path: &str, section: &str, context: &Context<'_>, rep
         Some(Value::Bool(true))
     );
     let place = node.place;
+    // As the Docker CLI: `x-…` keys of its own networks and volumes are not shown.
+    if !is_external
+        && matches!(section, "networks" | "volumes")
+        && let Value::Map(entries) = &mut node.value
+    {
+        entries.retain(|e| !e.key.starts_with("x-") || e.key == "x-cluster-spec");
+    }
     match section {
         "secrets" | "configs" => {
             let file = node.get("file").and_then(Node::as_str).unwrap_or_default();
@@ -311,17 +325,22 @@ pub(crate) fn pairs(node: &mut Node, separator: &str, keep_null: bool) {
                     Some((key, value)) => (key, Node::str(item.place, value)),
                     None => (text, nothing(item.place)),
                 };
-                entries.retain(|e| e.key != key);
                 entries.push(Entry {
                     key: key.to_owned(),
                     key_place: item.place,
                     value,
                 });
             }
-            node.value = Value::Map(entries);
+            node.value = Value::Map(last_of_each(entries));
         }
         _ => {}
     }
+}
+
+/// One entry a key: the last.
+pub(crate) fn last_of_each(entries: Vec<Entry>) -> Vec<Entry> {
+    let by_key: BTreeMap<String, Entry> = entries.into_iter().map(|e| (e.key.clone(), e)).collect();
+    by_key.into_values().collect()
 }
 
 fn host_pairs(node: &Node) -> Vec<Node> {

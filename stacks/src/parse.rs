@@ -8,7 +8,7 @@ use crate::scalar::{self, Scalar};
 use crate::tree::{Entry, Node, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, hash_map};
 
 /// Largest file, in bytes.
 pub(crate) const MOST_BYTES: usize = 4 << 20;
@@ -38,6 +38,8 @@ enum Frame {
         anchor: usize,
         before: Cost,
         entries: Vec<Entry>,
+        /// Keys so far, and their lines.
+        seen: HashMap<String, u32>,
         key: Option<(String, Place)>,
         merged: Vec<Node>,
     },
@@ -158,6 +160,7 @@ impl Builder<'_> {
                     anchor,
                     before,
                     entries: Vec::new(),
+                    seen: HashMap::new(),
                     key: None,
                     merged: Vec::new(),
                 });
@@ -221,11 +224,12 @@ impl Builder<'_> {
                 anchor,
                 before,
                 mut entries,
+                mut seen,
                 merged,
                 ..
             }) => {
                 for source in merged {
-                    self.merge(&mut entries, source)?;
+                    self.merge(&mut entries, &mut seen, source)?;
                 }
                 (Node::new(place, Value::Map(entries)), anchor, before)
             }
@@ -239,19 +243,25 @@ impl Builder<'_> {
     }
 
     /// Adds what `<<` names: keys that are there already stay as they are.
-    fn merge(&mut self, entries: &mut Vec<Entry>, source: Node) -> Result<(), Stop> {
+    fn merge(
+        &mut self,
+        entries: &mut Vec<Entry>,
+        seen: &mut HashMap<String, u32>,
+        source: Node,
+    ) -> Result<(), Stop> {
         match source.value {
             Value::Map(more) => {
                 for entry in more {
-                    if !entries.iter().any(|e| e.key == entry.key) {
+                    if let hash_map::Entry::Vacant(free) = seen.entry(entry.key.clone()) {
+                        free.insert(entry.key_place.line);
                         entries.push(entry);
                     }
                 }
                 Ok(())
             }
-            Value::List(items) if items.iter().all(|i| matches!(i.value, Value::Map(_))) => {
-                items.into_iter().try_for_each(|i| self.merge(entries, i))
-            }
+            Value::List(items) if items.iter().all(|i| matches!(i.value, Value::Map(_))) => items
+                .into_iter()
+                .try_for_each(|i| self.merge(entries, seen, i)),
             _ => {
                 let message = "`<<` takes a map or a list of maps";
                 self.report.error(Some(source.place), "", message);
@@ -333,6 +343,7 @@ impl Builder<'_> {
             Some(Frame::List { items, .. }) => items.push(node),
             Some(Frame::Map {
                 entries,
+                seen,
                 key,
                 merged,
                 ..
@@ -351,12 +362,9 @@ impl Builder<'_> {
                         self.report.error_help(Some(node.place), "", message, help);
                         return Err(Stop);
                     };
-                    let first = entries.iter().find(|e| e.key == *name);
-                    if let Some(first) = first {
-                        let message = format!(
-                            "the key `{name}` is given twice; first in line {}",
-                            first.key_place.line
-                        );
+                    if let Some(line) = seen.insert(name.clone(), node.place.line) {
+                        let message =
+                            format!("the key `{name}` is given twice; first in line {line}");
                         let help = "remove one of them, or join their contents";
                         self.report.error_help(Some(node.place), "", message, help);
                         return Err(Stop);

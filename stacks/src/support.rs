@@ -114,17 +114,10 @@ fn service(node: &Node, path: &str, report: &mut Report) {
         .iter()
         .enumerate()
     {
-        let inner = item.get("volume").and_then(|v| v.entry("subpath"));
-        let found = [
-            ("consistency", item.entry("consistency")),
-            ("volume.subpath", inner),
-        ];
-        for (key, entry) in found {
-            if let Some(entry) = entry {
-                let path = format!("{path}.volumes[{index}].{key}");
-                let message = "this key is not supported and has no effect";
-                report.warn(Some(entry.key_place), &path, message);
-            }
+        if let Some(entry) = item.entry("consistency") {
+            let path = format!("{path}.volumes[{index}].consistency");
+            let message = "this key is not supported and has no effect";
+            report.warn(Some(entry.key_place), &path, message);
         }
     }
     let reservations = node

@@ -18,11 +18,22 @@ fn found(case: &Case) -> Result<String, String> {
             for warning in &loaded.warnings {
                 let _ = writeln!(out, "{warning}");
             }
-            let _ = writeln!(out, "{:#?}", loaded.stack);
+            out.push_str(&said(&format!("{:#?}", loaded.stack)));
             Ok(out)
         }
         Err(diagnostics) => Err(format!("{diagnostics}\n")),
     }
+}
+
+/// What a debug text says beyond defaults: a new field that nobody sets shows
+/// in no expectation.
+fn said(debug: &str) -> String {
+    const NOTHING: [&str; 6] = ["[],", "{},", "None,", "\"\",", "false,", "0,"];
+    let lines = debug.lines().filter(|line| {
+        let value = line.split_once(": ").map(|(_, value)| value);
+        !value.is_some_and(|v| NOTHING.contains(&v))
+    });
+    lines.fold(String::new(), |out, line| out + line + "\n")
 }
 
 fn check(folder: &str, least: usize, good: bool) {
@@ -60,12 +71,12 @@ fn check(folder: &str, least: usize, good: bool) {
 
 #[test]
 fn good_files_give_the_specs_and_warnings_beside_them() {
-    check("good", 1, true);
+    check("good", 25, true);
 }
 
 #[test]
 fn broken_files_give_the_diagnostics_beside_them() {
-    check("broken", 1, false);
+    check("broken", 40, false);
 }
 
 #[test]

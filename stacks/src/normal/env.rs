@@ -1,8 +1,9 @@
 //! The environment of a service: env files, then its own, then what the caller
 //! has for keys without a value.
 
-use super::{Context, pairs};
-use crate::diagnostic::{Place, Report};
+use super::{Context, last_of_each, pairs};
+use crate::diagnostic::Report;
+use crate::parse::MOST_BYTES;
 use crate::tree::{Entry, Node, Value, join};
 use std::path::Path;
 
@@ -11,9 +12,14 @@ pub(super) fn gather(node: &mut Node, path: &str, context: &Context<'_>, report:
     let mut gathered: Vec<Entry> = Vec::new();
     for (file_path, file) in files(node, path) {
         for (key, value) in read(&file, &file_path, context, report) {
-            put(&mut gathered, &key, file.place, Some(value));
+            gathered.push(Entry {
+                key,
+                key_place: file.place,
+                value: Node::str(file.place, value),
+            });
         }
     }
+    let mut gathered = last_of_each(gathered);
     fill(&mut gathered, path, context, report, false);
     let mut own_place = node.place;
     if let Some(own) = node.get_mut("environment") {
@@ -25,14 +31,12 @@ pub(super) fn gather(node: &mut Node, path: &str, context: &Context<'_>, report:
         };
         let path = join(path, "environment");
         fill(&mut entries, &path, context, report, true);
-        for entry in entries {
-            gathered.retain(|e| e.key != entry.key);
-            gathered.push(entry);
-        }
+        gathered.extend(entries);
     }
     let Value::Map(entries) = &mut node.value else {
         return;
     };
+    let gathered = last_of_each(gathered);
     entries.retain(|e| e.key != "environment");
     if !gathered.is_empty() {
         entries.push(Entry {
@@ -87,15 +91,6 @@ fn fill(
     }
 }
 
-fn put(entries: &mut Vec<Entry>, key: &str, place: Place, value: Option<String>) {
-    entries.retain(|e| e.key != key);
-    entries.push(Entry {
-        key: key.to_owned(),
-        key_place: place,
-        value: Node::new(place, value.map_or(Value::Null, Value::Str)),
-    });
-}
-
 /// The `KEY=value` lines of an env file. A bare `KEY` takes the caller's value
 /// or is left out. Quotes and trailing blanks are part of the value.
 fn read(
@@ -109,14 +104,18 @@ fn read(
     let content = match (context.read)(Path::new(&name)) {
         Ok(content) => content,
         Err(error) => {
-            report.error(
-                place,
-                path,
-                format!("the file {name} cannot be read: {error}"),
-            );
+            let message = format!("the file {name} cannot be read: {error}");
+            let help = "relative paths start at the directory of the first stack file";
+            report.error_help(place, path, message, help);
             return Vec::new();
         }
     };
+    if content.len() > MOST_BYTES {
+        let size = content.len();
+        let message = format!("the file {name} has {size} bytes; at most {MOST_BYTES} are read");
+        report.error(place, path, message);
+        return Vec::new();
+    }
     let Ok(text) = String::from_utf8(content) else {
         report.error(place, path, format!("the file {name} is not UTF-8 text"));
         return Vec::new();

@@ -1,10 +1,11 @@
 //! Ports: `[address:][published:]target[/protocol]`, with ranges, written out.
 
+use super::{Context, MOST_PORTS};
 use crate::diagnostic::{Place, Report};
 use crate::tree::{Entry, Node, Value};
 
 /// Turns every short form of a list of ports into long ones.
-pub(super) fn spread(node: &mut Node, path: &str, report: &mut Report) {
+pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report: &mut Report) {
     let Value::List(items) = &mut node.value else {
         return;
     };
@@ -25,6 +26,13 @@ pub(super) fn spread(node: &mut Node, path: &str, report: &mut Report) {
                         let help = "keep it closed with a firewall, or do not publish it";
                         report.warn_help(Some(item.place), &path, message, help);
                     }
+                    let left = context.ports_left.get().checked_sub(ports.pairs.len());
+                    let Some(left) = left else {
+                        let message = format!("the stack has more than {MOST_PORTS} ports");
+                        report.error(Some(item.place), &path, message);
+                        break;
+                    };
+                    context.ports_left.set(left);
                     let long = ports.pairs.iter();
                     out.extend(long.map(|(t, p)| long_form(item.place, *t, *p, &ports.protocol)));
                 }
@@ -134,7 +142,7 @@ fn short(text: &str) -> Result<Short, String> {
         Some(_) => return Err(bad("the two ranges differ in length")),
     };
     // In the order of their text: what Docker prints, and stable.
-    pairs.sort_by_key(|(target, published)| (target.to_string(), *published));
+    pairs.sort_by_cached_key(|(target, published)| (target.to_string(), *published));
     for pair in &mut pairs {
         pair.1 = pair.1.filter(|p| *p > 0);
     }

@@ -69,14 +69,23 @@ pub(crate) fn cpus(text: &str) -> Option<u64> {
     whole.checked_mul(1_000_000_000)?.checked_add(nanos)
 }
 
-/// The sizes of a cluster volume, as text of bytes; keys in Docker's order.
+/// The sizes and places of a cluster volume.
 pub(super) fn cluster_spec(node: &mut Node, path: &str, report: &mut Report) {
     if let Some(range) = node.get_mut("capacity_range") {
         for key in ["required_bytes", "limit_bytes"] {
             if let Some(size) = range.get_mut(key) {
                 bytes(size, &format!("{path}.capacity_range.{key}"), report);
-                if let Some(text) = size.scalar_text() {
-                    size.value = Value::Str(text);
+            }
+        }
+    }
+    for key in ["requisite", "preferred"] {
+        let places = node
+            .get_mut("accessibility_requirements")
+            .and_then(|a| a.get_mut(key));
+        if let Some(Value::List(places)) = places.map(|p| &mut p.value) {
+            for place in places {
+                if let Some(segments) = place.get_mut("segments") {
+                    super::pairs(segments, "=", false);
                 }
             }
         }

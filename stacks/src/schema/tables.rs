@@ -381,8 +381,68 @@ static VOLUME: Object = Object {
             field("driver_opts", OPTIONS),
             field("external", EXTERNAL_SHAPE),
             field("labels", PAIRS),
-            since(10, "x-cluster-spec", Any),
+            since(10, "x-cluster-spec", Shape::Object(&CLUSTER_SPEC)),
         ],
+    )
+};
+
+static CLUSTER_SPEC: Object = Object {
+    open: true,
+    ..object(
+        "a cluster spec",
+        &[
+            field("group", Text),
+            field("access_mode", Shape::Object(&ACCESS_MODE)),
+            field("accessibility_requirements", Shape::Object(&ACCESSIBILITY)),
+            field("capacity_range", Shape::Object(&CAPACITY_RANGE)),
+            field("secrets", List(&Shape::Object(&CLUSTER_SECRET))),
+            field("availability", Text),
+        ],
+    )
+};
+
+static ACCESS_MODE: Object = Object {
+    open: true,
+    ..object(
+        "an access mode",
+        &[
+            field("scope", Text),
+            field("sharing", Text),
+            field("block_volume", Dict(&Any)),
+            field("mount_volume", Dict(&Any)),
+        ],
+    )
+};
+
+static ACCESSIBILITY: Object = Object {
+    open: true,
+    ..object(
+        "an accessibility section",
+        &[
+            field("requisite", List(&Shape::Object(&TOPOLOGY))),
+            field("preferred", List(&Shape::Object(&TOPOLOGY))),
+        ],
+    )
+};
+
+static TOPOLOGY: Object = Object {
+    open: true,
+    ..object("a topology", &[field("segments", PAIRS)])
+};
+
+static CAPACITY_RANGE: Object = Object {
+    open: true,
+    ..object(
+        "a capacity range",
+        &[field("required_bytes", Text), field("limit_bytes", Text)],
+    )
+};
+
+static CLUSTER_SECRET: Object = Object {
+    open: true,
+    ..object(
+        "a cluster secret",
+        &[field("key", Text), field("secret", Text)],
     )
 };
 

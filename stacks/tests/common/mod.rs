@@ -12,6 +12,8 @@ pub fn testdata() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
 }
 
+type Lookup = dyn Fn(&str) -> Option<String>;
+
 /// A stack file of the tests.
 pub struct Case {
     /// Where it is.
@@ -22,7 +24,7 @@ pub struct Case {
     pub env: BTreeMap<String, String>,
     /// Name (without directory) and text of it and those on top of it.
     pub files: Vec<(String, String)>,
-    lookup: Box<dyn Fn(&str) -> Option<String>>,
+    lookup: Box<Lookup>,
     borrowed: Vec<(&'static str, &'static str)>,
 }
 
@@ -76,10 +78,12 @@ impl Case {
     }
 }
 
-/// Reads what a stack names: `/stack/x` is `testdata/good/x`.
+/// Reads what a stack names: `/stack/x` is `testdata/good/x`, and so is what
+/// `../good/x` leads to from there.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
     let inside = path
         .strip_prefix("/stack")
+        .or_else(|_| path.strip_prefix("/good"))
         .map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
     match fs::read(testdata().join("good").join(inside)) {
         Ok(data) => Ok(data),

@@ -1,0 +1,157 @@
+//! Damaged files: whatever is cut out of a good file, the loader answers, and
+//! soon; and what a service refers to is resolved or named.
+
+mod common;
+
+use common::{Case, cases};
+use skep_stacks::{Ids, LoadInput, Missing, load, normalize};
+use skep_types::{ConfigId, NetworkId, SecretId};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+fn with_text<'a>(case: &'a Case, files: &'a [(&'a str, &'a str)]) -> LoadInput<'a> {
+    LoadInput {
+        files,
+        ..case.input()
+    }
+}
+
+#[test]
+fn a_file_cut_off_anywhere_is_answered() {
+    for case in cases("good") {
+        let text = &case.files[0].1;
+        // Every seventh place: all of them take half a minute.
+        for (at, _) in text.char_indices().step_by(7) {
+            let files = [("cut.yml", &text[..at])];
+            // Loading or not, without panic; every refusal has a reason.
+            if let Err(diagnostics) = load(with_text(&case, &files)) {
+                assert!(
+                    diagnostics.errors().count() > 0,
+                    "{}:{at}",
+                    case.path.display()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_file_without_one_of_its_lines_is_answered() {
+    for case in cases("good").iter().chain(&cases("normal")) {
+        let lines: Vec<&str> = case.files[0].1.lines().collect();
+        for without in 0..lines.len() {
+            let mut fewer = lines.clone();
+            fewer.remove(without);
+            let text = fewer.join("\n");
+            let files = [("less.yml", text.as_str())];
+            for result in [
+                load(with_text(case, &files)).map(|_| ()),
+                normalize(with_text(case, &files), true).map(|_| ()),
+            ] {
+                if let Err(diagnostics) = result {
+                    assert!(diagnostics.errors().count() > 0, "{without}: {text}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_normal_form_is_its_own_normal_form() {
+    for case in cases("good").iter().chain(&cases("normal")) {
+        let once = normalize(case.input(), true).unwrap().yaml;
+        let files = [("normal.yml", once.as_str())];
+        // Variables have been replaced; what looks like one is text by now.
+        let twice = normalize(with_text(case, &files), false);
+        let twice = twice.unwrap_or_else(|d| panic!("{}: {d}\n{once}", case.path.display()));
+        assert_eq!(once, twice.yaml, "{}", case.path.display());
+    }
+}
+
+fn alone<'a>(files: &'a [(&'a str, &'a str)]) -> LoadInput<'a> {
+    LoadInput {
+        files,
+        stack: "st",
+        env: &|_| None,
+        read: &|_: &Path| Err(io::ErrorKind::NotFound.into()),
+        workdir: Path::new("/stack"),
+    }
+}
+
+#[test]
+fn files_made_to_exhaust_us_are_answered_soon() {
+    let many_keys: String = (0..10_000).map(|i| format!("      k{i}: v\n")).collect();
+    let wide = format!("services:\n  a:\n    image: a\n    environment:\n{many_keys}");
+    let many_services: String = (0..2_000)
+        .map(|i| format!("  s{i}: {{image: a}}\n"))
+        .collect();
+    let long = format!("services:\n{many_services}");
+    let brackets = format!("x: {}", "[".repeat(100_000));
+    let maps = format!("x: {}", "{a: ".repeat(100_000));
+    let variables = format!("services: {{a: {{image: \"{}\"}}}}", "${A:-".repeat(20_000));
+    let text = format!(
+        "x-a: &a \"{}\"\nx-b: [{}]\n",
+        "y".repeat(100_000),
+        "*a,".repeat(10_000)
+    );
+    let too_long = "#".repeat(5 << 20);
+    let ranges: String = (1..2_000)
+        .map(|i| format!("\"{i}-65000:{i}-65000\","))
+        .collect();
+    let ports = format!("services: {{a: {{image: a, ports: [{ranges}]}}}}");
+    for text in [
+        &wide, &long, &brackets, &maps, &variables, &text, &too_long, &ports,
+    ] {
+        let start = Instant::now();
+        let files = [("large.yml", text.as_str())];
+        let _ = load(alone(&files)).is_ok();
+        let _ = normalize(alone(&files), true).is_ok();
+        let took = start.elapsed();
+        // Unoptimised, on a busy machine; what grows without bound takes minutes.
+        assert!(
+            took < Duration::from_secs(20),
+            "{took:?} for {}",
+            &text[..40]
+        );
+    }
+}
+
+#[test]
+fn references_become_ids_or_are_named() {
+    let text = "services:\n  a:\n    image: x\n    secrets: [s]\n    configs: [c]\n\
+                secrets: {s: {external: true}}\nconfigs: {c: {external: true}}\n";
+    let files = [("refs.yml", text)];
+    let stack = load(alone(&files)).unwrap().stack;
+    let service = &stack.services[0];
+    let mut ids = Ids::default();
+    let missing = |kind, name: &str| Missing {
+        service: "st_a".to_owned(),
+        kind,
+        name: name.to_owned(),
+    };
+    assert_eq!(service.resolve(&ids), Err(missing("network", "st_default")));
+    ids.networks
+        .insert("st_default".to_owned(), NetworkId::from_bits(1));
+    assert_eq!(service.resolve(&ids), Err(missing("secret", "s")));
+    ids.secrets.insert("s".to_owned(), SecretId::from_bits(2));
+    assert_eq!(service.resolve(&ids), Err(missing("config", "c")));
+    ids.configs.insert("c".to_owned(), ConfigId::from_bits(3));
+    let spec = service.resolve(&ids).unwrap();
+    assert_eq!(spec.task.networks[0].network, NetworkId::from_bits(1));
+    assert_eq!(spec.task.networks[0].aliases, ["a"]);
+    assert_eq!(spec.task.container.secrets[0].id, SecretId::from_bits(2));
+    assert_eq!(spec.task.container.configs[0].target.path, "c");
+}
+
+#[test]
+fn a_stack_has_a_usable_name() {
+    let files = [("a.yml", "services: {a: {image: a}}")];
+    for name in ["", " ", "a b", "-a", "a/b", "ü"] {
+        let input = LoadInput {
+            stack: name,
+            ..alone(&files)
+        };
+        assert!(load(input).is_err(), "{name:?}");
+    }
+}

@@ -51,8 +51,8 @@ impl std::fmt::Debug for DataplaneConfig {
 pub struct Applied {
     /// Containers whose network could not be made, and why. All others have theirs.
     pub failed: BTreeMap<TaskId, Error>,
-    /// How many kernel objects had to be changed, packet filter and WireGuard aside.
-    pub steps: usize,
+    /// What had to be changed on the node, packet filter, WireGuard and the insides of containers aside.
+    pub steps: Vec<Step>,
 }
 
 /// The network of this node: of the network namespace it was opened in.

@@ -19,9 +19,8 @@ use crate::netns;
 
 /// Marks our routes and rules among those of others.
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x5b);
-/// The VXLAN network identifier and UDP port of the tunnel.
+/// The VXLAN network identifier of the tunnel.
 const TUNNEL_ID: u32 = 1;
-const TUNNEL_PORT: u16 = 4790;
 
 /// The kernel's reason in its own words.
 fn reason(error: rtnetlink::Error) -> io::Error {

@@ -10,8 +10,8 @@ pub(crate) use sets::known_backends;
 
 use skep_agent_planner::network::Desired;
 use skep_agent_planner::network::kernel::{
-    GATEWAY, MARK_INGRESS, MARK_MASQUERADE, MARK_RETURN, MARK_ROUTED, TUNNEL, VETH_PREFIX,
-    WIREGUARD,
+    GATEWAY, MARK_INGRESS, MARK_MASQUERADE, MARK_RETURN, MARK_ROUTED, TUNNEL, TUNNEL_PORT,
+    VETH_PREFIX, WIREGUARD,
 };
 
 use crate::nft::expr::{
@@ -289,6 +289,16 @@ fn raw() -> Vec<Rule> {
             within("pools", source(Reg(0))),
             drop()
         ),
+        // The tunnel's frames come over the mesh and from nowhere else.
+        rule!(
+            is_not(In, WIREGUARD),
+            protocol(libc::IPPROTO_UDP),
+            [
+                destination_port(Reg(0)),
+                Expr::Equal(Reg(0), TUNNEL_PORT.to_be_bytes().to_vec())
+            ],
+            drop()
+        ),
         // Routing loopback addresses (needed for published ports) must not open them to others.
         rule!(
             is_not(In, "lo"),
@@ -348,13 +358,13 @@ fn mark_out() -> Vec<Rule> {
     )]
 }
 
-/// The published port, if the packet is for one.
-fn to_port() -> [Expr; 3] {
+/// The published port of this map, if the packet is for one.
+fn to_port(map: &str) -> [Expr; 3] {
     [
         Expr::Meta(Meta::Protocol, Reg(0)),
         destination_port(Reg(1)),
         Expr::VerdictMap {
-            map: "ports".to_owned(),
+            map: map.to_owned(),
             key: Reg(0),
         },
     ]
@@ -379,21 +389,21 @@ fn nat_in() -> Vec<Rule> {
                 }
             ]
         ),
-        rule!(to_this_node(), to_port()),
+        rule!(to_this_node(), to_port("ports")),
         // A container that asks another node's port is answered here: balanced back to this node, the answer
         // would otherwise come from nowhere.
         rule!(
             container(Meta::InputName),
             within("nodes", destination(Reg(0))),
-            to_port()
+            to_port("node-ports")
         ),
     ]
 }
 
 fn nat_out() -> Vec<Rule> {
     vec![
-        rule!(to_this_node(), to_port()),
-        rule!(within("nodes", destination(Reg(0))), to_port()),
+        rule!(to_this_node(), to_port("ports")),
+        rule!(within("nodes", destination(Reg(0))), to_port("node-ports")),
     ]
 }
 
@@ -489,12 +499,13 @@ fn nat_post(desired: &Desired) -> Vec<Rule> {
             [
                 source(Reg(0)),
                 destination(Reg(1)),
-                Expr::In {
-                    set: "hairpin".to_owned(),
-                    key: Reg(0)
-                }
-            ],
-            snat(GATEWAY)
+                Expr::Map {
+                    map: "hairpin".to_owned(),
+                    key: Reg(0),
+                    to: Reg(0)
+                },
+                Expr::Snat { address: Reg(0) },
+            ]
         ),
         rule!(container(Out), from_loopback(), snat(GATEWAY)),
         rule!(is(Out, WIREGUARD), from_loopback(), snat(mesh)),
@@ -604,7 +615,8 @@ mod tests {
             let endpoint = Endpoint {
                 attachments: vec![(net, address(n))],
                 local: None,
-                egress: Some(address(n)),
+                source: Some(address(n)),
+                egress: true,
                 dns_servers: vec![],
             };
             (TaskId::from_bits(u128::from(n) + 1), endpoint)
@@ -693,6 +705,7 @@ mod tests {
             "tcp . 8080 : goto port-3",
             "udp . 8081 : goto port-masq-3",
             "10.1.0.0/16 . 10.3.0.0/24",
+            "10.1.1.2 . 10.1.1.2 : 10.1.0.1",
             "tcp option maxseg size set rt mtu",
             "ct state established,related accept",
             "snat to 169.254.1.1",

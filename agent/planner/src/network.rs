@@ -95,8 +95,11 @@ pub struct Endpoint {
     pub attachments: Vec<(NetworkId, Ipv4Addr)>,
     /// An address of the node's own for a container without any network, to reach the outside from.
     pub local: Option<Ipv4Addr>,
-    /// The address connections to the outside come from; none for containers kept inside.
-    pub egress: Option<Ipv4Addr>,
+    /// The address from which it speaks to all but its networks, and at which published ports reach it: what
+    /// answers them must come from where the question went.
+    pub source: Option<Ipv4Addr>,
+    /// Whether it may begin connections to the outside.
+    pub egress: bool,
     /// Name servers to ask for what the cluster does not know; the node's when empty.
     pub dns_servers: Vec<SocketAddr>,
 }

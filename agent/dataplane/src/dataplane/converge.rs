@@ -123,7 +123,9 @@ impl Inner {
                 self.links.apply(&remove, None).await?;
             }
             let (key, port) = (self.config.private_key, self.config.listen_port);
-            progress.mesh = Some(MeshLink::open(WIREGUARD, key, port, mtu)?);
+            let opening =
+                tokio::task::spawn_blocking(move || MeshLink::open(WIREGUARD, key, port, mtu));
+            progress.mesh = Some(opening.await.map_err(|_| Error::Interrupted)??);
             self.links.set_up(WIREGUARD, Some(mtu)).await?;
             settings::prepare_link(WIREGUARD, false)?;
         } else if progress.mtu != mtu {
@@ -178,7 +180,7 @@ impl Inner {
                 },
                 _ => None,
             };
-            applied.steps += 1;
+            applied.steps.push(step.clone());
             match (self.links.apply(&step, namespace.as_deref()).await, owner) {
                 (Err(error), Some(task)) => {
                     applied.failed.insert(task, error);

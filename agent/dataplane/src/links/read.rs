@@ -325,6 +325,11 @@ fn parse_neighbour(attributes: &[NeighbourAttribute]) -> (Option<Ipv4Addr>, Opti
             NeighbourAttribute::Destination(NeighbourAddress::Inet(found)) => {
                 address = Some(*found)
             }
+            // The tunnel's entries are told without their family.
+            NeighbourAttribute::Destination(NeighbourAddress::Other(found)) => {
+                let octets: Option<[u8; 4]> = found.as_slice().try_into().ok();
+                address = octets.map(Ipv4Addr::from);
+            }
             NeighbourAttribute::LinkLayerAddress(found) => mac = found.as_slice().try_into().ok(),
             _ => {}
         }

@@ -18,10 +18,10 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan, RouteMessageBuilder};
 use skep_agent_planner::network::kernel::{
-    CONTAINER_LINK, Link, LinkKind, Mac, Route, Rule, Step, TUNNEL,
+    CONTAINER_LINK, Link, LinkKind, Mac, Route, Rule, Step, TUNNEL, TUNNEL_PORT,
 };
 
-use super::{Links, PROTOCOL, TUNNEL_ID, TUNNEL_PORT, is_code, reason};
+use super::{Links, PROTOCOL, TUNNEL_ID, is_code, reason};
 use crate::error::Error;
 use crate::settings;
 

@@ -126,7 +126,7 @@ async fn elsewhere(shared: &Shared, task: TaskId, question: &[u8], tcp: bool) ->
     } else {
         own
     };
-    let code = if endpoint.egress.is_none() {
+    let code = if !endpoint.egress {
         ResponseCode::ServFail
     } else if servers.is_empty() {
         ResponseCode::NXDomain

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use ipnet::Ipv4Net;
 use skep_agent_planner::network::Desired;
-use skep_agent_planner::network::kernel::{MARK_RETURN, node_mac, veth_name};
-use skep_types::Protocol;
+use skep_agent_planner::network::kernel::{GATEWAY, MARK_RETURN, node_mac, veth_name};
+use skep_types::{Protocol, PublishMode};
 
 use super::{port_chain, vip_chain};
 use crate::nft::expr::Verdict;
@@ -26,7 +26,12 @@ pub(super) fn all(desired: &Desired) -> BTreeMap<String, Set> {
     put("innodes", tunnel_nodes(desired));
     put("vips", vips(desired));
     put("backends", backends(desired));
-    put("ports", ports(desired));
+    put("ports", ports(desired, |_| true));
+    // Only what every node answers may be answered here in another node's place.
+    put(
+        "node-ports",
+        ports(desired, |mode| mode == PublishMode::Ingress),
+    );
     put("targets", targets(desired));
     sets
 }
@@ -52,17 +57,26 @@ fn endpoints(desired: &Desired) -> Set {
     set
 }
 
-/// Packets whose source and destination are the same task.
+/// What a task sees as source when it has reached itself: the gateway of the network it did so on, so that
+/// its answer leaves from the same address.
 fn hairpin(desired: &Desired) -> Set {
-    let mut set = Set::new(&[Type::Ipv4, Type::Ipv4]);
-    for address in desired
-        .endpoints
-        .values()
-        .flat_map(|endpoint| endpoint.addresses())
-    {
-        set.add(concat(&[&address.octets(), &address.octets()]));
+    let mut map = Set::map(&[Type::Ipv4, Type::Ipv4], &[Type::Ipv4]);
+    for endpoint in desired.endpoints.values() {
+        for (network, address) in &endpoint.attachments {
+            let subnets = desired
+                .networks
+                .get(network)
+                .map(|network| &network.subnets);
+            let subnet =
+                subnets.and_then(|subnets| subnets.iter().find(|net| net.contains(address)));
+            let gateway = subnet
+                .and_then(|subnet| subnet.hosts().next())
+                .unwrap_or(GATEWAY);
+            let key = concat(&[&address.octets(), &address.octets()]);
+            map.put(key, gateway.octets().to_vec());
+        }
     }
-    set
+    map
 }
 
 /// Addresses from which connections to the outside may begin.
@@ -71,7 +85,8 @@ fn egress(desired: &Desired) -> Set {
     for address in desired
         .endpoints
         .values()
-        .filter_map(|endpoint| endpoint.egress)
+        .filter(|endpoint| endpoint.egress)
+        .filter_map(|endpoint| endpoint.source)
     {
         set.add(address.octets().to_vec());
     }
@@ -180,9 +195,9 @@ fn backends(desired: &Desired) -> Set {
     map
 }
 
-fn ports(desired: &Desired) -> Set {
+fn ports(desired: &Desired, wanted: impl Fn(PublishMode) -> bool) -> Set {
     let mut map = Set::verdicts(&[Type::Protocol, Type::Service]);
-    for (key, port) in &desired.ports {
+    for (key, port) in desired.ports.iter().filter(|(_, port)| wanted(port.mode)) {
         let verdict = chain_for(port.backends.len(), |count| {
             port_chain(count, port.masquerade)
         });

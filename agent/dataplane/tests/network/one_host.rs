@@ -59,7 +59,7 @@ fn one_host_joins_and_parts_containers_as_its_networks_say() {
         .map(|_| {
             let (name, from) = tcp(&a1, at(v4(10, 1, 255, 1), 80)).expect("the service answers");
             let expected = if name == "a1" {
-                v4(169, 254, 1, 1)
+                v4(10, 1, 0, 1)
             } else {
                 v4(10, 1, 1, 2)
             };
@@ -234,6 +234,15 @@ fn a_published_port_answers_on_every_address_of_the_node() {
         port(Protocol::Udp, 8000, false),
     ];
     cluster.service("web", 1, 1, &[task], ports);
+    cluster.network(2, "back", |spec| spec.internal = true);
+    let kept = cluster.task(1, 4, &[2, INGRESS]);
+    cluster.service(
+        "kept",
+        2,
+        2,
+        &[kept],
+        vec![port(Protocol::Tcp, 8002, false)],
+    );
     lan.hosts[0].start();
     cluster.apply(&lan);
     let host = &lan.hosts[0];
@@ -276,6 +285,16 @@ fn a_published_port_answers_on_every_address_of_the_node() {
             .0,
         "web"
     );
+    // A task kept inside answers at its port but does not begin connections to the outside.
+    let kept = host.netns(kept);
+    let _kept = Server::start(&kept, "kept", 80);
+    let _outside = Server::start(&lan.client, "outside", 81);
+    assert_eq!(
+        tcp(&lan.client, at(host.address(), 8002)).expect("published"),
+        ("kept".into(), client)
+    );
+    tcp(&kept, at(v4(192, 0, 2, 100), 81)).expect_err("an internal network stays inside");
+    tcp(&other, at(v4(192, 0, 2, 100), 81)).expect("another one does not");
     // Tasks do not reach each other over the network behind published ports.
     tcp(&other, at(v4(10, INGRESS, 1, 2), 80)).expect_err("the ingress network joins nobody");
     // Somebody flushes everything: it comes back by itself.

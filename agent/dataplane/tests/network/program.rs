@@ -110,6 +110,7 @@ pub fn ask_udp(socket: &UdpSocket, to: SocketAddr) -> io::Result<Seen> {
     for attempt in 0..2 {
         socket.send_to(b"who", to)?;
         match socket.recv_from(&mut buffer) {
+            Ok((_, from)) if from != to => panic!("asked {to}, {from} answered"),
             Ok((length, _)) => return Ok(seen(&String::from_utf8_lossy(&buffer[..length]))),
             Err(error) if attempt == 1 => return Err(error),
             Err(_) => {}

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
-use skep_types::{Protocol, TaskId};
+use skep_types::{PortConfig, Protocol, PublishMode, TaskId};
 
 use super::cluster::{Cluster, INGRESS};
 use super::lan::Lan;
@@ -57,6 +57,10 @@ fn publish(cluster: &mut Cluster, tasks: &[TaskId]) {
         port(Protocol::Tcp, 8000, false),
         port(Protocol::Udp, 8000, false),
         port(Protocol::Tcp, 8001, true),
+        PortConfig {
+            mode: PublishMode::Host,
+            ..port(Protocol::Tcp, 8003, false)
+        },
     ];
     cluster.service("web", 1, 1, tasks, ports);
 }
@@ -119,6 +123,11 @@ fn every_node_answers_a_published_port_and_tasks_see_the_client() {
                 mesh
             };
             assert_eq!(seen, expected, "{name} through host {}", host.number);
+        }
+        // A port of the host's own: only the task here.
+        for _ in 0..6 {
+            let (name, seen) = tcp(&stage.lan.client, at(host.address(), 8003)).expect("host port");
+            assert_eq!((name, seen), (format!("web{}", host.number), CLIENT));
         }
         // From the node itself, by loopback and by every node's address.
         for _ in 0..9 {
@@ -242,7 +251,7 @@ fn a_restarted_daemon_takes_everything_up_and_cuts_no_connection() {
     }
     // Nothing is left to do, and nothing is left behind.
     let again = stage.lan.hosts[0].apply(stage.cluster.desired(1));
-    assert_eq!(again.steps, 0, "a second pass finds everything as wanted");
+    assert_eq!(again.steps, [], "a second pass finds everything as wanted");
     for host in &mut stage.lan.hosts {
         host.stop(true);
         assert_eq!(host.leftovers(), "");

@@ -5,7 +5,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
-use skep_types::assignment::{AssignmentSet, EndpointView, ServiceView};
+use skep_types::assignment::{AssignmentSet, ServiceView};
 use skep_types::{NetworkId, NodeId, PublishMode, Task, TaskId};
 
 use super::names::Zone;
@@ -61,11 +61,6 @@ pub fn desired<'t>(
         mtu: None,
     };
     let networks = networks(this, told);
-    let isolated: BTreeSet<NetworkId> = networks
-        .iter()
-        .filter(|(_, network)| network.isolated)
-        .map(|(id, _)| *id)
-        .collect();
     let mut desired = Desired {
         node: this,
         peers: peers(this, &mesh, told),
@@ -78,7 +73,7 @@ pub fn desired<'t>(
     };
     for view in told.services.values() {
         add_service(&mut desired, view);
-        add_ports(&mut desired, &isolated, view);
+        add_ports(&mut desired, view);
     }
     Ok(desired)
 }
@@ -135,8 +130,10 @@ fn endpoints<'t>(
         }
         attachments.sort_by_key(|(network, _)| networks.get(network).is_some_and(|n| n.isolated));
         let local = attachments.is_empty().then(|| node_local(id, &mut taken));
+        let source = outside_address(networks, attachments.iter().copied());
         let endpoint = Endpoint {
-            egress: egress(networks, &attachments).or(local),
+            egress: egress(networks, &attachments),
+            source: source.or(local),
             attachments,
             local,
             dns_servers: servers(&task.spec.container.dns_servers),
@@ -146,26 +143,31 @@ fn endpoints<'t>(
     endpoints
 }
 
-/// An open network comes first; the ingress network serves only a container that has no other.
-fn egress(
-    networks: &BTreeMap<NetworkId, Network>,
-    attachments: &[(NetworkId, Ipv4Addr)],
-) -> Option<Ipv4Addr> {
-    let kind = |id: &NetworkId| {
-        networks
-            .get(id)
-            .map_or((false, false), |n| (n.internal, n.isolated))
-    };
-    let open = attachments
+/// A container may reach the outside unless all networks it was given are internal. The ingress network, which
+/// it was not asked for, does not count.
+fn egress(networks: &BTreeMap<NetworkId, Network>, attachments: &[(NetworkId, Ipv4Addr)]) -> bool {
+    let mut chosen = attachments
         .iter()
-        .find(|(id, _)| kind(id) == (false, false));
-    let only_ingress = attachments.iter().all(|(id, _)| kind(id).1);
-    open.or(if only_ingress {
-        attachments.first()
-    } else {
-        None
-    })
-    .map(|(_, address)| *address)
+        .filter_map(|(id, _)| networks.get(id))
+        .filter(|network| !network.isolated)
+        .peekable();
+    chosen.peek().is_none() || chosen.any(|network| !network.internal)
+}
+
+/// The address at which the outside reaches a task, and from which the task answers: that on the ingress
+/// network if it has one, else on an open network. All nodes must come to the same.
+fn outside_address(
+    networks: &BTreeMap<NetworkId, Network>,
+    addresses: impl Iterator<Item = (NetworkId, Ipv4Addr)>,
+) -> Option<Ipv4Addr> {
+    let rank = |id: &NetworkId| match networks.get(id) {
+        Some(network) if network.isolated => 0,
+        Some(network) if !network.internal => 1,
+        _ => 2,
+    };
+    addresses
+        .min_by_key(|(id, _)| (rank(id), *id))
+        .map(|(_, address)| address)
 }
 
 /// An address made from the task's id, so that it is the same after a restart; the next free one where two
@@ -215,7 +217,7 @@ fn add_service(desired: &mut Desired, view: &ServiceView) {
     }
 }
 
-fn add_ports(desired: &mut Desired, isolated: &BTreeSet<NetworkId>, view: &ServiceView) {
+fn add_ports(desired: &mut Desired, view: &ServiceView) {
     for port in &view.ports {
         let reached = view.endpoints.iter().filter(|endpoint| match port.mode {
             PublishMode::Ingress => true,
@@ -223,8 +225,12 @@ fn add_ports(desired: &mut Desired, isolated: &BTreeSet<NetworkId>, view: &Servi
         });
         let backends: Vec<Backend> = reached
             .filter_map(|endpoint| {
+                let addresses = endpoint
+                    .addresses
+                    .iter()
+                    .map(|(id, address)| (*id, *address));
                 Some(Backend {
-                    address: outside_address(isolated, endpoint)?,
+                    address: outside_address(&desired.networks, addresses)?,
                     node: endpoint.node,
                 })
             })
@@ -244,15 +250,4 @@ fn add_ports(desired: &mut Desired, isolated: &BTreeSet<NetworkId>, view: &Servi
         };
         desired.ports.insert(key, published);
     }
-}
-
-/// The address through which the outside reaches a task: that on the ingress network if it has one.
-fn outside_address(isolated: &BTreeSet<NetworkId>, endpoint: &EndpointView) -> Option<Ipv4Addr> {
-    let addresses = &endpoint.addresses;
-    let ingress = addresses
-        .iter()
-        .find(|(network, _)| isolated.contains(network));
-    ingress
-        .or_else(|| addresses.iter().next())
-        .map(|(_, address)| *address)
 }

@@ -14,6 +14,8 @@ use super::{Desired, Endpoint};
 pub const WIREGUARD: &str = "skep-wg";
 /// The tunnel that carries published ports' connections with the client's address kept.
 pub const TUNNEL: &str = "skep-vxi";
+/// The tunnel's UDP port, used inside the mesh only.
+pub const TUNNEL_PORT: u16 = 4790;
 /// What all host ends of containers' links begin with.
 pub const VETH_PREFIX: &str = "skepv";
 /// What every interface of ours begins with.
@@ -280,6 +282,7 @@ pub fn container(desired: &Desired, endpoint: &Endpoint) -> State {
         .insert((CONTAINER_LINK.to_owned(), GATEWAY), GATEWAY_MAC);
     let gateway = Route {
         link: link(),
+        source: endpoint.source,
         on_link_scope: true,
         ..Route::default()
     };
@@ -301,20 +304,17 @@ pub fn container(desired: &Desired, endpoint: &Endpoint) -> State {
     }
     // Who cannot begin a connection to the outside may still have to answer one that came from there by a
     // published port.
-    let ingress = endpoint
-        .attachments
-        .iter()
-        .find(|(id, _)| {
-            desired
-                .networks
-                .get(id)
-                .is_some_and(|network| network.isolated)
-        })
-        .map(|(_, address)| *address);
-    if let Some(source) = endpoint.egress.or(ingress) {
+    let published = endpoint.attachments.iter().any(|(id, _)| {
+        desired
+            .networks
+            .get(id)
+            .is_some_and(|network| network.isolated)
+    });
+    if endpoint.source.is_some() && (endpoint.egress || published) {
+        let default = through(endpoint.source);
         state
             .routes
-            .insert((TABLE_MAIN, Ipv4Net::default()), through(Some(source)));
+            .insert((TABLE_MAIN, Ipv4Net::default()), default);
     }
     state
 }

@@ -1,10 +1,11 @@
 //! Layers: from a stream of bytes to a directory that overlayfs takes as a
-//! lower layer. `stream` reads tar, `tree` is the only code that touches paths
+//! lower layer. `stream` and `pax` read tar, `tree` is the only code that touches paths
 //! from a layer, `unpack` applies entries, `decode` decompresses and verifies,
 //! `parents` repairs directories that a layer uses without describing them.
 
 mod decode;
 mod parents;
+mod pax;
 mod stream;
 mod tree;
 mod unpack;

@@ -2,33 +2,27 @@
 //! image with the same credentials at the same time shares one pull, which
 //! stops when the last of them goes away.
 
+mod layer;
+
 use std::collections::HashMap;
-use std::io::{self, Read};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use bytes::Bytes;
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::config::Document;
 use crate::digest::Digest;
 use crate::error::{PullError, StoreError};
 use crate::image::Image;
-use crate::layer::{Expected, UnpackError};
 use crate::manifest::{Descriptor, Manifest, Platform, choose, platforms};
 use crate::progress::{Progress, Stage};
 use crate::reference::Reference;
-use crate::registry::{BlobEvent, Credentials, Endpoint, RemoteImage, Session, chain};
+use crate::registry::{Credentials, Endpoint, RemoteImage, Session, chain};
 use crate::store::{ImageStore, Inner, NewImage};
+use layer::Layer;
 
-/// Chunks of a layer between the network and the unpacking.
-const CHUNKS: usize = 64;
 /// Progress messages that a slow listener may lag behind before it misses some.
 const MESSAGES: usize = 1024;
-/// A layer's download is reported when this many more bytes are here.
-const REPORT: u64 = 512 << 10;
-/// How often a layer that arrived damaged is fetched anew.
-const DAMAGED_MAX: u32 = 1;
 
 type Key = (Reference, Option<Credentials>);
 type Outcome = Result<Image, PullError>;
@@ -215,9 +209,15 @@ fn nowhere(reference: &Reference, mut tried: Vec<(String, PullError)>) -> PullEr
         .filter(|at| tried[*at].0 == reference.domain())
         .collect();
     if let [first, second] = original[..] {
-        let gone = if matches!(tried[second].1, PullError::Unreachable { .. })
-            && !matches!(tried[first].1, PullError::Unreachable { .. })
-        {
+        let plain_is_beside_the_point = match &tried[second].1 {
+            // The answer of a TLS server to plain HTTP.
+            PullError::Answer { status: 400, .. } => true,
+            PullError::Unreachable { .. } => {
+                !matches!(tried[first].1, PullError::Unreachable { .. })
+            }
+            _ => false,
+        };
+        let gone = if plain_is_beside_the_point {
             second
         } else {
             first
@@ -430,137 +430,5 @@ impl Pull {
             }
         }
         Ok(())
-    }
-}
-
-/// One layer on its way.
-struct Layer {
-    store: ImageStore,
-    session: Arc<Session>,
-    reference: Reference,
-    progress: broadcast::Sender<Progress>,
-    blob: Digest,
-    size: u64,
-    diff_id: Digest,
-}
-
-impl Layer {
-    fn tell(&self, stage: Stage) {
-        let _ = self.progress.send(Progress {
-            layer: Some(self.blob.clone()),
-            stage,
-        });
-    }
-
-    async fn bring(&self) -> Result<(), PullError> {
-        let lock = self.store.inner.layer_lock(&self.diff_id);
-        let held = Arc::new(lock.lock_owned().await);
-        if self.store.inner.has_layer(&self.diff_id) {
-            self.tell(Stage::AlreadyExists);
-            return Ok(());
-        }
-        let mut damaged = 0;
-        loop {
-            match self.try_bring(&held).await {
-                Ok(()) => break,
-                Err(error @ PullError::DigestMismatch { .. }) if damaged < DAMAGED_MAX => {
-                    damaged += 1;
-                    self.tell(Stage::Retrying {
-                        attempt: damaged,
-                        reason: error.to_string(),
-                    });
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.tell(Stage::Complete);
-        Ok(())
-    }
-
-    /// Downloads and unpacks at the same time. `held` lives as long as the
-    /// unpacking does, even if this future is dropped before.
-    async fn try_bring(
-        &self,
-        held: &Arc<tokio::sync::OwnedMutexGuard<()>>,
-    ) -> Result<(), PullError> {
-        let (chunks, received) = mpsc::channel(CHUNKS);
-        let expected = Expected {
-            blob: Some((self.blob.clone(), self.size)),
-            diff_id: self.diff_id.clone(),
-        };
-        let held = held.clone();
-        let pin = self.store.inner.pin(vec![self.diff_id.clone()]);
-        let unpacking = self.store.blocking(move |inner| {
-            let _held = (held, pin);
-            inner.add_layer(
-                Chunks {
-                    received,
-                    current: Bytes::new(),
-                },
-                &expected,
-            )
-        });
-        let reported = std::sync::atomic::AtomicU64::new(0);
-        let downloading = self
-            .session
-            .blob(&self.blob, self.size, chunks, |event| match event {
-                BlobEvent::Bytes(current) => {
-                    use std::sync::atomic::Ordering::Relaxed;
-                    if current >= reported.load(Relaxed) + REPORT || current == self.size {
-                        reported.store(current, Relaxed);
-                        self.tell(Stage::Downloading {
-                            current,
-                            total: self.size,
-                        });
-                    }
-                }
-                BlobEvent::Retry(attempt, reason) => self.tell(Stage::Retrying { attempt, reason }),
-            });
-        let (downloaded, unpacked) = tokio::join!(downloading, unpacking);
-        // A broken download breaks the unpacking as well, and is the reason.
-        downloaded?;
-        unpacked.map_err(|source| self.unpack_error(source))
-    }
-
-    fn unpack_error(&self, source: UnpackError) -> PullError {
-        let reference = self.reference.clone();
-        match source {
-            source if source.is_no_space() => PullError::NoSpace {
-                reference,
-                source: Arc::new(source),
-            },
-            UnpackError::Digest { expected, actual } => PullError::DigestMismatch {
-                reference,
-                registry: self.session.registry(),
-                what: format!("layer {}", self.blob.short()),
-                expected,
-                actual,
-            },
-            source => PullError::Unpack {
-                reference,
-                layer: self.blob.clone(),
-                source: Arc::new(source),
-            },
-        }
-    }
-}
-
-/// The chunks of a download as something to read, for the unpacking thread.
-struct Chunks {
-    received: mpsc::Receiver<io::Result<Bytes>>,
-    current: Bytes,
-}
-
-impl Read for Chunks {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.current.is_empty() {
-            match self.received.blocking_recv() {
-                Some(chunk) => self.current = chunk?,
-                None => return Ok(0),
-            }
-        }
-        let most = buffer.len().min(self.current.len());
-        buffer[..most].copy_from_slice(&self.current.split_to(most));
-        Ok(most)
     }
 }

@@ -1,14 +1,19 @@
 //! The client side of the registry protocol (OCI distribution, Docker's v2):
 //! `endpoint` says where to ask for a name, `auth` obtains what a registry
-//! demands, `session` talks to one registry about one image. Nothing here
+//! demands, `session` talks to one registry about one image
+//! through the clients of `http`; `words` is what people are told. Nothing here
 //! touches the store.
 
 mod auth;
 mod endpoint;
+mod http;
 mod session;
+mod words;
 
 pub(crate) use endpoint::{Endpoint, check_mirrors};
-pub(crate) use session::{BlobEvent, Http, Session, chain};
+pub(crate) use http::Http;
+pub(crate) use session::{BlobEvent, Session};
+pub(crate) use words::chain;
 
 use std::fmt;
 use std::time::Duration;

@@ -10,6 +10,8 @@ use std::ops::Range;
 
 use tar::{EntryType, Header};
 
+use super::pax::Overrides;
+
 /// Tar is made of blocks of this many bytes.
 const BLOCK: usize = 512;
 /// The most that one extension entry (PAX records, GNU long name) may hold.
@@ -72,18 +74,6 @@ pub(crate) struct Entry {
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-/// What PAX records and GNU long names say about the entry that follows them.
-#[derive(Default)]
-struct Overrides {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u32>,
-    gid: Option<u32>,
-    mtime: Option<(i64, u32)>,
-    xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-}
-
 /// A tar stream being read. After [`TarReader::next`] returned an entry, its
 /// content is what [`Read`] yields; what is left of it is skipped by the next
 /// call.
@@ -98,7 +88,7 @@ pub(crate) struct TarReader<R> {
     ended: bool,
 }
 
-fn invalid(message: impl Into<String>) -> io::Error {
+pub(super) fn invalid(message: impl Into<String>) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, message.into())
 }
 
@@ -352,68 +342,6 @@ fn trimmed(mut bytes: Vec<u8>) -> Vec<u8> {
         bytes.truncate(zero);
     }
     bytes
-}
-
-impl Overrides {
-    /// Takes in PAX records: `"<length> <key>=<value>\n"` each, where the
-    /// length counts the whole record, so that values may hold anything.
-    fn pax(&mut self, mut records: &[u8]) -> io::Result<()> {
-        let bad = || invalid("malformed PAX record in tar");
-        while !records.is_empty() && records[0] != 0 {
-            let space = records.iter().position(|b| *b == b' ').ok_or_else(bad)?;
-            let length: usize = number(&records[..space]).ok_or_else(bad)?;
-            if length <= space + 2 || length > records.len() || records[length - 1] != b'\n' {
-                return Err(bad());
-            }
-            let record = &records[space + 1..length - 1];
-            records = &records[length..];
-            let equals = record.iter().position(|b| *b == b'=').ok_or_else(bad)?;
-            let (key, value) = (&record[..equals], &record[equals + 1..]);
-            match key {
-                b"path" => self.path = Some(value.to_vec()),
-                b"linkpath" => self.link = Some(value.to_vec()),
-                b"size" => self.size = Some(number(value).ok_or_else(bad)?),
-                b"uid" => self.uid = Some(number(value).ok_or_else(bad)?),
-                b"gid" => self.gid = Some(number(value).ok_or_else(bad)?),
-                b"mtime" => self.mtime = Some(time(value).ok_or_else(bad)?),
-                _ if key.starts_with(b"GNU.sparse.") => {
-                    return Err(invalid(
-                        "sparse tar entries are not supported in image layers",
-                    ));
-                }
-                _ => {
-                    if let Some(name) = key.strip_prefix(b"SCHILY.xattr.") {
-                        self.xattrs.push((name.to_vec(), value.to_vec()));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-fn number<T: std::str::FromStr>(text: &[u8]) -> Option<T> {
-    std::str::from_utf8(text).ok()?.parse().ok()
-}
-
-/// Decimal seconds with an optional fraction, possibly before 1970.
-fn time(text: &[u8]) -> Option<(i64, u32)> {
-    let text = std::str::from_utf8(text).ok()?;
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    if !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
-    }
-    let digits: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
-    let nanos: u32 = digits.parse().ok()?;
-    if text.starts_with('-') && nanos > 0 {
-        return Some((seconds.checked_sub(1)?, 1_000_000_000 - nanos));
-    }
-    Some((seconds, nanos))
 }
 
 #[cfg(test)]

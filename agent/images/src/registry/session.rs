@@ -3,19 +3,20 @@
 
 use std::error::Error;
 use std::io;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_RANGE, HeaderValue, RANGE, RETRY_AFTER};
-use reqwest::{Certificate, Client, Response, StatusCode};
-use serde::Deserialize;
+use reqwest::{Client, Response, StatusCode};
 use tokio::sync::{Mutex, mpsc};
 
 use super::auth::{AuthError, authorise, challenge};
+use super::http::{Http, cause};
+use super::words::{chain, registry_message};
 use super::{Credentials, Endpoint, RegistryConfig};
 use crate::digest::Digest;
-use crate::error::{Cause, PullError};
+use crate::error::PullError;
 use crate::manifest::ACCEPT as MANIFESTS;
 use crate::reference::Reference;
 
@@ -23,72 +24,6 @@ use crate::reference::Reference;
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(30);
 /// How many connections one blob may use up even if each brings some bytes.
 const RESUMES_MAX: u32 = 200;
-
-/// The HTTP clients, made when first needed: reading the system's certificates
-/// takes time and memory, and a node on a plain mirror never needs them.
-pub(crate) struct Http {
-    config: Arc<RegistryConfig>,
-    tls: OnceLock<Result<Client, Cause>>,
-    plain: OnceLock<Result<Client, Cause>>,
-}
-
-impl Http {
-    pub(crate) fn new(config: Arc<RegistryConfig>) -> Http {
-        Http {
-            config,
-            tls: OnceLock::new(),
-            plain: OnceLock::new(),
-        }
-    }
-
-    fn client(&self, tls: bool) -> Result<Client, Cause> {
-        let slot = if tls { &self.tls } else { &self.plain };
-        slot.get_or_init(|| self.build(tls)).clone()
-    }
-
-    fn build(&self, tls: bool) -> Result<Client, Cause> {
-        // An error says that there is a provider already, which is as good.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let redirects = reqwest::redirect::Policy::custom(|attempt| {
-            let downgrade = attempt.url().scheme() != "https"
-                && attempt.previous().iter().any(|url| url.scheme() == "https");
-            if downgrade {
-                attempt.error("redirected from TLS to plain HTTP")
-            } else if attempt.previous().len() > 10 {
-                attempt.error("redirected too often")
-            } else {
-                attempt.follow()
-            }
-        });
-        let mut certificates = Vec::new();
-        for pem in &self.config.ca_certificates {
-            certificates.extend(Certificate::from_pem_bundle(pem).map_err(cause)?);
-        }
-        let builder = || {
-            Client::builder()
-                .user_agent(concat!("skep/", env!("CARGO_PKG_VERSION")))
-                .connect_timeout(self.config.connect_timeout)
-                .read_timeout(self.config.read_timeout)
-                .tcp_keepalive(Duration::from_secs(30))
-                .pool_idle_timeout(Duration::from_secs(15))
-                .redirect(redirects)
-        };
-        if tls {
-            return builder()
-                .tls_certs_merge(certificates)
-                .build()
-                .map_err(cause);
-        }
-        builder()
-            .tls_certs_only(certificates)
-            .build()
-            .map_err(cause)
-    }
-}
-
-fn cause(error: impl Error + Send + Sync + 'static) -> Cause {
-    Arc::new(error)
-}
 
 /// A manifest or index as it came.
 pub(crate) struct Fetched {
@@ -542,67 +477,4 @@ pub(crate) enum BlobEvent {
     Bytes(u64),
     /// A retry in a row, and why.
     Retry(u32, String),
-}
-
-/// An error with its causes in one line.
-pub(crate) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}
-
-/// What a registry's error body says, shortened and without control characters.
-fn registry_message(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Envelope {
-        errors: Vec<One>,
-    }
-    #[derive(Deserialize)]
-    struct One {
-        #[serde(default)]
-        code: String,
-        #[serde(default)]
-        message: String,
-    }
-    let text = match serde_json::from_slice::<Envelope>(body) {
-        Ok(envelope) => envelope
-            .errors
-            .into_iter()
-            .map(|one| {
-                if one.message.is_empty() {
-                    one.code
-                } else {
-                    one.message
-                }
-            })
-            .collect::<Vec<_>>()
-            .join(", "),
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
-    };
-    let text: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-    if text.is_empty() {
-        "no reason given".to_owned()
-    } else {
-        text
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registrys_words_are_passed_on_without_its_control_characters() {
-        assert_eq!(
-            registry_message(br#"{"errors":[{"code":"DENIED","message":"no"},{"code":"X"}]}"#),
-            "no, X"
-        );
-        assert_eq!(registry_message(b"\x1b[31mbad\n"), "[31mbad");
-        assert_eq!(registry_message(b""), "no reason given");
-    }
 }

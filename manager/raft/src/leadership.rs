@@ -3,7 +3,9 @@
 //! openraft calls a node leader as soon as it is elected and for as long as
 //! it hears of no other. Here a leader is one that has applied everything
 //! that was committed before it (its first entry of the term is applied) and
-//! that heard from a majority not long ago.
+//! that heard from a majority not long ago. The latter matters after a
+//! restart too: openraft takes up the leadership that is noted on disk, while
+//! the others may long have another leader.
 
 use std::time::Duration;
 
@@ -47,13 +49,15 @@ pub(crate) fn view(metrics: &Metrics, limit: Duration) -> Leadership {
             is_leader: false,
         };
     }
+    let heard = metrics.millis_since_quorum_ack.is_some();
     let complete = metrics
         .last_applied
         .is_some_and(|id| id.leader_id == *metrics.vote.leader_id());
+    let unconfirmed = metrics.state == ServerState::Leader && !heard;
     Leadership {
         term,
-        leader: leader_of(metrics),
-        is_leader: metrics.state == ServerState::Leader && complete,
+        leader: leader_of(metrics).filter(|_| !unconfirmed),
+        is_leader: metrics.state == ServerState::Leader && heard && complete,
     }
 }
 

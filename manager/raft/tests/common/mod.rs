@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use skep_manager_raft::{Machine, Raft, RaftConfig, Transport, TransportError};
+use skep_manager_raft::{Machine, OpenError, Raft, RaftConfig, Transport, TransportError};
 use tempfile::TempDir;
 
 /// Long enough for a machine that is busy with other tests.
@@ -195,6 +195,10 @@ impl Cluster {
 
     /// Starts a member, with what its directory holds.
     pub async fn start(&mut self, id: u64) -> Raft {
+        self.try_start(id).await.unwrap()
+    }
+
+    pub async fn try_start(&mut self, id: u64) -> Result<Raft, OpenError> {
         let mut config = RaftConfig::new(self.dir(id), id, address_of(id), [id as u8; 32]);
         (self.tune)(&mut config);
         let ledger = Arc::new(Ledger::default());
@@ -203,9 +207,9 @@ impl Cluster {
             from: id,
             wires: self.wires.clone(),
         };
-        let raft = Raft::open(config, ledger, Arc::new(wire)).await.unwrap();
+        let raft = Raft::open(config, ledger, Arc::new(wire)).await?;
         self.wires.running.lock().unwrap().insert(id, raft.clone());
-        raft
+        Ok(raft)
     }
 
     /// Takes a member off the network and stops it.
@@ -251,6 +255,18 @@ impl Cluster {
                 .then_some(())
         })
         .await;
+    }
+
+    /// How many proposals were committed, by whoever leads.
+    pub async fn total(&self) -> u64 {
+        let started = std::time::Instant::now();
+        loop {
+            // Leadership may change between the two.
+            if let Ok(total) = self.leader().await.read_barrier().await {
+                return total;
+            }
+            assert!(started.elapsed() < PATIENCE, "nobody can read");
+        }
     }
 
     pub async fn stop(&self) {

@@ -11,7 +11,6 @@ use skep_types::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// State of a pass.
 pub(crate) struct Draft<'a> {
@@ -132,16 +131,14 @@ impl<'a> Work<'a> {
         self.ended_at()
     }
 
-    /// How long it ran, for a task that has ended; `None` when it never ran,
-    /// or when nobody saw for how long.
-    pub(crate) fn ran_for(&self) -> Option<Duration> {
-        None
-    }
-
-    /// When it ended, by the clock of its node; of its making, if it did not say.
+    /// When it ended: what its node said, as far as that can be true by the
+    /// managers' clock.
     pub(crate) fn ended_at(&self) -> Timestamp {
-        self.known
-            .map_or(self.created_at, |task| task.status.at.max(self.created_at))
+        let Some(task) = self.known else {
+            return self.created_at;
+        };
+        let changed = task.meta.updated_at.max(self.created_at);
+        task.status.at.clamp(self.created_at, changed)
     }
 }
 
@@ -329,7 +326,13 @@ impl<'a> ServiceWork<'a> {
             if tasks.len() > 1 {
                 tasks.sort_by_key(|index| {
                     let task = &self.tasks[*index];
-                    (task.created_at, task.known.is_none(), task.id)
+                    // Within a millisecond, what ended came first.
+                    (
+                        task.created_at,
+                        task.is_live(),
+                        task.known.is_none(),
+                        task.id,
+                    )
                 });
             }
         }

@@ -93,7 +93,7 @@ fn eligible(draft: &Draft<'_>, service: &Service) -> Vec<Position> {
 /// Puts a task into every wanted position that has no live one, unless the
 /// restart policy says that it stays empty.
 fn fill<'a>(
-    draft: &Draft<'a>,
+    draft: &mut Draft<'a>,
     work: &mut ServiceWork<'a>,
     service: &'a Arc<Service>,
     wanted: &[Position],
@@ -112,13 +112,15 @@ fn fill<'a>(
         if tasks.iter().any(|task| task.is_live()) {
             continue;
         }
-        let verdict = restart::judge(&service.spec.task.restart, &tasks, &current);
-        let desired = match verdict {
+        let stopping = tasks.iter().any(|task| is_stopping(draft, task));
+        let desired = match restart::judge(&service.spec.task.restart, &tasks, &current) {
             Verdict::Never => continue,
-            Verdict::Now if !tasks.iter().any(|task| is_stopping(draft, task)) => {
-                TaskState::Running
+            Verdict::At(at) if at > draft.now => {
+                draft.plan.wake(at);
+                continue;
             }
-            Verdict::Now | Verdict::After(_) => TaskState::Ready,
+            Verdict::Now | Verdict::At(_) if !stopping => TaskState::Running,
+            Verdict::Now | Verdict::At(_) | Verdict::Later => TaskState::Ready,
         };
         work.create(service, ids.task(), *position, desired, draft.now);
     }

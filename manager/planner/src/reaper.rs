@@ -17,7 +17,6 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
         .snapshot
         .cluster()
         .map_or(DEFAULT_HISTORY, |cluster| cluster.spec.task_history);
-    orphan(draft);
     for work in draft.services.values_mut() {
         for task in &mut work.tasks {
             let unwanted = task.desired == TaskState::Remove
@@ -28,6 +27,8 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
         }
         trim(work, history);
     }
+    // Last: what is given up now is forgotten once that is written.
+    orphan(draft);
 }
 
 /// Keeps `history` tasks a position, the live one included.

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// Swarm's default delay.
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
+/// Least delay from the second failure in a row on.
+const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest delay that repeated failures lead to (a longer one asked for stays).
 const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// A task that lived so long ends a row of failures.
@@ -21,8 +23,11 @@ pub(super) enum Verdict {
     Never,
     /// A new task at once.
     Now,
-    /// A new task that starts so long after it was made.
-    After(Duration),
+    /// A new task that is prepared at once and starts later.
+    Later,
+    /// A new task, made at that time: after a second failure in a row
+    /// preparing is not worth it, and may be what fails.
+    At(Timestamp),
 }
 
 /// Judges a position without a live task. `tasks` are all its tasks, oldest
@@ -44,7 +49,10 @@ pub(super) fn judge(policy: &RestartPolicy, tasks: &[&Work<'_>], current: &Curre
     if !wanted || attempts_are_used_up(policy, tasks, latest) {
         return Verdict::Never;
     }
-    Verdict::After(delay(policy, tasks))
+    match row(tasks) {
+        0 | 1 => Verdict::Later,
+        failures => Verdict::At(latest.ended_at() + backoff(policy, failures)),
+    }
 }
 
 fn ended_by_itself(task: &Work<'_>) -> bool {
@@ -69,21 +77,23 @@ fn attempts_are_used_up(policy: &RestartPolicy, tasks: &[&Work<'_>], latest: &Wo
     restarts >= policy.max_attempts as usize
 }
 
-/// The delay after the last of `tasks`: doubled with each failure in a row, so
-/// that a task that cannot start does not keep the swarm busy.
-fn delay(policy: &RestartPolicy, tasks: &[&Work<'_>]) -> Duration {
-    let base = policy.delay.unwrap_or(DEFAULT_DELAY);
-    let row = tasks
-        .iter()
-        .rev()
-        .take_while(|task| {
-            matches!(task.state, TaskState::Failed | TaskState::Rejected)
-                && task.ended_at().since(task.created_at) < STEADY
-        })
-        .count();
-    let doublings = u32::try_from(row.saturating_sub(1))
-        .unwrap_or(u32::MAX)
-        .min(16);
+/// Ends in a row, up to the last of `tasks`, of tasks that did not live long.
+fn row(tasks: &[&Work<'_>]) -> u32 {
+    let row = tasks.iter().rev().take_while(|task| {
+        ended_by_itself(task) && task.ended_at().since(task.created_at) < STEADY
+    });
+    u32::try_from(row.count()).unwrap_or(u32::MAX)
+}
+
+fn delay(policy: &RestartPolicy) -> Duration {
+    policy.delay.unwrap_or(DEFAULT_DELAY)
+}
+
+/// The delay doubles with each failure in a row, so that a task that cannot
+/// start does not keep the swarm busy.
+fn backoff(policy: &RestartPolicy, failures: u32) -> Duration {
+    let base = delay(policy).max(BACKOFF_MIN);
+    let doublings = failures.saturating_sub(1).min(16);
     (base * 2_u32.pow(doublings)).min(BACKOFF_MAX.max(base))
 }
 
@@ -95,8 +105,11 @@ pub(super) fn due(
     current: &Current<'_>,
 ) -> Timestamp {
     match before.last() {
-        Some(previous) if ended_by_itself(previous) && !current.is_outdated(previous) => {
-            task.created_at + delay(policy, before)
+        // Longer rows were waited out before the task was made.
+        Some(previous)
+            if ended_by_itself(previous) && !current.is_outdated(previous) && row(before) <= 1 =>
+        {
+            task.created_at + delay(policy)
         }
         _ => task.created_at,
     }

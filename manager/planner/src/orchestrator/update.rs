@@ -41,14 +41,6 @@ pub(super) fn roll<'a>(
         Some(UpdateState::Updating | UpdateState::RollbackStarted)
     );
     let current = Current::new(service, &work.tasks);
-    if !under_way
-        && !work
-            .tasks
-            .iter()
-            .any(|task| task.is_live() && current.is_outdated(task))
-    {
-        return;
-    }
     let rollback = state == Some(UpdateState::RollbackStarted);
     let config = if rollback {
         &service.spec.rollback
@@ -57,10 +49,7 @@ pub(super) fn roll<'a>(
     };
     let started_at = match status {
         Some(status) if under_way => status.started_at,
-        _ => {
-            begin(draft, work, service);
-            draft.now
-        }
+        _ => draft.now,
     };
     let mut round = Round {
         service,
@@ -72,6 +61,12 @@ pub(super) fn roll<'a>(
         views: Vec::new(),
     };
     round.look(draft, work, &current);
+    if !under_way {
+        if round.views.iter().all(|view| view.outdated.is_empty()) {
+            return;
+        }
+        begin(draft, work, service);
+    }
     if let Some(task) = round.has_failed() {
         match fail(draft, work, service, rollback, config, task) {
             Outcome::Stopped => return,
@@ -168,13 +163,13 @@ impl<'a> Round<'_, 'a> {
         }
     }
 
-    /// It ended by itself, before or within the monitor time of running.
+    /// It ended by itself while the update was under way. How long it ran
+    /// before is not recorded, so that every end counts.
     fn failed_early(&self, task: &Work<'_>) -> bool {
-        let ended = matches!(
+        matches!(
             task.state,
             TaskState::Complete | TaskState::Failed | TaskState::Rejected
-        );
-        ended && task.ran_for().is_none_or(|ran| ran <= self.monitor)
+        )
     }
 
     /// A task to name, once more have failed than may.

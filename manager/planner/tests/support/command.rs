@@ -92,6 +92,9 @@ impl World {
             }
             "plan" => self.settle(),
             "run" => self.run(),
+            "agents" => {
+                self.agents();
+            }
             "step" => self.step(seconds(rest[0])),
             "silence" => {
                 let id = self.node_named(rest[0]);

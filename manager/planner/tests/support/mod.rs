@@ -13,7 +13,7 @@ use skep_manager_store::{
 };
 use skep_types::{
     Cluster, ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
-    NodeSpec, NodeState, NodeStatus, Role, RootCa, ServiceId, ServiceSpec, TaskId, TaskState,
+    NodeSpec, NodeState, NodeStatus, Role, RootCa, ServiceId, ServiceSpec, Task, TaskId, TaskState,
     TaskStatus, Timestamp, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,7 +158,16 @@ impl World {
             }
             let next = match task.desired {
                 TaskState::Shutdown | TaskState::Remove => TaskState::Shutdown,
-                desired => *self.verdicts.get(&task.name()).unwrap_or(&desired),
+                desired => match self.verdict_on(task) {
+                    // What fails to run is prepared all right.
+                    Some(TaskState::Failed | TaskState::Complete)
+                        if desired < TaskState::Running =>
+                    {
+                        desired
+                    }
+                    Some(verdict) => verdict,
+                    None => desired,
+                },
             };
             if next > state {
                 updates.push((
@@ -177,6 +186,14 @@ impl World {
         }
         self.must(Action::Task(TaskAction::UpdateStatus { updates }));
         true
+    }
+
+    /// What becomes of a task by name, or by `name@image`.
+    fn verdict_on(&self, task: &Task) -> Option<TaskState> {
+        let name = task.name();
+        let with_image = format!("{name}@{}", task.spec.container.image);
+        let verdict = self.verdicts.get(&name);
+        verdict.or_else(|| self.verdicts.get(&with_image)).copied()
     }
 
     /// Lets time pass in small steps, agents and managers at work.

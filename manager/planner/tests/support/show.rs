@@ -18,10 +18,18 @@ impl World {
             "networks" => self.show_networks(&mut out),
             "addresses" => self.show_addresses(&mut out, words[1]),
             "why" => {
+                let mut reasons: Vec<String> = Vec::new();
                 for (task, reason) in &self.last.explanations {
                     let task = self.store.state().task(*task);
                     let name = task.map(|task| task.name()).unwrap_or_default();
-                    let _ = writeln!(out, "{name}: {reason}");
+                    reasons.push(format!("{name}: {reason}"));
+                }
+                reasons.sort();
+                for reason in reasons.iter().take(5) {
+                    let _ = writeln!(out, "{reason}");
+                }
+                if reasons.len() > 5 {
+                    let _ = writeln!(out, "and {} more", reasons.len() - 5);
                 }
             }
             "wakes" => {

@@ -34,6 +34,8 @@ pub(crate) struct Peer {
     keepalive: AtomicU64,
     /// Packets wait in the session's queue for a handshake to end.
     queued: AtomicBool,
+    /// A handshake was begun with no packet waiting for it.
+    greeted: AtomicBool,
     /// We answered a handshake; it is complete when the peer uses it.
     answered: AtomicBool,
     handshake: Mutex<Option<SystemTime>>,
@@ -63,6 +65,7 @@ impl Peer {
             endpoint: Mutex::default(),
             keepalive: AtomicU64::new(0),
             queued: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
             answered: AtomicBool::new(false),
             handshake: Mutex::new(None),
             last_sent: Mutex::new(Instant::now()),
@@ -115,9 +118,12 @@ impl Peer {
         }
     }
 
-    /// The packet was kept because a handshake is under way.
-    pub(crate) fn note_queued(&self) {
+    /// The packet was kept because a handshake is under way. True when that was only a greeting,
+    /// which may have been lost on a peer that was not there yet: the first packet need not wait the
+    /// five seconds until it is tried again.
+    pub(crate) fn note_queued(&self) -> bool {
         self.queued.store(true, Relaxed);
+        self.greeted.swap(false, Relaxed)
     }
 
     /// Whether packets wait for a handshake to end.
@@ -137,6 +143,7 @@ impl Peer {
 
     /// A handshake was completed: by the answer to ours, or by data after we answered theirs.
     pub(crate) fn note_handshake(&self) {
+        self.greeted.store(false, Relaxed);
         *lock(&self.handshake) = Some(SystemTime::now());
     }
 
@@ -190,6 +197,7 @@ impl Peer {
     /// would go on using a session we no longer have, for up to 15 seconds.
     pub(crate) fn greet(&self, sockets: &Sockets, scratch: &mut [u8]) {
         if self.endpoint().is_some() {
+            self.greeted.store(true, Relaxed);
             self.keep_alive(&mut self.tunn(), sockets, scratch);
         }
     }

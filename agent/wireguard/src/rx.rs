@@ -18,8 +18,11 @@ use crate::peer::Peer;
 use crate::shared::{Shared, Table};
 use crate::sys::{Received, wait_readable};
 
-/// Packets collected before they are written; the device takes at most 64 KB at once, about 46.
-const COLLECT: usize = 96;
+/// Packets collected at most before they are written, each with room for 64 KB.
+const COLLECT: usize = 64;
+/// Packets after which a received message is written by itself: the device takes 64 KB at once,
+/// about 46 packets, and a full message is just that.
+const ENOUGH: usize = 32;
 /// Receive calls on one socket before the thread looks at the other and at the stop.
 const RECEIVES: usize = 16;
 /// Type, receiver index and counter of a data message.
@@ -89,6 +92,9 @@ impl Receiver {
                     scratch: &mut self.scratch,
                 };
                 batch.message(bytes, segment)?;
+                if self.opened.count >= ENOUGH {
+                    self.opened.write(shared)?;
+                }
             }
             self.opened.write(shared)?;
         }

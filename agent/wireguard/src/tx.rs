@@ -154,14 +154,19 @@ fn seal<'p>(
             run.peer.counters.dropped_no_endpoint.add(1);
             continue;
         };
-        match run.tunn.encapsulate(packet, outbox.room(&shared.sockets)) {
+        let mut result = run.tunn.encapsulate(packet, outbox.room(&shared.sockets));
+        if matches!(result, TunnResult::Done) && run.peer.note_queued() {
+            let room = outbox.room(&shared.sockets);
+            result = run.tunn.format_handshake_initiation(room, true);
+        }
+        match result {
             TunnResult::WriteToNetwork(message) => {
                 let length = message.len();
                 run.peer.note_sealed(message);
                 outbox.commit(to, length);
                 run.bytes += length as u64;
             }
-            TunnResult::Done => run.peer.note_queued(),
+            TunnResult::Done => {}
             TunnResult::Err(_)
             | TunnResult::WriteToTunnelV4(..)
             | TunnResult::WriteToTunnelV6(..) => shared.counters.dropped_udp.add(1),

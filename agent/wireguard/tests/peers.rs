@@ -193,6 +193,31 @@ fn a_node_that_restarts_is_met_again_at_once() {
     assert!(a.ns.pings(&b.overlay(), 56));
 }
 
+#[test]
+fn a_greeting_that_was_lost_does_not_delay_the_first_packet() {
+    let hosts = hosts(2);
+    let [a, b] = &hosts.hosts[..] else {
+        panic!("two")
+    };
+    let engine_a = a.engine();
+    engine_a.set_peers(&[b.as_peer()]).expect("set the peers");
+    let engine_b = b.engine();
+    // B answers and never begins.
+    let silent = PeerConfig {
+        endpoint: None,
+        ..a.as_peer()
+    };
+    engine_b.set_peers(&[silent]).expect("set the peers");
+    let start = Instant::now();
+    assert!(a.ns.pings(&b.overlay(), 56));
+    // A handshake is tried again after five seconds by itself.
+    assert!(
+        start.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        start.elapsed()
+    );
+}
+
 fn has_interface(host: &Host) -> bool {
     host.ns.output("ip", "link show skepwg").status.success()
 }

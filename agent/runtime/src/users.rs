@@ -95,7 +95,9 @@ fn resolve_in(passwd: &str, group: &str, user: &str, extra: &[String]) -> Result
         Some(group_name) if !group_name.is_empty() => find_group(group_name)?,
         _ => default_gid,
     };
-    let mut groups = Vec::new();
+    // A process whose own group is not among them could drop it and get past
+    // modes that deny that group.
+    let mut groups = vec![gid];
     // Whoever names a group asked for that one only.
     if let (Some(entry), None) = (&entry, group_name) {
         groups.extend(
@@ -140,7 +142,7 @@ mod tests {
             Ok(User {
                 uid: 33,
                 gid: 33,
-                groups: vec![4, 104],
+                groups: vec![4, 33, 104],
                 home: "/var/www".to_owned(),
             })
         );
@@ -153,7 +155,7 @@ mod tests {
             Ok(User {
                 uid: 1000,
                 gid: 2000,
-                groups: vec![],
+                groups: vec![2000],
                 home: "/".to_owned(),
             })
         );

@@ -28,10 +28,22 @@ pub fn adopt_fd(fd: RawFd) -> io::Result<OwnedFd> {
 
 /// Sets every signal to its default and unblocks all of them.
 pub fn reset_signals() {
+    // Handler, flags, restorer, mask: all zero is the default action. The C
+    // library's own function refuses two of the signals, which a daemon may
+    // have been started with ignored.
+    let default = [0_u64; 4];
     for signal in 1..=64 {
-        // SAFETY: SIG_DFL is a valid disposition; numbers that cannot be set
-        // (SIGKILL, those of the C library) are refused without effect.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads a structure of at most this size; signals
+        // that cannot be set (SIGKILL, SIGSTOP) are refused without effect.
+        unsafe {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                default.as_ptr(),
+                std::ptr::null_mut::<u64>(),
+                8_usize,
+            )
+        };
     }
     // SAFETY: `set` is initialised by sigemptyset before it is read.
     unsafe {

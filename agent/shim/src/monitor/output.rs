@@ -45,13 +45,13 @@ impl Output {
     }
 
     fn take(&mut self, bytes: &[u8], log: &mut Log) {
-        let now = unix_nanos_now();
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let (text, ends_line) = match part.split_last() {
                 Some((b'\n', text)) => (text, true),
                 _ => (part, false),
             };
             self.begun.extend_from_slice(text);
+            let now = unix_nanos_now();
             while self.begun.len() > PIECE_BYTES {
                 let cut = character_boundary(&self.begun, PIECE_BYTES);
                 // A log that cannot be written must not stop the container.

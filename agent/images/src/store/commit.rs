@@ -28,6 +28,10 @@ impl Inner {
     pub(crate) fn commit(&self, new: NewImage) -> Result<Image, StoreError> {
         let id = Digest::sha256(&new.config);
         let _commit = lock(&self.commit);
+        // Often enough a pull only finds that nothing has changed.
+        if let Some(image) = self.rename(&id, &new.names)? {
+            return Ok(image);
+        }
         let mut layers: Vec<String> = Vec::new();
         let mut lower: Vec<PathBuf> = Vec::new();
         let mut size = 0;
@@ -62,6 +66,28 @@ impl Inner {
         lock(&self.state)
             .image(&id, &self.disk)
             .ok_or_else(|| StoreError::NoSuchImage(id.to_string()))
+    }
+
+    /// Gives names to an image that is here already.
+    fn rename(&self, id: &Digest, names: &[Reference]) -> Result<Option<Image>, StoreError> {
+        let changed = {
+            let mut state = lock(&self.state);
+            if state.image(id, &self.disk).is_none() {
+                return Ok(None);
+            }
+            let news = names
+                .iter()
+                .filter(|name| state.of_name(name).as_ref() != Some(id));
+            let news: Vec<Reference> = news.cloned().collect();
+            for name in &news {
+                state.name(name.clone(), id.clone());
+            }
+            (!news.is_empty()).then(|| state.names_document())
+        };
+        if let Some(names) = changed {
+            self.disk.write_names(&names)?;
+        }
+        Ok(lock(&self.state).image(id, &self.disk))
     }
 
     /// The directory of a layer that suits the layers below it, made if there

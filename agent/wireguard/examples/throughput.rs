@@ -28,12 +28,18 @@ fn main() {
     {
         let hosts = hosts(2);
         let to = hosts.hosts[1].underlay().to_string();
-        rows.push(measure("plain veth", &hosts, &to, seconds));
+        rows.push(measure("plain veth", &hosts, &to, seconds, &[]));
     }
     {
         let (hosts, engines) = mesh(2);
         let to = hosts.hosts[1].overlay();
-        rows.push(measure("skep engine", &hosts, &to, seconds));
+        rows.push(measure(
+            "skep engine",
+            &hosts,
+            &to,
+            seconds,
+            &[std::process::id()],
+        ));
         for engine in &engines {
             eprintln!("{:?} {:?}", engine.engine_stats(), engine.stats());
         }
@@ -61,7 +67,9 @@ fn main() {
     }
 }
 
-fn measure(name: &'static str, hosts: &Hosts, to: &str, seconds: u32) -> Row {
+/// `daemons` are the processes that carry the packets: their CPU time is less moved by what else
+/// the machine does than the throughput is.
+fn measure(name: &'static str, hosts: &Hosts, to: &str, seconds: u32, daemons: &[u32]) -> Row {
     let [a, b] = &hosts.hosts[..] else {
         panic!("two")
     };
@@ -82,9 +90,9 @@ fn measure(name: &'static str, hosts: &Hosts, to: &str, seconds: u32) -> Row {
             })
         })
     });
-    let cpu = cpu_seconds();
+    let cpu = cpu_seconds(daemons);
     let (one, gbit) = iperf(a, to, &format!("-t {seconds}"));
-    let cpu_per_gbit = (cpu_seconds() - cpu) / gbit;
+    let cpu_per_gbit = (cpu_seconds(daemons) - cpu) / gbit;
     let (four, _) = iperf(a, to, &format!("-t {seconds} -P 4"));
     let (udp, _) = iperf(a, to, &format!("-t {seconds} -u -b 0 -l 1320"));
     Row {
@@ -162,14 +170,16 @@ fn round_trip(a: &Host, b: &Host, to: &str) -> f64 {
     times[times.len() / 2].as_secs_f64() * 1e6
 }
 
-/// CPU seconds the whole machine has spent, all kinds of work.
-fn cpu_seconds() -> f64 {
-    let stat = std::fs::read_to_string("/proc/stat").expect("procfs");
-    let first = stat.lines().next().expect("a line");
-    let numbers = first.split_whitespace().skip(1);
-    let numbers: Vec<f64> = numbers.filter_map(|n| n.parse().ok()).collect();
-    let idle = numbers[3] + numbers[4];
-    (numbers[..8].iter().sum::<f64>() - idle) / 100.0
+/// CPU seconds these processes have spent, in user and kernel mode.
+fn cpu_seconds(processes: &[u32]) -> f64 {
+    let spent = |process: &u32| -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("procfs");
+        let (_, after_name) = stat.rsplit_once(')').expect("a name in brackets");
+        let fields: Vec<&str> = after_name.split_whitespace().collect();
+        let ticks = |field: usize| fields[field].parse::<f64>().expect("a number");
+        (ticks(11) + ticks(12)) / 100.0
+    };
+    processes.iter().map(spent).sum()
 }
 
 fn wireguard_go(seconds: u32) -> Option<Row> {
@@ -183,7 +193,7 @@ fn wireguard_go(seconds: u32) -> Option<Row> {
     let names: Vec<String> = (1..=2)
         .map(|n| format!("skept{}x{n}", std::process::id() % 100_000))
         .collect();
-    let _running: Vec<Running> = hosts
+    let running: Vec<Running> = hosts
         .hosts
         .iter()
         .zip(&names)
@@ -223,7 +233,8 @@ fn wireguard_go(seconds: u32) -> Option<Row> {
         host.address(&names[at]);
     }
     let to = hosts.hosts[1].overlay();
-    let row = measure("wireguard-go", &hosts, &to, seconds);
+    let daemons: Vec<u32> = running.iter().map(|running| running.0.id()).collect();
+    let row = measure("wireguard-go", &hosts, &to, seconds, &daemons);
     for name in &names {
         let _ = std::fs::remove_file(format!("/var/run/wireguard/{name}.sock"));
     }

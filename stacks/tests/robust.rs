@@ -38,7 +38,8 @@ fn a_file_cut_off_anywhere_is_answered() {
 
 #[test]
 fn a_file_without_one_of_its_lines_is_answered() {
-    for case in cases("good").iter().chain(&cases("normal")) {
+    for case in cases("good") {
+        let case = &case;
         let lines: Vec<&str> = case.files[0].1.lines().collect();
         for without in 0..lines.len() {
             let mut fewer = lines.clone();

@@ -52,7 +52,7 @@ pub(crate) fn forget_udp(gone: impl Fn(Ipv4Addr) -> bool) -> Result<usize, Error
 }
 
 /// The original direction of a flow if it is UDP, translated, and answered by an address that is gone.
-fn udp_to<'a>(flow: &'a [u8], gone: impl Fn(Ipv4Addr) -> bool) -> Option<&'a [u8]> {
+fn udp_to(flow: &[u8], gone: impl Fn(Ipv4Addr) -> bool) -> Option<&[u8]> {
     let status: [u8; 4] = attribute(flow, STATUS)?.try_into().ok()?;
     if u32::from_be_bytes(status) & DESTINATION_TRANSLATED == 0 {
         return None;

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -185,7 +185,7 @@ pub fn at(address: Ipv4Addr, port: u16) -> SocketAddr {
 }
 
 /// A socket of a client that keeps its port.
-pub fn udp_socket(namespace: &PathBuf) -> UdpSocket {
+pub fn udp_socket(namespace: &Path) -> UdpSocket {
     within(namespace, || {
         UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port")
     })

@@ -251,3 +251,6 @@ fn add_ports(desired: &mut Desired, view: &ServiceView) {
         desired.ports.insert(key, published);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //! the other. All are derived: an object that is not in the wanted state and carries our name or protocol
 //! number is removed, and nothing else ever is.
 
+mod steps;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
@@ -9,6 +11,8 @@ use ipnet::Ipv4Net;
 use skep_types::TaskId;
 
 use super::{Desired, Endpoint};
+
+pub use steps::{Step, diff};
 
 /// The WireGuard interface.
 pub const WIREGUARD: &str = "skep-wg";
@@ -317,127 +321,4 @@ pub fn container(desired: &Desired, endpoint: &Endpoint) -> State {
             .insert((TABLE_MAIN, Ipv4Net::default()), default);
     }
     state
-}
-
-/// One step. Each is idempotent: made twice, or made after somebody else made it, it does no harm.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Makes a link; a veth's other end goes straight into its container.
-    AddLink(String, Link),
-    /// Changes the largest packet of a link.
-    SetMtu(String, u32),
-    /// Removes a link, and with it everything on it.
-    RemoveLink(String),
-    /// Adds an address to a link.
-    AddAddress(String, Ipv4Addr),
-    /// Removes an address from a link.
-    RemoveAddress(String, Ipv4Addr),
-    /// Sets the route of a table to a destination, whatever it was before.
-    SetRoute(u32, Ipv4Net, Route),
-    /// Removes a route.
-    RemoveRoute(u32, Ipv4Net, Route),
-    /// Sets the hardware address of a neighbour.
-    SetNeighbour(String, Ipv4Addr, Mac),
-    /// Forgets a neighbour.
-    RemoveNeighbour(String, Ipv4Addr),
-    /// Sets where the tunnel sends a hardware address.
-    SetForward(Mac, Ipv4Addr),
-    /// Forgets a hardware address of the tunnel.
-    RemoveForward(Mac, Ipv4Addr),
-    /// Adds a policy rule.
-    AddRule(Rule),
-    /// Removes a policy rule.
-    RemoveRule(Rule),
-}
-
-/// The steps from what was found to what is wanted: what must make way first, then what is used by others
-/// before its users, removals last.
-pub fn diff(wanted: &State, found: &State) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let mut remade = BTreeSet::new();
-    for (name, link) in &found.links {
-        if wanted.links.get(name).is_some_and(|want| !want.keeps(link)) {
-            steps.push(Step::RemoveLink(name.clone()));
-            remade.insert(name.as_str());
-        }
-    }
-    // What was on a link that is made anew went with it.
-    let lost = |link: Option<&str>| link.is_some_and(|link| remade.contains(link));
-    for (name, link) in &wanted.links {
-        match found.links.get(name) {
-            Some(was) if !remade.contains(name.as_str()) => {
-                if was.mtu != link.mtu {
-                    steps.push(Step::SetMtu(name.clone(), link.mtu));
-                }
-            }
-            _ => steps.push(Step::AddLink(name.clone(), *link)),
-        }
-    }
-    for (link, address) in &wanted.addresses {
-        if !found.addresses.contains(&(link.clone(), *address)) || lost(Some(link)) {
-            steps.push(Step::AddAddress(link.clone(), *address));
-        }
-    }
-    for ((link, address), mac) in &wanted.neighbours {
-        if found.neighbours.get(&(link.clone(), *address)) != Some(mac) || lost(Some(link)) {
-            steps.push(Step::SetNeighbour(link.clone(), *address, *mac));
-        }
-    }
-    for (mac, address) in &wanted.forwards {
-        if found.forwards.get(mac) != Some(address) || remade.contains(TUNNEL) {
-            steps.push(Step::SetForward(*mac, *address));
-        }
-    }
-    let mut routes: Vec<_> = wanted.routes.iter().collect();
-    // A next hop must be reachable before routes use it.
-    routes.sort_by_key(|(_, route)| route.gateway.is_some());
-    for ((table, to), route) in routes {
-        if found.routes.get(&(*table, *to)) != Some(route) || lost(route.link.as_deref()) {
-            steps.push(Step::SetRoute(*table, *to, route.clone()));
-        }
-    }
-    steps.extend(
-        wanted
-            .rules
-            .difference(&found.rules)
-            .map(|rule| Step::AddRule(*rule)),
-    );
-    steps.extend(
-        found
-            .rules
-            .difference(&wanted.rules)
-            .map(|rule| Step::RemoveRule(*rule)),
-    );
-    removals(wanted, found, &mut steps);
-    steps
-}
-
-fn removals(wanted: &State, found: &State, steps: &mut Vec<Step>) {
-    // What sits on a link that goes, goes with it.
-    let gone = |name: &str| found.links.contains_key(name) && !wanted.links.contains_key(name);
-    for ((table, to), route) in &found.routes {
-        if !wanted.routes.contains_key(&(*table, *to)) && !route.link.as_deref().is_some_and(gone) {
-            steps.push(Step::RemoveRoute(*table, *to, route.clone()));
-        }
-    }
-    for (link, address) in found.neighbours.keys() {
-        if !wanted.neighbours.contains_key(&(link.clone(), *address)) && !gone(link) {
-            steps.push(Step::RemoveNeighbour(link.clone(), *address));
-        }
-    }
-    for (mac, address) in &found.forwards {
-        if !wanted.forwards.contains_key(mac) && !gone(TUNNEL) {
-            steps.push(Step::RemoveForward(*mac, *address));
-        }
-    }
-    for (link, address) in found.addresses.difference(&wanted.addresses) {
-        if !gone(link) {
-            steps.push(Step::RemoveAddress(link.clone(), *address));
-        }
-    }
-    for name in found.links.keys() {
-        if !wanted.links.contains_key(name) {
-            steps.push(Step::RemoveLink(name.clone()));
-        }
-    }
 }

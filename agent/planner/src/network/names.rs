@@ -56,6 +56,12 @@ impl Zone {
             self.pointers
                 .insert(vip, format!("{service}.{}", self.network));
         }
+        // A service without tasks is known: it has no addresses, rather than not existing.
+        for name in &names {
+            let name = name.to_ascii_lowercase();
+            self.names.entry(format!("tasks.{name}")).or_default();
+            self.names.entry(name).or_default();
+        }
         for endpoint in endpoints {
             let Some(address) = endpoint.addresses.get(&network).copied() else {
                 continue;

@@ -1,1 +1,295 @@
-//! Checks of what users ask for, before it becomes an action.
+//! Checks of what users ask for, before it becomes an action: names, sizes,
+//! ranges, references and ports, with Swarm's messages.
+//!
+//! A check against a snapshot can be overtaken by another request; what must
+//! hold in any case is refused by `apply` again.
+
+mod service;
+
+pub use service::{validate_service, validate_service_update};
+
+use crate::snapshot::Snapshot;
+use ipnet::Ipv4Net;
+use skep_types::secret::{CONFIG_MAX_BYTES, SECRET_MAX_BYTES};
+use skep_types::{ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec};
+use std::time::Duration;
+
+/// Longest name of a service or network.
+const NAME_MAX: usize = 63;
+/// Longest name of a secret or config.
+const FILE_NAME_MAX: usize = 64;
+/// Least life of a node certificate.
+const CERT_EXPIRY_MIN: Duration = Duration::from_secs(60 * 60);
+/// Smallest subnet of the pools, as a prefix length.
+const SUBNET_LENGTH_MAX: u8 = 29;
+
+/// What is wrong with a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    /// The name is missing.
+    #[error("{0}: name must be provided")]
+    NoName(&'static str),
+    /// The name has characters that a DNS label has not.
+    #[error("name must be valid as a DNS name component: '{0}'")]
+    Name(String),
+    /// The name is too long.
+    #[error("name must be {max} characters or fewer: '{name}'")]
+    NameTooLong {
+        /// The name.
+        name: String,
+        /// The limit.
+        max: usize,
+    },
+    /// The name of a secret or config is not one.
+    #[error(
+        "invalid {kind} name '{name}': only 64 [a-zA-Z0-9-_.] characters allowed, and the start and end character must be [a-zA-Z0-9]"
+    )]
+    FileName {
+        /// Kind of object.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// The name is taken.
+    #[error("name conflicts with an existing object: {kind} {name} already exists")]
+    NameTaken {
+        /// Kind of object.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Content of a secret or config is too large, or a secret's is empty.
+    #[error("{kind} '{name}' has {bytes} bytes: it must have {range}")]
+    Size {
+        /// Kind of object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// How many it has.
+        bytes: usize,
+        /// How many it may have, in words.
+        range: String,
+    },
+    /// A part of a service's spec; the message says which.
+    #[error("{0}")]
+    Spec(String),
+    /// A constraint cannot be read.
+    #[error(transparent)]
+    Constraint(#[from] crate::constraint::Invalid),
+    /// Something the spec refers to is not there.
+    #[error("{kind} {name} not found; create it first")]
+    Missing {
+        /// Kind of object.
+        kind: &'static str,
+        /// Its name, or its id.
+        name: String,
+    },
+    /// A published port is in use.
+    #[error("port '{port}' is already in use by service '{service}' ({id}) as {how}")]
+    PortInUse {
+        /// The port.
+        port: u16,
+        /// Name of the service.
+        service: String,
+        /// Its id.
+        id: skep_types::ServiceId,
+        /// How it is used.
+        how: &'static str,
+    },
+    /// Ingress ports need the ingress network.
+    #[error("service needs ingress network, but no ingress network is present")]
+    NoIngress,
+    /// A subnet cannot be used.
+    #[error("subnet {subnet}: {reason}")]
+    Subnet {
+        /// The subnet.
+        subnet: Ipv4Net,
+        /// Why.
+        reason: String,
+    },
+    /// A cluster setting is out of its range.
+    #[error("{0}")]
+    Setting(String),
+    /// A service cannot be renamed.
+    #[error("renaming services is not supported")]
+    Renamed,
+    /// The mode of a service cannot be changed.
+    #[error("service mode change is not allowed")]
+    ModeChanged,
+}
+
+/// Checks a network that is to be made.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn validate_network(snapshot: &Snapshot, spec: &NetworkSpec) -> Result<(), Invalid> {
+    dns_name("network", &spec.name)?;
+    if snapshot.network_named(&spec.name).is_some() {
+        return Err(Invalid::NameTaken {
+            kind: "network",
+            name: spec.name.clone(),
+        });
+    }
+    if !spec.driver.is_empty() && spec.driver != "overlay" {
+        return Err(Invalid::Spec(format!(
+            "network driver '{}' is not supported: only overlay networks reach over the swarm",
+            spec.driver
+        )));
+    }
+    if spec.ipv6 {
+        return Err(Invalid::Spec(format!(
+            "network {}: IPv6 is not supported yet; leave it out",
+            spec.name
+        )));
+    }
+    for subnet in &spec.subnets {
+        let refuse = |reason: String| Invalid::Subnet {
+            subnet: *subnet,
+            reason,
+        };
+        if subnet.prefix_len() > SUBNET_LENGTH_MAX || subnet.prefix_len() < 8 {
+            return Err(refuse(format!(
+                "its length must be from /8 to /{SUBNET_LENGTH_MAX}"
+            )));
+        }
+        if subnet.addr() != subnet.network() {
+            return Err(refuse(format!(
+                "has host bits set; write {}",
+                subnet.trunc()
+            )));
+        }
+        let user = snapshot.networks().find(|network| {
+            let mut others = network.subnets.iter();
+            others.any(|other| other.contains(subnet) || subnet.contains(other))
+        });
+        if let Some(network) = user {
+            return Err(refuse(format!(
+                "overlaps network {}; choose another",
+                network.spec.name
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Checks a secret that is to be made.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn validate_secret(snapshot: &Snapshot, spec: &SecretSpec) -> Result<(), Invalid> {
+    file_name("secret", &spec.name)?;
+    if snapshot.secret_named(&spec.name).is_some() {
+        return Err(Invalid::NameTaken {
+            kind: "secret",
+            name: spec.name.clone(),
+        });
+    }
+    size("secret", &spec.name, spec.data.len(), 1, SECRET_MAX_BYTES)
+}
+
+/// Checks a config that is to be made.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn validate_config(snapshot: &Snapshot, spec: &ConfigSpec) -> Result<(), Invalid> {
+    file_name("config", &spec.name)?;
+    if snapshot.config_named(&spec.name).is_some() {
+        return Err(Invalid::NameTaken {
+            kind: "config",
+            name: spec.name.clone(),
+        });
+    }
+    size("config", &spec.name, spec.data.len(), 0, CONFIG_MAX_BYTES)
+}
+
+/// Checks settings of the cluster.
+///
+/// # Errors
+/// The first setting out of its range.
+pub fn validate_cluster(spec: &ClusterSpec) -> Result<(), Invalid> {
+    let refuse = |message: String| Err(Invalid::Setting(message));
+    if spec.cert_expiry < CERT_EXPIRY_MIN {
+        return refuse("minimum certificate expiry time is: 1h0m0s".to_owned());
+    }
+    if spec.heartbeat < Duration::from_millis(100) {
+        return refuse("the heartbeat period must be 100 ms or more".to_owned());
+    }
+    if !(1024..=49151).contains(&spec.data_path_port) {
+        return refuse(format!(
+            "data path port {} is out of range: 1024 to 49151",
+            spec.data_path_port
+        ));
+    }
+    if spec.subnet_length > SUBNET_LENGTH_MAX {
+        return refuse(format!(
+            "subnet size /{} is out of range: /{SUBNET_LENGTH_MAX} is the smallest",
+            spec.subnet_length
+        ));
+    }
+    for (index, pool) in spec.address_pools.iter().enumerate() {
+        if pool.prefix_len() > spec.subnet_length {
+            return refuse(format!(
+                "address pool {pool} is smaller than a subnet (/{})",
+                spec.subnet_length
+            ));
+        }
+        let mut earlier = spec.address_pools[..index].iter();
+        if let Some(other) = earlier.find(|o| o.contains(pool) || pool.contains(*o)) {
+            return refuse(format!("address pools {pool} and {other} overlap"));
+        }
+    }
+    Ok(())
+}
+
+fn size(
+    kind: &'static str,
+    name: &str,
+    bytes: usize,
+    least: usize,
+    limit: usize,
+) -> Result<(), Invalid> {
+    if bytes >= least && bytes < limit {
+        return Ok(());
+    }
+    Err(Invalid::Size {
+        kind,
+        name: name.to_owned(),
+        bytes,
+        range: match least {
+            0 => format!("less than {limit}"),
+            least => format!("{least} or more and less than {limit}"),
+        },
+    })
+}
+
+/// `^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$`, at most 63 characters.
+fn dns_name(kind: &'static str, name: &str) -> Result<(), Invalid> {
+    if name.is_empty() {
+        return Err(Invalid::NoName(kind));
+    }
+    let middle = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    if !name.chars().all(middle) || !name.starts_with(ends) || !name.ends_with(ends) {
+        return Err(Invalid::Name(name.to_owned()));
+    }
+    if name.len() > NAME_MAX {
+        return Err(Invalid::NameTooLong {
+            name: name.to_owned(),
+            max: NAME_MAX,
+        });
+    }
+    Ok(())
+}
+
+fn file_name(kind: &'static str, name: &str) -> Result<(), Invalid> {
+    let middle = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let ends = |c: char| c.is_ascii_alphanumeric();
+    let fits = !name.is_empty() && name.len() <= FILE_NAME_MAX;
+    if !fits || !name.chars().all(middle) || !name.starts_with(ends) || !name.ends_with(ends) {
+        return Err(Invalid::FileName {
+            kind,
+            name: name.to_owned(),
+        });
+    }
+    Ok(())
+}

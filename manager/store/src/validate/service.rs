@@ -1,0 +1,302 @@
+//! Checks of a service's spec.
+
+use super::{Invalid, dns_name};
+use crate::constraint::Constraint;
+use crate::snapshot::Snapshot;
+use skep_types::{
+    ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, Mount, MountKind, PortConfig,
+    PublishMode, Resources, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
+};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Least CPU limit or reservation, in billionths.
+const CPU_MIN: u64 = 1_000_000;
+/// Least memory limit or reservation, in bytes.
+const MEMORY_MIN: u64 = 4 * 1024 * 1024;
+/// Shortest time of a health check.
+const HEALTH_MIN: Duration = Duration::from_millis(1);
+
+/// Checks a service that is to be made.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn validate_service(snapshot: &Snapshot, spec: &ServiceSpec) -> Result<(), Invalid> {
+    dns_name("service", &spec.name)?;
+    if snapshot.service_named(&spec.name).is_some() {
+        return Err(Invalid::NameTaken {
+            kind: "service",
+            name: spec.name.clone(),
+        });
+    }
+    check(snapshot, spec, None)
+}
+
+/// Checks the new spec of a service.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn validate_service_update(
+    snapshot: &Snapshot,
+    present: &Service,
+    spec: &ServiceSpec,
+) -> Result<(), Invalid> {
+    if present.spec.name != spec.name {
+        return Err(Invalid::Renamed);
+    }
+    match (present.spec.mode, spec.mode) {
+        (ServiceMode::Replicated { .. }, ServiceMode::Replicated { .. })
+        | (ServiceMode::Global, ServiceMode::Global) => {}
+        _ => return Err(Invalid::ModeChanged),
+    }
+    check(snapshot, spec, Some(present))
+}
+
+fn check(
+    snapshot: &Snapshot,
+    spec: &ServiceSpec,
+    present: Option<&Service>,
+) -> Result<(), Invalid> {
+    // Destructured, so that a new part of a spec has to be thought of here.
+    let ServiceSpec {
+        name: _,
+        labels: _,
+        mode: _,
+        task,
+        update,
+        rollback,
+        endpoint,
+    } = spec;
+    check_task(snapshot, task)?;
+    check_update("update", update)?;
+    check_update("rollback", rollback)?;
+    check_endpoint(endpoint)?;
+    check_ports_in_use(snapshot, endpoint, present)
+}
+
+fn refuse<T>(message: impl Into<String>) -> Result<T, Invalid> {
+    Err(Invalid::Spec(message.into()))
+}
+
+fn check_task(snapshot: &Snapshot, task: &TaskSpec) -> Result<(), Invalid> {
+    let TaskSpec {
+        container,
+        resources,
+        restart: _,
+        placement,
+        networks,
+        log_driver: _,
+        force_update: _,
+    } = task;
+    check_container(snapshot, container)?;
+    check_resources(resources)?;
+    for constraint in &placement.constraints {
+        Constraint::parse(constraint)?;
+    }
+    let mut seen = BTreeSet::new();
+    for attachment in networks {
+        let Some(network) = snapshot.network(attachment.network) else {
+            return Err(Invalid::Missing {
+                kind: "network",
+                name: attachment.network.to_string(),
+            });
+        };
+        if network.spec.ingress {
+            return refuse(format!(
+                "ingress network '{}' cannot be used by services by name; publish a port instead",
+                network.spec.name
+            ));
+        }
+        if !seen.insert(attachment.network) {
+            return refuse(format!(
+                "network '{}' is given more than once",
+                network.spec.name
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_container(snapshot: &Snapshot, container: &ContainerSpec) -> Result<(), Invalid> {
+    if container.image.is_empty() {
+        return refuse("ContainerSpec: image reference must be provided");
+    }
+    let image_fits = |c: char| c.is_ascii_graphic() && !"\"'\\<>|".contains(c);
+    if !container.image.chars().all(image_fits) {
+        return refuse(format!(
+            "ContainerSpec: \"{}\" is not a valid repository/tag",
+            container.image
+        ));
+    }
+    let mut targets = BTreeSet::new();
+    for mount in &container.mounts {
+        check_mount(mount)?;
+        if !targets.insert(mount.target.trim_end_matches('/')) {
+            return refuse(format!(
+                "ContainerSpec: duplicate mount point: {}",
+                mount.target
+            ));
+        }
+    }
+    if let Some(health) = &container.health_check {
+        check_health(health)?;
+    }
+    let mut files = BTreeSet::new();
+    for secret in &container.secrets {
+        if snapshot.secret(secret.id).is_none() {
+            return Err(Invalid::Missing {
+                kind: "secret",
+                name: secret.name.clone(),
+            });
+        }
+        if !files.insert(("secret", &secret.target.path)) {
+            return refuse(format!(
+                "secrets '{}' and another have a conflicting target: '{}'",
+                secret.name, secret.target.path
+            ));
+        }
+    }
+    for config in &container.configs {
+        if snapshot.config(config.id).is_none() {
+            return Err(Invalid::Missing {
+                kind: "config",
+                name: config.name.clone(),
+            });
+        }
+        if !files.insert(("config", &config.target.path)) {
+            return refuse(format!(
+                "configs '{}' and another have a conflicting target: '{}'",
+                config.name, config.target.path
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_mount(mount: &Mount) -> Result<(), Invalid> {
+    if mount.target.is_empty() {
+        return refuse("invalid mount: its target must not be empty");
+    }
+    if !mount.target.starts_with('/') {
+        return refuse(format!(
+            "invalid mount target, must be an absolute path: {}",
+            mount.target
+        ));
+    }
+    match &mount.kind {
+        MountKind::Bind { source, .. } if !source.starts_with('/') => refuse(format!(
+            "invalid bind mount source, must be an absolute path: {source}"
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check_health(health: &HealthCheck) -> Result<(), Invalid> {
+    let times = [
+        ("Interval", health.interval),
+        ("Timeout", health.timeout),
+        ("StartInterval", health.start_interval),
+    ];
+    for (name, time) in times {
+        if time.is_some_and(|time| !time.is_zero() && time < HEALTH_MIN) {
+            return refuse(format!(
+                "ContainerSpec: {name} in Healthcheck cannot be less than 1ms"
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn check_resources(resources: &Resources) -> Result<(), Invalid> {
+    for cpu in [resources.cpu_limit.0, resources.cpu_reservation.0] {
+        if cpu != 0 && cpu < CPU_MIN {
+            return refuse(format!(
+                "invalid cpu value {}: Must be at least 0.001",
+                cpu as f64 / 1e9
+            ));
+        }
+    }
+    for memory in [resources.memory_limit.0, resources.memory_reservation.0] {
+        if memory != 0 && memory < MEMORY_MIN {
+            return refuse(format!(
+                "invalid memory value {memory}: Must be at least 4MiB"
+            ));
+        }
+    }
+    let above = |reserved: u64, limit: u64| limit != 0 && reserved > limit;
+    if above(resources.cpu_reservation.0, resources.cpu_limit.0)
+        || above(resources.memory_reservation.0, resources.memory_limit.0)
+    {
+        return refuse("a reservation must not exceed the limit beside it");
+    }
+    Ok(())
+}
+
+fn check_update(kind: &str, update: &UpdateConfig) -> Result<(), Invalid> {
+    if !(0.0..=1.0).contains(&update.max_failure_ratio) {
+        return refuse(format!(
+            "TaskSpec: {kind}-maxfailureratio cannot be less than 0 or bigger than 1"
+        ));
+    }
+    Ok(())
+}
+
+fn check_endpoint(endpoint: &EndpointSpec) -> Result<(), Invalid> {
+    let mut seen = BTreeSet::new();
+    for port in &endpoint.ports {
+        let ingress = port.mode == PublishMode::Ingress;
+        if ingress && endpoint.mode == EndpointMode::DnsRoundRobin {
+            return refuse(
+                "EndpointSpec: port published with ingress mode can't be used with dnsrr mode",
+            );
+        }
+        if port.target == 0 {
+            return refuse("EndpointSpec: target port must be from 1 to 65535");
+        }
+        if port.published != 0 && !seen.insert((port.protocol, port.published)) {
+            return refuse(format!(
+                "EndpointSpec: duplicate published ports provided: {}",
+                port.published
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Ingress ports are the whole swarm's; host ports clash with them, but not
+/// with each other: the scheduler keeps those apart.
+fn check_ports_in_use(
+    snapshot: &Snapshot,
+    endpoint: &EndpointSpec,
+    present: Option<&Service>,
+) -> Result<(), Invalid> {
+    let uses_ingress = |ports: &[PortConfig]| ports.iter().any(|p| p.mode == PublishMode::Ingress);
+    if uses_ingress(&endpoint.ports) && snapshot.ingress().is_none() {
+        return Err(Invalid::NoIngress);
+    }
+    for port in endpoint.ports.iter().filter(|port| port.published != 0) {
+        for service in snapshot.services() {
+            if present.is_some_and(|present| present.id == service.id) {
+                continue;
+            }
+            let ports = service.endpoint.ports.iter();
+            for used in ports.chain(&service.spec.endpoint.ports) {
+                if (used.protocol, used.published) != (port.protocol, port.published) {
+                    continue;
+                }
+                let how = match (port.mode, used.mode) {
+                    (PublishMode::Host, PublishMode::Host) => continue,
+                    (_, PublishMode::Ingress) => "an ingress port",
+                    (PublishMode::Ingress, PublishMode::Host) => "a host-published port",
+                };
+                return Err(Invalid::PortInUse {
+                    port: port.published,
+                    service: service.spec.name.clone(),
+                    id: service.id,
+                    how,
+                });
+            }
+        }
+    }
+    Ok(())
+}

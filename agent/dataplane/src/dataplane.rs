@@ -130,6 +130,13 @@ impl Dataplane {
         self.inner.netns_path(*task)
     }
 
+    /// Which WireGuard carries the mesh, `kernel` or `in-process`; none before the first
+    /// [`apply`](Self::apply).
+    pub async fn wireguard(&self) -> Option<&'static str> {
+        let progress = self.inner.progress.lock().await;
+        progress.mesh.as_ref().map(MeshLink::kind)
+    }
+
     /// Ends the daemon's part. With `tear_down` everything of ours is removed, containers' networks
     /// included; without, all that can be is left for the next daemon (WireGuard in the process ends).
     ///

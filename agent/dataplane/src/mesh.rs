@@ -1,11 +1,17 @@
 //! The node's end of the mesh: WireGuard told who the other nodes are. Which WireGuard it is, is not seen
 //! here.
 
+use std::time::Duration;
+
 use skep_agent_planner::network::Peer;
 use skep_agent_wireguard::{EngineConfig, PeerConfig};
 
 use crate::error::Error;
 use crate::wireguard::{self, WireGuard};
+
+/// How often a node says something to every other: after a restart they know it again at once, instead of
+/// when they next miss an answer.
+const KEEPALIVE: Duration = Duration::from_secs(25);
 
 /// The open WireGuard interface.
 #[derive(Debug)]
@@ -51,7 +57,7 @@ impl MeshLink {
                     public_key: peer.public_key,
                     endpoint: Some(peer.endpoint),
                     allowed_ips: nets.map(ipnet::IpNet::V4).collect(),
-                    keepalive: None,
+                    keepalive: Some(KEEPALIVE),
                 }
             })
             .collect();
@@ -67,6 +73,11 @@ impl MeshLink {
             })?;
         self.peers = Some(peers);
         Ok(())
+    }
+
+    /// Which WireGuard it is: `kernel` or `in-process`.
+    pub(crate) fn kind(&self) -> &'static str {
+        self.wireguard.name()
     }
 
     /// Whether it ended by itself.

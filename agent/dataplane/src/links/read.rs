@@ -14,11 +14,11 @@ use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, N
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteMessage, RouteScope, RouteType,
 };
-use rtnetlink::packet_route::rule::RuleAttribute;
+use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute};
 use rtnetlink::{IpVersion, RouteMessageBuilder};
 use skep_agent_planner::network::clash::HostRoute;
 use skep_agent_planner::network::kernel::{
-    CONTAINER_LINK, Link, LinkKind, Mac, PREFIX, Route, Rule, State, TABLE_MAIN, VETH_PREFIX,
+    self, CONTAINER_LINK, Link, LinkKind, Mac, PREFIX, Route, Rule, State, TABLE_MAIN, VETH_PREFIX,
 };
 
 use super::{Links, PROTOCOL, reason};
@@ -185,11 +185,13 @@ impl Links {
         let ask = self.handle.rule().get(IpVersion::V4);
         let messages: Vec<_> = ask.execute().try_collect().await.map_err(failed("rules"))?;
         for message in messages {
+            let mut table = u32::from(message.header.table);
+            let mut target = 0;
             let mut rule = Rule {
                 priority: 0,
                 mark: None,
                 to: None,
-                table: u32::from(message.header.table),
+                action: kernel::RuleAction::Nop,
             };
             let mut ours = false;
             let (mut mark, mut mask) = (None, None);
@@ -197,7 +199,8 @@ impl Links {
                 match attribute {
                     RuleAttribute::Protocol(protocol) => ours = *protocol == PROTOCOL,
                     RuleAttribute::Priority(priority) => rule.priority = *priority,
-                    RuleAttribute::Table(table) => rule.table = *table,
+                    RuleAttribute::Table(found) => table = *found,
+                    RuleAttribute::Goto(found) => target = *found,
                     RuleAttribute::FwMark(value) => mark = Some(*value),
                     RuleAttribute::FwMask(value) => mask = Some(*value),
                     RuleAttribute::Destination(IpAddr::V4(address)) => {
@@ -208,6 +211,11 @@ impl Links {
             }
             // A mark of 0 is not told, its mask is.
             rule.mark = mask.map(|mask| (mark.unwrap_or(0), mask));
+            rule.action = match message.header.action {
+                RuleAction::ToTable => kernel::RuleAction::Table(table),
+                RuleAction::Goto => kernel::RuleAction::Goto(target),
+                _ => kernel::RuleAction::Nop,
+            };
             if ours {
                 state.rules.insert(rule);
             }

@@ -18,7 +18,7 @@ use rtnetlink::packet_route::route::{
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec, LinkVeth, LinkVxlan, RouteMessageBuilder};
 use skep_agent_planner::network::kernel::{
-    CONTAINER_LINK, Link, LinkKind, Mac, Route, Rule, Step, TUNNEL, TUNNEL_PORT,
+    self, CONTAINER_LINK, Link, LinkKind, Mac, Route, Rule, Step, TUNNEL, TUNNEL_PORT,
 };
 
 use super::{Links, PROTOCOL, TUNNEL_ID, is_code, reason};
@@ -234,10 +234,19 @@ impl Links {
 fn rule_message(rule: &Rule) -> RuleMessage {
     let mut message = RuleMessage::default();
     message.header.family = AddressFamily::Inet;
-    message.header.action = RuleAction::ToTable;
-    match u8::try_from(rule.table) {
-        Ok(table) => message.header.table = table,
-        Err(_) => message.attributes.push(RuleAttribute::Table(rule.table)),
+    match rule.action {
+        kernel::RuleAction::Table(table) => {
+            message.header.action = RuleAction::ToTable;
+            match u8::try_from(table) {
+                Ok(table) => message.header.table = table,
+                Err(_) => message.attributes.push(RuleAttribute::Table(table)),
+            }
+        }
+        kernel::RuleAction::Goto(target) => {
+            message.header.action = RuleAction::Goto;
+            message.attributes.push(RuleAttribute::Goto(target));
+        }
+        kernel::RuleAction::Nop => message.header.action = RuleAction::Nop,
     }
     message
         .attributes

@@ -339,3 +339,32 @@ fn a_subnet_that_meets_a_route_of_the_node_is_refused_by_name() {
     );
     assert!(lan.hosts[0].netns(good).exists() && !lan.hosts[0].netns(bad).exists());
 }
+
+#[test]
+fn a_hundred_containers_are_attached_quickly_and_a_change_costs_little() {
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    cluster.network(2, "back", |_| {});
+    let tasks: Vec<_> = (2..102)
+        .map(|number| cluster.task(1, number, &[1, 2]))
+        .collect();
+    lan.hosts[0].start();
+    let start = std::time::Instant::now();
+    cluster.apply(&lan);
+    let attach = start.elapsed();
+    cluster.service("web", 1, 1, &tasks, vec![]);
+    let start = std::time::Instant::now();
+    cluster.apply(&lan);
+    let change = start.elapsed();
+    lan.hosts[0].stop(false);
+    lan.hosts[0].start();
+    let start = std::time::Instant::now();
+    cluster.apply(&lan);
+    let takeover = start.elapsed();
+    println!("attach 100: {attach:?}, change: {change:?}, take over 100: {takeover:?}");
+    // Far above what a busy machine takes; what this guards against is work that grows with the square.
+    assert!(attach < Duration::from_secs(10), "{attach:?}");
+    assert!(change < Duration::from_secs(1), "{change:?}");
+    assert!(takeover < Duration::from_secs(5), "{takeover:?}");
+}

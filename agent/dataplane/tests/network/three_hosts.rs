@@ -238,6 +238,9 @@ fn a_restarted_daemon_takes_everything_up_and_cuts_no_connection() {
     host.start();
     let applied = host.apply(desired);
     assert!(applied.failed.is_empty(), "{:?}", applied.failed);
+    // Another node speaks first: it must not go on with the session that died.
+    let third = stage.lan.hosts[2].netns(stage.web[2]);
+    tcp(&third, at(Ipv4Addr::new(10, 1, 1, 2), 80)).expect("the node is met again at once");
     for connection in &mut kept {
         connection
             .echo("after the restart")

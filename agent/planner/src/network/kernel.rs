@@ -153,9 +153,27 @@ pub struct Rule {
     pub mark: Option<(u32, u32)>,
     /// Destination.
     pub to: Option<Ipv4Net>,
-    /// Table to ask.
-    pub table: u32,
+    /// What is done with what matches.
+    pub action: RuleAction,
 }
+
+/// What a policy rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RuleAction {
+    /// Asks a table; goes on with the next rule if that knows nothing.
+    Table(u32),
+    /// Goes on with the rule of this priority.
+    Goto(u32),
+    /// Nothing: a place to go to.
+    Nop,
+}
+
+/// Priorities of our rules; those of others are far behind.
+const RULE_SKIP: u32 = 80;
+const RULE_MESH: u32 = 90;
+const RULE_INGRESS: u32 = 100;
+const RULE_RETURN: u32 = 101;
+const RULE_END: u32 = 102;
 
 /// The node's own namespace as it should be; `mtu` is that of the mesh.
 pub fn host(desired: &Desired, mtu: u32) -> State {
@@ -178,26 +196,35 @@ pub fn host(desired: &Desired, mtu: u32) -> State {
             state.routes.insert((TABLE_MAIN, *block), Route::default());
         }
     }
-    // What is not marked needs no look at the rules below; what is marked must not be sent into the tunnel
-    // once more after it was wrapped up.
-    state.rules.insert(Rule {
-        priority: 80,
-        mark: Some((0, MARK_ROUTED)),
-        to: None,
-        table: TABLE_MAIN,
-    });
-    state.rules.insert(Rule {
-        priority: 90,
-        mark: None,
-        to: Some(mesh.subnet),
-        table: TABLE_MAIN,
-    });
-    state.rules.insert(Rule {
-        priority: 100,
-        mark: Some((MARK_INGRESS, MARK_ROUTED)),
-        to: None,
-        table: TABLE_INGRESS,
-    });
+    // What is not marked skips our rules, one a node, and goes on with those of others. What is marked must
+    // not be sent into the tunnel once more after it was wrapped up.
+    let rule = |priority, mark, to, action| Rule {
+        priority,
+        mark,
+        to,
+        action,
+    };
+    state.rules.extend([
+        rule(
+            RULE_SKIP,
+            Some((0, MARK_ROUTED)),
+            None,
+            RuleAction::Goto(RULE_END),
+        ),
+        rule(
+            RULE_MESH,
+            None,
+            Some(mesh.subnet),
+            RuleAction::Table(TABLE_MAIN),
+        ),
+        rule(
+            RULE_INGRESS,
+            Some((MARK_INGRESS, MARK_ROUTED)),
+            None,
+            RuleAction::Table(TABLE_INGRESS),
+        ),
+        rule(RULE_END, None, None, RuleAction::Nop),
+    ]);
     for peer in desired.peers.values() {
         let direct = Route {
             link: Some(WIREGUARD.to_owned()),
@@ -223,12 +250,12 @@ pub fn host(desired: &Desired, mtu: u32) -> State {
         let back = TABLE_INGRESS + u32::from(peer.index);
         state.routes.insert((back, Ipv4Net::default()), tunnelled);
         let mark = MARK_RETURN | u32::from(peer.index);
-        state.rules.insert(Rule {
-            priority: 101,
-            mark: Some((mark, MARK_RETURN | 0xffff)),
-            to: None,
-            table: back,
-        });
+        state.rules.insert(rule(
+            RULE_RETURN,
+            Some((mark, MARK_RETURN | 0xffff)),
+            None,
+            RuleAction::Table(back),
+        ));
         state
             .neighbours
             .insert((TUNNEL.to_owned(), peer.mesh), node_mac(peer.index));

@@ -1,0 +1,58 @@
+//! Once nothing fails any more, every task that can run runs, what is not
+//! wanted is gone, and no update is left hanging.
+
+use super::Verdict;
+use skep_manager_store::Snapshot;
+use skep_types::{RestartCondition, ServiceMode, Slot, TaskState, UpdateState};
+use std::collections::BTreeSet;
+
+pub(super) fn check(state: &Snapshot) -> Verdict {
+    for task in state.tasks() {
+        let (now, desired) = (task.status.state, task.desired);
+        let waits = now == TaskState::Pending && !task.status.error.is_empty();
+        if task.is_live() && now != TaskState::Running && !waits {
+            return Err(format!("{} is still {now} -> {desired}", task.name()));
+        }
+        if desired > TaskState::Running && !now.is_terminal() {
+            return Err(format!("{} is still {now}, though unwanted", task.name()));
+        }
+        if state.service(task.service).is_none() {
+            return Err(format!("{} is left of a removed service", task.name()));
+        }
+    }
+    for service in state.services() {
+        let name = &service.spec.name;
+        let running = state
+            .tasks_of(service.id)
+            .filter(|task| task.is_live())
+            .count();
+        // Slots that a policy left empty stay so.
+        let policy = &service.spec.task.restart;
+        let may_be_empty = policy.condition != RestartCondition::Any || policy.max_attempts != 0;
+        if let ServiceMode::Replicated { replicas } = service.spec.mode
+            && !may_be_empty
+        {
+            let slots: BTreeSet<Slot> = state
+                .tasks_of(service.id)
+                .filter(|task| task.is_live())
+                .map(|task| task.slot)
+                .collect();
+            if slots.len() != replicas as usize {
+                return Err(format!("{name} has {} of {replicas} slots", slots.len()));
+            }
+        }
+        let waits = state
+            .tasks_of(service.id)
+            .any(|task| task.is_live() && task.status.state == TaskState::Pending);
+        let hangs = service.update_status.as_ref().is_some_and(|status| {
+            matches!(
+                status.state,
+                UpdateState::Updating | UpdateState::RollbackStarted
+            )
+        });
+        if hangs && !waits && running > 0 {
+            return Err(format!("{name} is still being updated"));
+        }
+    }
+    Ok(())
+}

@@ -234,6 +234,8 @@ impl Runtime {
             cgroup_path,
             process,
             new_network: request.netns.is_none(),
+            tty: request.spec.tty,
+            open_stdin: request.spec.open_stdin,
             devices: DeviceRule::docker_default(),
             log: LogConfig {
                 path: bundle.log(),

@@ -60,7 +60,7 @@ pub(crate) struct Parts<'a> {
 pub(crate) fn build(parts: Parts<'_>) -> Result<Value> {
     let spec = &parts.request.spec;
     let mut process = json!({
-        "terminal": false,
+        "terminal": spec.tty,
         "args": parts.process.args,
         "env": parts.process.env,
         "cwd": "/",

@@ -266,3 +266,43 @@ async fn a_task_has_one_container() -> TestResult {
     assert_eq!(node.leftovers(), [""; 0]);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_and_an_open_input_are_there_when_asked_for() -> TestResult {
+    let node = Node::new();
+    let mut request = node.request("tty -s && echo terminal; echo > /dev/tty; echo err >&2; cat");
+    request.spec.tty = true;
+    let (terminal, _) = node.run(request).await?;
+    node.until_output(&terminal, "err").await?;
+    let output = node.output(&terminal).await?;
+    assert_eq!(output, "terminal\r\n\r\nerr\r\n");
+    let mut request = node.request("echo ready; cat; echo over");
+    request.spec.open_stdin = true;
+    let (open, _) = node.run(request).await?;
+    node.until_output(&open, "ready").await?;
+    for task in [terminal, open] {
+        // Both wait for input that does not come.
+        let waiting = tokio::time::timeout(Duration::from_millis(300), node.runtime.wait(&task));
+        assert!(waiting.await.is_err());
+        node.runtime.remove(&task).await?;
+    }
+    let (_, output) = node.finish(node.request("cat; echo over")).await?;
+    assert_eq!(output, "over\n");
+    assert_eq!(node.leftovers(), [""; 0]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_time_signal_can_ask_to_stop() -> TestResult {
+    let node = Node::new();
+    let mut request = node.request("trap 'exit 5' 37; echo ready; while :; do sleep 0.02; done");
+    request.image.config.stop_signal = Some("SIGRTMIN+3".into());
+    let (task, _) = node.run(request).await?;
+    node.until_output(&task, "ready").await?;
+    node.runtime
+        .stop(&task, None, Duration::from_secs(20))
+        .await?;
+    assert_eq!(node.runtime.wait(&task).await?.code, 5);
+    node.runtime.remove(&task).await?;
+    Ok(())
+}

@@ -15,6 +15,10 @@ pub struct ShimRequest {
     pub process: ProcessSpec,
     /// The network namespace is a new one whose loopback is to be brought up.
     pub new_network: bool,
+    /// Standard input, output and error are one terminal.
+    pub tty: bool,
+    /// Standard input stays open instead of being empty.
+    pub open_stdin: bool,
     /// Devices the container may use (cgroup v2; v1 takes them from the OCI
     /// configuration).
     pub devices: Vec<DeviceRule>,

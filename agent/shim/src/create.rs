@@ -5,7 +5,7 @@
 use crate::error::Error;
 use crate::monitor::Inherited;
 use crate::workload::Workload;
-use crate::{devices, events, remove, seccomp};
+use crate::{devices, events, remove, seccomp, stdio};
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
@@ -18,7 +18,6 @@ use std::ffi::CString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::fchown;
 use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -77,19 +76,13 @@ fn create(bundle: &Bundle) -> Result<std::convert::Infallible, Error> {
     let request = request(bundle)?;
     detach()?;
     unistd::alarm::set(WATCHDOG_SECONDS);
-    let (out_read, out_write) = pipe()?;
-    let (err_read, err_write) = pipe()?;
+    let (theirs, ours) = stdio::open(&request, bundle)?;
     let (report_read, report_write) = pipe()?;
-    // A program that reopens /dev/stdout by name needs to own it.
-    for end in [&out_write, &err_write] {
-        fchown(end, Some(request.process.uid), Some(request.process.gid))
-            .map_err(Error::kernel("hand over the output"))?;
-    }
-    let stdin = File::open("/dev/null").map_err(Error::kernel("open /dev/null"))?;
     let workload = Workload {
         process: request.process.clone(),
         filter: filter(&request.process, &request.seccomp_cache)?,
         new_network: request.new_network,
+        tty: request.tty,
         report: Rc::new(File::from(report_write)),
     };
     let events = listen_to_events()?;
@@ -105,10 +98,8 @@ fn create(bundle: &Bundle) -> Result<std::convert::Infallible, Error> {
         .with_executor(workload)
         .with_root_path(state)
         .and_then(|builder| {
-            builder
-                .with_stdin(stdin)
-                .with_stdout(out_write)
-                .with_stderr(err_write)
+            theirs
+                .hand_to(builder)
                 .as_init(bundle.dir())
                 .with_systemd(false)
                 .with_detach(true)
@@ -120,19 +111,22 @@ fn create(bundle: &Bundle) -> Result<std::convert::Infallible, Error> {
         .ok_or_else(|| Error::Reported("the container has no process".to_owned()))?
         .as_raw();
 
+    let ours = ours.receive()?;
+
     // The container took its own; ours must not be the first to be killed.
     let _not_allowed_here = oom_score(-999).or_else(|_| oom_score(0));
     let cgroup = Cgroup::locate(&request.cgroup_path).map_err(Error::kernel("find the cgroup"))?;
     if let (true, Some(dir)) = (cgroup.is_unified(), cgroup.unified()) {
         devices::restrict(dir, &request.devices)?;
     }
-    let listener = listen(bundle)?;
+    let listener = listen(bundle, Bundle::SOCKET_NAME)?;
     unistd::alarm::cancel();
     become_monitor(Inherited {
         bundle: bundle.dir().to_owned(),
         pid,
-        stdout: keep(&out_read)?,
-        stderr: keep(&err_read)?,
+        stdout: keep(&ours.stdout)?,
+        stderr: ours.stderr.as_ref().map(keep).transpose()?,
+        stdin: ours.stdin.as_ref().map(keep).transpose()?,
         report: keep(&report_read)?,
         listener: keep(&listener)?,
     })
@@ -195,16 +189,16 @@ pub fn explain(error: Box<dyn std::error::Error>, report: &OwnedFd, events: &Fil
     }
 }
 
-/// Binds the control socket through the open directory: a socket address holds
-/// 108 bytes, a path more.
-fn listen(bundle: &Bundle) -> Result<UnixListener, Error> {
+/// Binds a socket through the open directory: a socket address holds 108 bytes,
+/// a path more.
+pub fn listen(bundle: &Bundle, name: &str) -> Result<UnixListener, Error> {
     let fail = |source: io::Error| Error::File {
         verb: "listen on",
-        path: bundle.socket(),
+        path: bundle.dir().join(name),
         source,
     };
     let dir = File::open(bundle.dir()).map_err(fail)?;
-    let name = format!("/proc/self/fd/{}/{}", dir.as_raw_fd(), Bundle::SOCKET_NAME);
+    let name = format!("/proc/self/fd/{}/{name}", dir.as_raw_fd());
     match fs::remove_file(&name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(fail(error)),
         _ => {}

@@ -57,6 +57,7 @@ fn execute(bundle: &Bundle) -> Result<ExecOutcome, Error> {
         filter: create::filter(&request.process, &request.seccomp_cache)?,
         process: request.process,
         new_network: false,
+        tty: false,
         report: Rc::new(File::from(report_writer)),
     };
     let built = ContainerBuilder::new(request.container_id, SyscallType::default())

@@ -18,6 +18,7 @@ mod monitor;
 mod profile;
 mod remove;
 mod seccomp;
+mod stdio;
 mod sys;
 mod workload;
 

@@ -42,10 +42,12 @@ pub struct Inherited {
     pub bundle: PathBuf,
     /// Process 1 of the container.
     pub pid: i32,
-    /// Read end of the container's standard output.
+    /// Read end of the container's standard output, or its terminal.
     pub stdout: RawFd,
-    /// Read end of its standard error.
-    pub stderr: RawFd,
+    /// Read end of its standard error; none with a terminal.
+    pub stderr: Option<RawFd>,
+    /// Write end of its standard input, where that is to stay open.
+    pub stdin: Option<RawFd>,
     /// Read end of the pipe that says why the program did not run.
     pub report: RawFd,
     /// The control socket, bound.
@@ -80,6 +82,8 @@ struct Monitor {
     listener: UnixListener,
     stdout: Output,
     stderr: Output,
+    /// Nobody writes to it; closing it would end the container's input.
+    _stdin: Option<OwnedFd>,
     /// Open until the program runs or failed to.
     report: Option<File>,
     reason: String,
@@ -98,15 +102,14 @@ impl Monitor {
                 .map(drop)
                 .map_err(Error::kernel("set up a descriptor"))
         };
-        let [stdout, stderr, report, listener] = [
+        let take = |fd| take(fd).and_then(|fd| set_quiet(&fd).map(|()| fd));
+        let stderr = inherited.stderr.map(take).transpose()?;
+        let stdin = inherited.stdin.map(take).transpose()?;
+        let [stdout, report, listener] = [
             take(inherited.stdout)?,
-            take(inherited.stderr)?,
             take(inherited.report)?,
             take(inherited.listener)?,
         ];
-        for fd in [&stdout, &stderr, &report, &listener] {
-            set_quiet(fd)?;
-        }
         let mut mask = SigSet::empty();
         mask.add(Signal::SIGCHLD);
         mask.thread_block()
@@ -118,8 +121,9 @@ impl Monitor {
             pid: Pid::from_raw(inherited.pid),
             signals,
             listener: listener.into(),
-            stdout: Output::new(stdout, Source::Stdout),
+            stdout: Output::new(Some(stdout), Source::Stdout),
             stderr: Output::new(stderr, Source::Stderr),
+            _stdin: stdin,
             report: Some(report.into()),
             reason: String::new(),
             started: false,
@@ -269,17 +273,8 @@ impl Monitor {
                 }
                 Err(reason) => ControlResponse::Failed { reason },
             },
-            ControlRequest::Kill { signal } => self.signal(signal, |pid, signal| {
-                kill(pid, signal).map_err(|e| e.to_string())
-            }),
-            ControlRequest::KillAll { signal } => {
-                let cgroup = Cgroup::locate(&self.request.cgroup_path);
-                self.signal(signal, move |_, signal| {
-                    cgroup
-                        .map(|cgroup| cgroup.signal_all(signal))
-                        .map_err(|e| e.to_string())
-                })
-            }
+            ControlRequest::Kill { signal } => done(sys::kill(self.pid.as_raw(), signal)),
+            ControlRequest::KillAll { signal } => done(self.kill_all(signal)),
             ControlRequest::State => ControlResponse::State(Status {
                 pid: self.pid.as_raw(),
                 started: self.started,
@@ -299,18 +294,12 @@ impl Monitor {
         false
     }
 
-    fn signal(
-        &self,
-        number: i32,
-        send: impl FnOnce(Pid, Signal) -> Result<(), String>,
-    ) -> ControlResponse {
-        let sent = Signal::try_from(number)
-            .map_err(|_| format!("{number} is not a signal"))
-            .and_then(|signal| send(self.pid, signal));
-        match sent {
-            Ok(()) => ControlResponse::Done,
-            Err(reason) => ControlResponse::Failed { reason },
+    fn kill_all(&self, signal: i32) -> io::Result<()> {
+        for pid in Cgroup::locate(&self.request.cgroup_path)?.processes() {
+            // A process may end between the reading and the signal.
+            let _gone = sys::kill(pid, signal);
         }
+        Ok(())
     }
 
     fn start(&mut self) -> Result<(), String> {
@@ -430,6 +419,15 @@ impl Monitor {
         self.stdout.flush(&mut self.log);
         self.stderr.flush(&mut self.log);
         Ok(())
+    }
+}
+
+fn done(result: io::Result<()>) -> ControlResponse {
+    match result {
+        Ok(()) => ControlResponse::Done,
+        Err(error) => ControlResponse::Failed {
+            reason: error.to_string(),
+        },
     }
 }
 

@@ -261,3 +261,16 @@ pub fn set_action(
     // SAFETY: callers pass "ignore" or "default", never a handler.
     unsafe { nix::sys::signal::sigaction(signal, action) }.map(drop)
 }
+
+/// Sends a signal, real-time ones included.
+///
+/// # Errors
+/// `EINVAL` for a number that is no signal, `ESRCH` for a process that is gone.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    if pid <= 0 {
+        // Would mean a whole group.
+        return Err(io::Error::from_raw_os_error(libc::EINVAL));
+    }
+    // SAFETY: kill takes numbers.
+    check(unsafe { libc::kill(pid, signal) }.into()).map(drop)
+}

@@ -32,6 +32,8 @@ pub struct Workload {
     pub filter: Option<Rc<Vec<u8>>>,
     /// Whether the network namespace is new and its loopback still down.
     pub new_network: bool,
+    /// Whether the standard streams are a terminal.
+    pub tty: bool,
     /// Write end of a pipe that closes when the program runs. What is written
     /// to it is the reason why it did not.
     pub report: Rc<File>,
@@ -42,6 +44,15 @@ impl Workload {
         // Set after the last change of user, which would clear it.
         prctl::set_pdeathsig(Signal::SIGKILL)
             .map_err(|error| format!("cannot bind the container to its shim: {error}"))?;
+        if self.tty {
+            // Its user may open it again by name, as for pipes.
+            unistd::fchown(
+                std::io::stdin(),
+                Some(unistd::Uid::from_raw(self.process.uid)),
+                None,
+            )
+            .map_err(|error| format!("cannot hand over the terminal: {error}"))?;
+        }
         if self.new_network {
             sys::loopback_up().map_err(|error| format!("cannot bring up loopback: {error}"))?;
         }

@@ -15,10 +15,10 @@ pub struct Output {
 }
 
 impl Output {
-    /// An output on a non-blocking pipe.
-    pub fn new(pipe: OwnedFd, source: Source) -> Self {
+    /// An output on a non-blocking pipe or terminal; none is one that is closed.
+    pub fn new(pipe: Option<OwnedFd>, source: Source) -> Self {
         Self {
-            pipe: Some(pipe),
+            pipe,
             source,
             begun: Vec::new(),
         }
@@ -34,13 +34,13 @@ impl Output {
         let Some(pipe) = &self.pipe else { return };
         let mut buffer = [0; PIECE_BYTES];
         match unistd::read(pipe, &mut buffer) {
-            Ok(0) => {
+            Err(Errno::EAGAIN | Errno::EINTR) => {}
+            // A terminal that everybody has closed says EIO.
+            Ok(0) | Err(_) => {
                 self.pipe = None;
                 self.flush(log);
             }
             Ok(count) => self.take(&buffer[..count], log),
-            Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(_) => self.pipe = None,
         }
     }
 
@@ -101,7 +101,7 @@ mod tests {
             max_files: 1,
         });
         let (read, _write) = unistd::pipe()?;
-        let mut output = Output::new(read, Source::Stdout);
+        let mut output = Output::new(Some(read), Source::Stdout);
         let mut line = "é".repeat(PIECE_BYTES);
         line.insert(0, 'x');
         line.push('\n');

@@ -152,7 +152,7 @@ impl Dataplane {
         }
         *progress = Progress::default();
         let mut result = self.inner.remove_rules();
-        let found = self.inner.links.read().await?;
+        let found = self.inner.links.read().await?.state;
         let mesh = Step::RemoveLink(WIREGUARD.to_owned());
         for step in diff(&State::default(), &found).into_iter().chain([mesh]) {
             result = self.inner.links.apply(&step, None).await.and(result);

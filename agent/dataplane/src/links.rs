@@ -4,15 +4,23 @@
 //! What should be there is decided in [`skep_agent_planner::network::kernel`].
 
 mod read;
+mod underlay;
 mod write;
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::TryStreamExt;
-use rtnetlink::packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
+};
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::{Handle, LinkUnspec};
+
+pub(crate) use read::Reading;
 
 use crate::error::Error;
 use crate::netns;
@@ -73,6 +81,8 @@ pub(crate) struct Links {
     handle: Handle,
     /// A container's namespace rather than the node's.
     inside: bool,
+    /// Numbers of links inside a container, where none is ever made anew.
+    known: Arc<Mutex<HashMap<String, u32>>>,
 }
 
 impl Links {
@@ -81,6 +91,7 @@ impl Links {
         Ok(Links {
             handle: connect()?,
             inside: false,
+            known: Arc::default(),
         })
     }
 
@@ -90,6 +101,7 @@ impl Links {
         Ok(Links {
             handle,
             inside: true,
+            known: Arc::default(),
         })
     }
 
@@ -100,6 +112,7 @@ impl Links {
             .link()
             .get()
             .match_name(name)
+            .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
             .execute()
             .try_next()
             .await;
@@ -114,8 +127,17 @@ impl Links {
     }
 
     async fn index(&self, name: &str) -> Result<u32, Error> {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(index) = known().get(name) {
+            return Ok(*index);
+        }
         match self.find(name).await? {
-            Some(seen) => Ok(seen.index),
+            Some(seen) => {
+                if self.inside {
+                    known().insert(name.to_owned(), seen.index);
+                }
+                Ok(seen.index)
+            }
             None => Err(Error::NoLink {
                 name: name.to_owned(),
             }),

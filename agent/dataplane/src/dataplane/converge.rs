@@ -14,7 +14,7 @@ use skep_types::TaskId;
 
 use super::{Applied, Inner, Progress};
 use crate::error::Error;
-use crate::links::Links;
+use crate::links::{Links, Reading};
 use crate::mesh::MeshLink;
 use crate::ruleset::{self, known_backends};
 use crate::{conntrack, netns, settings};
@@ -24,12 +24,16 @@ impl Inner {
     pub(super) async fn converge(self: &Arc<Self>, desired: &Desired) -> Result<Applied, Error> {
         let mut progress = self.progress.lock().await;
         let mut applied = Applied::default();
-        let desired = Arc::new(self.usable(desired, &mut applied).await?);
-        let mtu = self.mtu(&desired).await?;
+        let mut found = self.links.read().await?;
+        let desired = Arc::new(usable(desired, &found, &mut applied)?);
+        let mtu = mesh_mtu(&desired, &found);
         self.filter(&desired).await?;
-        self.mesh(&desired, &mut progress, mtu).await?;
+        if self.mesh(&desired, &mut progress, mtu).await? {
+            // Routes went with the former interface.
+            found = self.links.read().await?;
+        }
         self.resolver.publish(Arc::clone(&desired));
-        self.node(&desired, &mut progress, mtu, &mut applied)
+        self.node(&desired, &found.state, &mut progress, mtu, &mut applied)
             .await?;
         for task in desired.endpoints.keys() {
             if !applied.failed.contains_key(task)
@@ -44,60 +48,6 @@ impl Inner {
         Ok(applied)
     }
 
-    /// The desired state without what cannot be made on this node; why not goes to its containers.
-    async fn usable(&self, desired: &Desired, applied: &mut Applied) -> Result<Desired, Error> {
-        let mut desired = desired.clone();
-        let mut refused = BTreeMap::new();
-        for clash in clash::find(&desired, &self.links.host_routes().await?) {
-            match clash.network {
-                None => return Err(Error::Clash(clash)),
-                Some(network) => {
-                    desired.networks.remove(&network);
-                    for peer in desired.peers.values_mut() {
-                        peer.blocks.retain(|block| !clash.subnet.contains(block));
-                    }
-                    tracing::warn!("{clash}");
-                    refused.insert(network, clash);
-                }
-            }
-        }
-        let mut failed: BTreeMap<TaskId, Error> = BTreeMap::new();
-        for (task, endpoint) in &desired.endpoints {
-            for (network, _) in &endpoint.attachments {
-                if let Some(clash) = refused.get(network) {
-                    failed.insert(*task, Error::Clash(clash.clone()));
-                } else if !desired.networks.contains_key(network) {
-                    failed.insert(*task, Error::UnknownNetwork { network: *network });
-                }
-            }
-        }
-        desired
-            .endpoints
-            .retain(|task, _| !failed.contains_key(task));
-        applied.failed = failed;
-        Ok(desired)
-    }
-
-    /// The largest packet of the mesh.
-    async fn mtu(&self, desired: &Desired) -> Result<u32, Error> {
-        if let Some(mtu) = desired.mesh.mtu {
-            return Ok(mtu);
-        }
-        let peers = desired
-            .peers
-            .values()
-            .filter_map(|peer| match peer.endpoint.ip() {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            });
-        let underlay = self.links.underlay_mtu(&peers.collect::<Vec<_>>()).await?;
-        // Loopback carries 65,536 bytes, which nothing else does; IPv4 needs 576 at the very least.
-        Ok(underlay
-            .min(9000)
-            .saturating_sub(WIREGUARD_OVERHEAD)
-            .max(576))
-    }
-
     async fn filter(self: &Arc<Self>, desired: &Arc<Desired>) -> Result<(), Error> {
         let (inner, desired) = (Arc::clone(self), Arc::clone(desired));
         let written =
@@ -105,16 +55,17 @@ impl Inner {
         written.await.map_err(|_| Error::Interrupted)?
     }
 
-    /// WireGuard: the interface, then who is at its other ends.
+    /// WireGuard: the interface, then who is at its other ends. Tells whether the interface is a new one.
     async fn mesh(
         &self,
         desired: &Desired,
         progress: &mut Progress,
         mtu: u32,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let works = progress.mesh.as_ref().is_some_and(|link| !link.failed());
         let found = self.links.find(WIREGUARD).await?;
-        if !works || found.is_none() {
+        let anew = !works || found.is_none();
+        if anew {
             progress.mesh = None;
             // What a former engine left under this name has our address but nobody behind it. The kernel's
             // own is taken over with its sessions.
@@ -132,7 +83,7 @@ impl Inner {
             self.links.set_up(WIREGUARD, Some(mtu)).await?;
         }
         match &mut progress.mesh {
-            Some(link) => link.set_peers(desired.peers.values()),
+            Some(link) => link.set_peers(desired.peers.values()).map(|()| anew),
             None => Err(Error::NoLink {
                 name: WIREGUARD.to_owned(),
             }),
@@ -143,6 +94,7 @@ impl Inner {
     async fn node(
         &self,
         desired: &Desired,
+        found: &State,
         progress: &mut Progress,
         mtu: u32,
         applied: &mut Applied,
@@ -162,8 +114,7 @@ impl Inner {
                 }
             }
         }
-        let found = self.links.read().await?;
-        for step in diff(&wanted, &found) {
+        for step in diff(&wanted, found) {
             let owner = link_of(&step).and_then(|link| owners.get(link)).copied();
             if owner.is_some_and(|task| applied.failed.contains_key(&task)) {
                 continue;
@@ -211,7 +162,7 @@ impl Inner {
         let links = Links::open_container(path.clone()).await?;
         links.set_up("lo", None).await?;
         links.set_up(CONTAINER_LINK, Some(mtu)).await?;
-        let found = links.read().await?;
+        let found = links.read().await?.state;
         for step in diff(
             &wanted,
             &State {
@@ -272,4 +223,52 @@ fn link_of(step: &Step) -> Option<&str> {
             None
         }
     }
+}
+
+/// The desired state without what cannot be made on this node; why not goes to its containers.
+fn usable(desired: &Desired, found: &Reading, applied: &mut Applied) -> Result<Desired, Error> {
+    let mut desired = desired.clone();
+    let mut refused = BTreeMap::new();
+    for clash in clash::find(&desired, &found.underlay.routes()) {
+        let Some(network) = clash.network else {
+            return Err(Error::Clash(clash));
+        };
+        tracing::warn!("{clash}");
+        desired.networks.remove(&network);
+        for peer in desired.peers.values_mut() {
+            peer.blocks.retain(|block| !clash.subnet.contains(block));
+        }
+        refused.insert(network, clash);
+    }
+    for (task, endpoint) in &desired.endpoints {
+        for (network, _) in &endpoint.attachments {
+            if let Some(clash) = refused.get(network) {
+                applied.failed.insert(*task, Error::Clash(clash.clone()));
+            } else if !desired.networks.contains_key(network) {
+                let error = Error::UnknownNetwork { network: *network };
+                applied.failed.insert(*task, error);
+            }
+        }
+    }
+    desired
+        .endpoints
+        .retain(|task, _| !applied.failed.contains_key(task));
+    Ok(desired)
+}
+
+/// The largest packet of the mesh.
+fn mesh_mtu(desired: &Desired, found: &Reading) -> u32 {
+    let peers = desired
+        .peers
+        .values()
+        .filter_map(|peer| match peer.endpoint.ip() {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        });
+    // Loopback carries 65,536 bytes, which nothing else does; IPv4 needs 576 at the very least.
+    let underlay = || found.underlay.mtu(peers).min(9000);
+    desired
+        .mesh
+        .mtu
+        .unwrap_or_else(|| underlay().saturating_sub(WIREGUARD_OVERHEAD).max(576))
 }

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState};
 use rtnetlink::packet_route::route::{
@@ -16,11 +16,11 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::rule::{RuleAction, RuleAttribute};
 use rtnetlink::{IpVersion, RouteMessageBuilder};
-use skep_agent_planner::network::clash::HostRoute;
 use skep_agent_planner::network::kernel::{
     self, CONTAINER_LINK, Link, LinkKind, Mac, PREFIX, Route, Rule, State, TABLE_MAIN, VETH_PREFIX,
 };
 
+use super::underlay::Underlay;
 use super::{Links, PROTOCOL, reason};
 use crate::error::Error;
 
@@ -31,6 +31,15 @@ fn failed(objects: &'static str) -> impl FnOnce(rtnetlink::Error) -> Error {
     }
 }
 
+/// What was read of a namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Reading {
+    /// What is ours.
+    pub(crate) state: State,
+    /// The routes that are not.
+    pub(crate) underlay: Underlay,
+}
+
 /// A link as it was found.
 struct Found {
     name: String,
@@ -39,8 +48,8 @@ struct Found {
 }
 
 impl Links {
-    /// Everything of ours in this namespace.
-    pub(crate) async fn read(&self) -> Result<State, Error> {
+    /// Everything of ours in this namespace, and the routes that are not.
+    pub(crate) async fn read(&self) -> Result<Reading, Error> {
         let mut state = State::default();
         let names = self.links().await?;
         for found in names.values() {
@@ -63,15 +72,25 @@ impl Links {
             self.read_forwards(&mut state, &ours).await?;
             self.read_rules(&mut state).await?;
         }
+        let mut underlay = Underlay::default();
         for message in self.routes().await? {
-            if message.header.protocol == PROTOCOL
-                && let Some((key, route)) =
-                    parse_route(&message, |index| names.get(&index).map(|l| l.name.clone()))
+            let mut through = None;
+            let parsed = parse_route(&message, |index| {
+                through = names.get(&index);
+                through.map(|found| found.name.clone())
+            });
+            let Some(((table, to), route)) = parsed else {
+                continue;
+            };
+            if message.header.protocol == PROTOCOL {
+                state.routes.insert((table, to), route);
+            } else if table == TABLE_MAIN
+                && let Some(found) = through.filter(|found| !found.name.starts_with(PREFIX))
             {
-                state.routes.insert(key, route);
+                underlay.add(to, &found.name, found.mtu);
             }
         }
-        Ok(state)
+        Ok(Reading { state, underlay })
     }
 
     async fn links(&self) -> Result<BTreeMap<u32, Found>, Error> {
@@ -79,6 +98,7 @@ impl Links {
             .handle
             .link()
             .get()
+            .set_filter_mask(AddressFamily::Unspec, vec![LinkExtentMask::SkipStats])
             .execute()
             .try_collect()
             .await
@@ -222,67 +242,6 @@ impl Links {
         }
         Ok(())
     }
-
-    /// The routes of the node that are none of ours.
-    pub(crate) async fn host_routes(&self) -> Result<Vec<HostRoute>, Error> {
-        let names = self.links().await?;
-        let mut routes = Vec::new();
-        for message in self.routes().await? {
-            if message.header.protocol == PROTOCOL || message.header.kind != RouteType::Unicast {
-                continue;
-            }
-            let device = |index| names.get(&index).map(|found| found.name.clone());
-            let Some(((table, destination), route)) = parse_route(&message, device) else {
-                continue;
-            };
-            let device = route.link.unwrap_or_default();
-            if table == TABLE_MAIN && !device.starts_with(PREFIX) {
-                routes.push(HostRoute {
-                    destination,
-                    device,
-                });
-            }
-        }
-        Ok(routes)
-    }
-
-    /// The largest packet of the links towards these addresses: the smallest of them, or that of the default
-    /// route's link where there are none.
-    pub(crate) async fn underlay_mtu(&self, towards: &[Ipv4Addr]) -> Result<u32, Error> {
-        const USUAL: u32 = 1500;
-        let names = self.links().await?;
-        let mut routes = Vec::new();
-        for message in self.routes().await? {
-            if message.header.protocol != PROTOCOL
-                && message.header.kind == RouteType::Unicast
-                && let Some(((TABLE_MAIN, to), _)) = parse_route(&message, |_| None)
-                && let Some(index) = message
-                    .attributes
-                    .iter()
-                    .find_map(|attribute| match attribute {
-                        RouteAttribute::Oif(index) => Some(*index),
-                        _ => None,
-                    })
-            {
-                routes.push((to, index));
-            }
-        }
-        routes.sort_by_key(|(to, _)| std::cmp::Reverse(to.prefix_len()));
-        let mtu_of = |index: &u32| names.get(index).map(|found| found.mtu);
-        let way = |address: &Ipv4Addr| routes.iter().find(|(to, _)| to.contains(address));
-        let smallest = towards
-            .iter()
-            .filter_map(way)
-            .filter_map(|(_, index)| mtu_of(index))
-            .min();
-        let default = || {
-            routes
-                .last()
-                .filter(|(to, _)| to.prefix_len() == 0)
-                .and_then(|(_, index)| mtu_of(index))
-        };
-        Ok(smallest.or_else(default).unwrap_or(USUAL))
-    }
 }
 
 fn parse_link(message: &LinkMessage) -> Found {
@@ -347,7 +306,7 @@ fn parse_neighbour(attributes: &[NeighbourAttribute]) -> (Option<Ipv4Addr>, Opti
 
 fn parse_route(
     message: &RouteMessage,
-    name: impl Fn(u32) -> Option<String>,
+    mut name: impl FnMut(u32) -> Option<String>,
 ) -> Option<((u32, Ipv4Net), Route)> {
     if message.header.address_family != AddressFamily::Inet {
         return None;

@@ -28,6 +28,9 @@ const LOG_MAX_BYTES: u64 = 10 << 20;
 /// Log files kept unless the request says otherwise.
 const LOG_MAX_FILES: u32 = 3;
 
+/// Smallest memory limit, in bytes: below it not even the start succeeds.
+const MEMORY_MIN_BYTES: u64 = 6 << 20;
+
 /// Where a runtime keeps things and what it runs.
 #[derive(Debug, Clone)]
 pub struct RuntimeConfig {
@@ -185,6 +188,12 @@ impl Runtime {
         }
         if request.spec.init == Some(true) {
             return Err(Error::Spec("init: true is not supported yet".to_owned()));
+        }
+        let memory = request.resources.memory_limit.0;
+        if (1..MEMORY_MIN_BYTES).contains(&memory) {
+            return Err(Error::Spec(format!(
+                "a memory limit of {memory} bytes is below the minimum of 6 MiB"
+            )));
         }
         let hostname = match request.hostname.as_str() {
             "" => &id[..12],
@@ -389,12 +398,7 @@ impl Runtime {
                 move |source| Error::Remove { task, what, source }
             };
             mounts::unmount_below(bundle.dir()).map_err(fail("a mount"))?;
-            match fs::remove_dir_all(bundle.dir()) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    Err(fail("its directory")(error))
-                }
-                _ => Ok(()),
-            }
+            remove_tree(bundle.dir()).map_err(fail("its directory"))
         })
         .await
     }
@@ -414,6 +418,23 @@ impl Runtime {
         let cgroup = Cgroup::locate(&request.cgroup_path).map_err(fail)?;
         cgroup.kill_all(KILL_LIMIT).map_err(fail)?;
         cgroup.remove(KILL_LIMIT).map_err(fail)
+    }
+}
+
+/// Removes a directory while a shim may be removing its part of it.
+fn remove_tree(dir: &Path) -> io::Result<()> {
+    let mut attempts = 0;
+    loop {
+        use io::ErrorKind::{DirectoryNotEmpty, NotFound};
+        match fs::remove_dir_all(dir) {
+            Ok(()) => return Ok(()),
+            Err(error) if error.kind() == NotFound && !dir.exists() => return Ok(()),
+            Err(error) if matches!(error.kind(), NotFound | DirectoryNotEmpty) && attempts < 50 => {
+                attempts += 1;
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => return Err(error),
+        }
     }
 }
 

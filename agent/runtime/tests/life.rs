@@ -142,6 +142,17 @@ async fn a_container_that_cannot_be_made_leaves_a_reason_and_nothing_else() -> T
         refused(&|r| r.spec.command.clear()).await,
         "no command specified, neither by the service nor by its image"
     );
+    assert_eq!(
+        refused(&|r| r.resources.memory_limit = ByteCount(1000)).await,
+        "a memory limit of 1000 bytes is below the minimum of 6 MiB"
+    );
+    let sysctl = |r: &mut skep_agent_runtime::ContainerRequest| {
+        r.spec.sysctls.insert("vm.swappiness".into(), "1".into());
+    };
+    assert_eq!(
+        refused(&sysctl).await,
+        "cannot make the container: sysctl vm.swappiness is not in a separate kernel namespace"
+    );
     let no_network = refused(&|r| r.netns = Some("/run/netns/skep-none".into())).await;
     assert_eq!(
         no_network,

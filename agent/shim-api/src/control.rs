@@ -29,7 +29,8 @@ pub enum ControlRequest {
     State,
     /// Answered when the container has ended.
     Wait,
-    /// Kill the container; answered when it has ended.
+    /// Kill the container, of which no record is wanted any more; answered when
+    /// it has ended.
     Delete,
 }
 

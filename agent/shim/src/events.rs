@@ -49,11 +49,17 @@ impl Subscriber for ErrorsTo {
     fn exit(&self, _: &Id) {}
 }
 
-/// The first lines written so far, joined; the first is nearest to the cause.
+/// The first line written so far, which is nearest to the cause, without the
+/// innards of error values that some lines repeat.
 pub fn written(mut file: &File) -> String {
     let mut text = String::new();
     if file.seek(SeekFrom::Start(0)).is_ok() {
         let _partial = file.take(4096).read_to_string(&mut text);
     }
-    text.lines().take(2).collect::<Vec<_>>().join("; ")
+    let line = text.lines().next().unwrap_or_default();
+    match line.split_once(" (err:") {
+        Some((message, _)) if message.contains(": ") || message.contains("Mount {") => message,
+        _ => line,
+    }
+    .to_owned()
 }

@@ -88,6 +88,8 @@ struct Monitor {
     report: Option<File>,
     reason: String,
     started: bool,
+    /// Nobody will ask for the exit record.
+    deleted: bool,
     clients: Vec<Client>,
     log: Log,
 }
@@ -127,6 +129,7 @@ impl Monitor {
             report: Some(report.into()),
             reason: String::new(),
             started: false,
+            deleted: false,
             clients: Vec::new(),
             log: Log::new(request.log.clone()),
             bundle: bundle.clone(),
@@ -285,6 +288,7 @@ impl Monitor {
             }
             ControlRequest::Delete => {
                 client.waits_for_exit = true;
+                self.deleted = true;
                 // Gone already: the exit is on its way to this loop.
                 let _gone = kill(self.pid, Signal::SIGKILL);
                 return true;
@@ -374,11 +378,14 @@ impl Monitor {
             at_unix_nanos: unix_nanos_now(),
             error: Some(std::mem::take(&mut self.reason)).filter(|reason| !reason.is_empty()),
         };
-        record.write(&self.bundle).map_err(|source| Error::File {
-            verb: "write",
-            path: self.bundle.exit(),
-            source,
-        })?;
+        // Writing durably takes longer than all the rest.
+        if !self.deleted {
+            record.write(&self.bundle).map_err(|source| Error::File {
+                verb: "write",
+                path: self.bundle.exit(),
+                source,
+            })?;
+        }
         // Whoever connects from here on finds no socket, but the record.
         let _gone = fs::remove_file(self.bundle.socket());
         self.accept();

@@ -21,10 +21,14 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 pub type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-/// The shim, built beside the test itself.
+/// The shim, built beside the test itself, or the one that `SKEP_TEST_SHIM`
+/// names.
 pub fn shim() -> &'static Path {
     static SHIM: OnceLock<Option<PathBuf>> = OnceLock::new();
     let built = SHIM.get_or_init(|| {
+        if let Some(given) = std::env::var_os("SKEP_TEST_SHIM") {
+            return Some(PathBuf::from(given));
+        }
         let test = std::env::current_exe().unwrap();
         // .../debug/deps/test -> ...
         let target = test.ancestors().nth(3).unwrap();

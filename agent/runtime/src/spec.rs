@@ -10,7 +10,7 @@ use crate::rootfs::FileMount;
 use crate::{Error, Result};
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Map, Value, json};
-use skep_agent_shim_api::{Bundle, DeviceRule, ProcessSpec};
+use skep_agent_shim_api::{Bundle, Cgroup, DeviceRule, ProcessSpec};
 use skep_types::{Resources, Ulimit};
 use std::path::Path;
 
@@ -84,6 +84,8 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Value> {
         }
         network["path"] = json!(path);
     }
+    let cgroup = Cgroup::locate(parts.cgroup_path)
+        .map_err(Error::file("find the cgroup", parts.cgroup_path))?;
     Ok(json!({
         "ociVersion": "1.0.2",
         "process": process,
@@ -100,7 +102,7 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Value> {
                 network,
             ],
             "cgroupsPath": parts.cgroup_path,
-            "resources": resources(&parts.request.resources),
+            "resources": resources(&parts.request.resources, &cgroup),
             "sysctl": sysctls(&parts),
             "maskedPaths": MASKED,
             "readonlyPaths": READ_ONLY,
@@ -172,7 +174,7 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
     mounts
 }
 
-fn resources(limits: &Resources) -> Value {
+fn resources(limits: &Resources, cgroup: &Cgroup) -> Value {
     let mut memory = Map::new();
     if limits.memory_limit.0 > 0 {
         memory.insert("limit".into(), json!(limits.memory_limit.0));
@@ -196,8 +198,11 @@ fn resources(limits: &Resources) -> Value {
         let quota = (limits.cpu_limit.0 / (1_000_000_000 / CPU_PERIOD)).max(1000);
         resources.insert("cpu".into(), json!({"quota": quota, "period": CPU_PERIOD}));
     }
-    let pids = limits.pids_limit.filter(|limit| *limit > 0);
-    resources.insert("pids".into(), json!({"limit": pids.unwrap_or(PIDS_LIMIT)}));
+    let default = cgroup.offers("pids").then_some(PIDS_LIMIT);
+    let pids = limits.pids_limit.filter(|limit| *limit > 0).or(default);
+    if let Some(pids) = pids {
+        resources.insert("pids".into(), json!({"limit": pids}));
+    }
     let mut devices = vec![json!({"allow": false, "access": "rwm"})];
     devices.extend(DeviceRule::docker_default().iter().map(|rule| {
         let mut device = json!({

@@ -80,6 +80,20 @@ impl Cgroup {
             .map(|(_, dir)| dir.as_path())
     }
 
+    /// Whether this machine has a controller, so that a limit can be set.
+    pub fn offers(&self, controller: &str) -> bool {
+        if !self.is_unified() {
+            return self.controller(controller).is_some();
+        }
+        // The root of the hierarchy: ours is two levels deep at least.
+        self.v2
+            .iter()
+            .flat_map(|dir| dir.ancestors().skip(1))
+            .filter_map(|dir| fs::read_to_string(dir.join("cgroup.controllers")).ok())
+            .last()
+            .is_some_and(|names| names.split_whitespace().any(|name| name == controller))
+    }
+
     fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.v1
             .iter()

@@ -12,6 +12,9 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+/// More of a line does not help a user.
+const LINE_MAX_BYTES: usize = 500;
+
 /// A subscriber that writes errors to a file, one line each.
 pub struct ErrorsTo(pub File);
 
@@ -58,8 +61,9 @@ pub fn written(mut file: &File) -> String {
     }
     let line = text.lines().next().unwrap_or_default();
     match line.split_once(" (err:") {
-        Some((message, _)) if message.contains(": ") || message.contains("Mount {") => message,
-        _ => line,
+        // The message of a failed mount says it all, and its error is endless.
+        Some((message, _)) if message.contains("Mount {") => message,
+        _ => line.get(..LINE_MAX_BYTES).unwrap_or(line),
     }
     .to_owned()
 }

@@ -18,11 +18,7 @@ const STATUS: u16 = 3;
 const DESTINATION_TRANSLATED: u32 = 0x20;
 
 /// Forgets translated UDP flows to addresses that `gone` tells; gives back how many.
-pub(crate) fn forget_udp(gone: impl Fn(Ipv4Addr) -> bool) -> Result<usize, Error> {
-    let socket = Socket::open().map_err(|source| Error::OpenNetlink {
-        family: "netfilter",
-        source,
-    })?;
+pub(crate) fn forget_udp(socket: &Socket, gone: impl Fn(Ipv4Addr) -> bool) -> Result<usize, Error> {
     let mut list = Writer::default();
     list.message(GET, NLM_F_DUMP, 1, FAMILY_IPV4, 0, |_| {});
     let failed = |operation| {

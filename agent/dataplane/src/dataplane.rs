@@ -85,6 +85,8 @@ struct Progress {
     mesh: Option<MeshLink>,
     /// Containers whose inside is known to be as wanted.
     settled: BTreeMap<TaskId, State>,
+    /// What was asked for last, for repairs.
+    desired: Option<Desired>,
     /// Addresses connections were balanced over.
     backends: Option<BTreeSet<Ipv4Addr>>,
     /// Largest packet of the mesh; 0 at first.

@@ -15,6 +15,15 @@ use crate::error::Error;
 
 const THIS_THREAD: &str = "/proc/thread-self/ns/net";
 
+/// Settings of a new namespace below `/proc/sys/net`, in kernels that have them.
+const SETTINGS: [(&str, &str); 3] = [
+    // Containers' addresses are IPv4 for now: links made here must not give themselves others.
+    ("ipv6/conf/default/disable_ipv6", "1"),
+    // As with Docker: programs without rights may open any port, and ping. It is their own namespace.
+    ("ipv4/ip_unprivileged_port_start", "0"),
+    ("ipv4/ping_group_range", "0 2147483647"),
+];
+
 fn failed(operation: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::Namespace {
@@ -71,10 +80,11 @@ pub(crate) async fn create(path: PathBuf) -> Result<(), Error> {
         }
         File::create(&path).map_err(failed("make a mount point for", &path))?;
         unshare(CloneFlags::CLONE_NEWNET).map_err(|error| failed("make", &path)(error.into()))?;
-        // The address of a container is IPv4 for now: links made here must not give themselves others.
-        let setting = "/proc/sys/net/ipv6/conf/default/disable_ipv6";
-        if Path::new(setting).exists() {
-            fs::write(setting, "1").map_err(failed("turn off IPv6 in", &path))?;
+        for (name, value) in SETTINGS {
+            let setting = Path::new("/proc/sys/net").join(name);
+            if setting.exists() {
+                fs::write(setting, value).map_err(failed("change settings of", &path))?;
+            }
         }
         mount(
             Some(THIS_THREAD),

@@ -36,6 +36,11 @@ impl Nft {
         Ok(Nft { socket })
     }
 
+    /// The socket, for other parts of netfilter in the same namespace.
+    pub(crate) fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
     /// Writes the whole table; what was there under its name is gone in the same instant.
     pub(crate) fn replace(&self, table: &Table) -> Result<(), Error> {
         self.commit(batch::replace(table))

@@ -80,7 +80,9 @@ impl Resolver {
         if self.serving().contains_key(&task) {
             return Ok(());
         }
-        let (udp, tcp) = netns::within(namespace, bind).await?;
+        let (udp, tcp, nft) = netns::within(namespace, bind).await?;
+        // The kernel takes its time to close the door to nftables, some ten milliseconds.
+        tokio::task::spawn_blocking(move || drop(nft));
         let shared = Arc::clone(&self.shared);
         let serving = tokio::spawn(serve::serve(shared, task, udp, tcp));
         if let Some(former) = self.serving().insert(task, serving) {
@@ -112,7 +114,7 @@ impl Drop for Resolver {
 }
 
 /// Makes both sockets in the calling thread's namespace, and the redirection to them.
-fn bind() -> Result<(UdpSocket, TcpListener), Error> {
+fn bind() -> Result<(UdpSocket, TcpListener, Nft), Error> {
     let mut port = FIRST_PORT;
     loop {
         let address = SocketAddr::V4(SocketAddrV4::new(ADDRESS, port));
@@ -124,9 +126,10 @@ fn bind() -> Result<(UdpSocket, TcpListener), Error> {
             Ok((UdpSocket::from_std(udp)?, TcpListener::from_std(tcp)?))
         });
         match result {
-            Ok(sockets) => {
-                Nft::open()?.replace(&ruleset::resolver(ADDRESS, port))?;
-                return Ok(sockets);
+            Ok((udp, tcp)) => {
+                let nft = Nft::open()?;
+                nft.replace(&ruleset::resolver(ADDRESS, port))?;
+                return Ok((udp, tcp, nft));
             }
             // Something in the container took it.
             Err(error)

@@ -23,28 +23,52 @@ impl Inner {
     /// See [`super::Dataplane::apply`].
     pub(super) async fn converge(self: &Arc<Self>, desired: &Desired) -> Result<Applied, Error> {
         let mut progress = self.progress.lock().await;
+        progress.desired = Some(desired.clone());
+        self.pass(&mut progress, desired).await
+    }
+
+    /// Makes good what went away since the last pass: always when the mesh failed, or all there is if `all`.
+    /// Tells whether there was anything.
+    pub(super) async fn repair(self: &Arc<Self>, all: bool) -> Result<bool, Error> {
+        let mut progress = self.progress.lock().await;
+        let Some(desired) = progress.desired.clone() else {
+            return Ok(false);
+        };
+        let failed = progress.mesh.as_ref().is_none_or(MeshLink::failed);
+        if !failed && !all {
+            return Ok(false);
+        }
+        let applied = self.pass(&mut progress, &desired).await?;
+        Ok(failed || !applied.steps.is_empty())
+    }
+
+    async fn pass(
+        self: &Arc<Self>,
+        progress: &mut Progress,
+        desired: &Desired,
+    ) -> Result<Applied, Error> {
         let mut applied = Applied::default();
         let mut found = self.links.read().await?;
         let desired = Arc::new(usable(desired, &found, &mut applied)?);
         let mtu = mesh_mtu(&desired, &found);
         self.filter(&desired).await?;
-        if self.mesh(&desired, &mut progress, mtu).await? {
+        if self.mesh(&desired, progress, mtu).await? {
             // Routes went with the former interface.
             found = self.links.read().await?;
         }
         self.resolver.publish(Arc::clone(&desired));
-        self.node(&desired, &found.state, &mut progress, mtu, &mut applied)
+        self.node(&desired, &found.state, progress, mtu, &mut applied)
             .await?;
         for task in desired.endpoints.keys() {
             if !applied.failed.contains_key(task)
-                && let Err(error) = self.container(&desired, *task, &mut progress, mtu).await
+                && let Err(error) = self.container(&desired, *task, progress, mtu).await
             {
                 progress.settled.remove(task);
                 applied.failed.insert(*task, error);
             }
         }
         progress.mtu = mtu;
-        self.forget(&desired, &mut progress).await?;
+        self.forget(&desired, progress).await?;
         Ok(applied)
     }
 
@@ -178,7 +202,11 @@ impl Inner {
     }
 
     /// What is no longer wanted and is not a link: namespaces, resolvers, UDP flows.
-    async fn forget(&self, desired: &Arc<Desired>, progress: &mut Progress) -> Result<(), Error> {
+    async fn forget(
+        self: &Arc<Self>,
+        desired: &Arc<Desired>,
+        progress: &mut Progress,
+    ) -> Result<(), Error> {
         self.resolver
             .keep_only(|task| desired.endpoints.contains_key(&task));
         let wanted: BTreeSet<TaskId> = desired.endpoints.keys().copied().collect();
@@ -191,9 +219,9 @@ impl Inner {
                 .values()
                 .flat_map(|network| network.subnets.clone())
                 .collect();
-            let keep = known.clone();
+            let (inner, keep) = (Arc::clone(self), known.clone());
             let forgotten = tokio::task::spawn_blocking(move || {
-                conntrack::forget_udp(|address| {
+                conntrack::forget_udp(inner.rules().nft.socket(), |address| {
                     subnets.iter().any(|subnet| subnet.contains(&address))
                         && !keep.contains(&address)
                 })

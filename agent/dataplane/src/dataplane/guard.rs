@@ -1,28 +1,36 @@
-//! Repairs the packet filter when somebody else flushes it.
+//! Makes good what others break: a flushed packet filter, a removed interface, a route that went.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use super::Inner;
-use crate::error::Error;
+use crate::error::{Error, chain};
 
-/// Time between looks. A look asks the kernel one number.
+/// Time between looks at what costs next to nothing to look at: the packet filter's generation, and whether
+/// WireGuard says it failed.
 const INTERVAL: Duration = Duration::from_secs(2);
+/// Every so many looks everything is read and compared.
+const THOROUGH: u32 = 15;
 
 /// Looks until the data plane is gone.
 pub(super) async fn watch(inner: Weak<Inner>) {
     let mut timer = tokio::time::interval(INTERVAL);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for look in 1u32.. {
         timer.tick().await;
         let Some(inner) = inner.upgrade() else { return };
-        let looked = tokio::task::spawn_blocking(move || inner.repair_rules()).await;
-        match looked {
+        let blocking = Arc::clone(&inner);
+        match tokio::task::spawn_blocking(move || blocking.repair_rules()).await {
             Ok(Ok(true)) => tracing::info!("packet filter was changed from outside: written anew"),
             Ok(Ok(false)) | Err(_) => {}
             Ok(Err(error)) => {
-                tracing::warn!(error = %crate::error::chain(&error), "packet filter could not be checked")
+                tracing::warn!(error = %chain(&error), "packet filter could not be repaired");
             }
+        }
+        match inner.repair(look.is_multiple_of(THOROUGH)).await {
+            Ok(true) => tracing::info!("network was changed from outside: made anew"),
+            Ok(false) => {}
+            Err(error) => tracing::warn!(error = %chain(&error), "network could not be repaired"),
         }
     }
 }

@@ -90,6 +90,22 @@ fn a_service_is_reached_from_every_host_and_only_from_its_network() {
             Connection::open(&from, at(far, 80), PATIENCE).expect("another host's task");
         connection.echo_much().expect("large packets pass");
     }
+    // Somebody removes the interface: it comes back by itself.
+    let host = &stage.lan.hosts[0];
+    let name = host
+        .namespace
+        .file_name()
+        .expect("a name")
+        .to_string_lossy();
+    super::lan::ip(&format!("-n {name} link del skep-wg"));
+    let from = host.netns(stage.web[0]);
+    let deadline = std::time::Instant::now() + Duration::from_secs(15);
+    while tcp(&from, at(Ipv4Addr::new(10, 1, 2, 2), 80)).is_err() {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "the mesh was not repaired"
+        );
+    }
     let other = stage.lan.hosts[0].netns(stage.other);
     for host in 1..=3 {
         tcp(&other, at(Ipv4Addr::new(10, 1, host, 2), 80)).expect_err("another network");

@@ -132,6 +132,11 @@ impl Dataplane {
         self.inner.netns_path(*task)
     }
 
+    /// The node's WireGuard public key, which the other nodes must be told.
+    pub fn public_key(&self) -> [u8; 32] {
+        skep_agent_wireguard::public_key(&self.inner.config.private_key)
+    }
+
     /// Which WireGuard carries the mesh, `kernel` or `in-process`; none before the first
     /// [`apply`](Self::apply).
     pub async fn wireguard(&self) -> Option<&'static str> {

@@ -381,9 +381,12 @@ impl<'a> Current<'a> {
     pub(crate) fn new(service: &'a Arc<Service>, tasks: &[Work<'_>]) -> Current<'a> {
         let mut known: BTreeMap<Version, bool> = BTreeMap::new();
         for task in tasks {
-            known.entry(task.spec_version).or_insert_with(|| {
-                task.spec_version != service.spec_version && *task.spec != service.spec.task
-            });
+            // Most tasks are of the present version.
+            if task.spec_version != service.spec_version {
+                known
+                    .entry(task.spec_version)
+                    .or_insert_with(|| *task.spec != service.spec.task);
+            }
         }
         let outdated = known
             .into_iter()

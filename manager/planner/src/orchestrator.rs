@@ -13,8 +13,8 @@ use crate::draft::{Current, Draft, Position, ServiceWork, Work};
 use crate::ids::IdSource;
 use restart::Verdict;
 use skep_manager_store::constraint::Constraint;
-use skep_types::{Service, ServiceMode, TaskState, Version};
-use std::collections::BTreeMap;
+use skep_types::{NodeId, Service, ServiceMode, TaskState, Version};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Decides which tasks exist and what is wanted of them.
@@ -27,7 +27,7 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
                 stop_lost(draft, work);
                 let positions = match service.spec.mode {
                     ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
-                    ServiceMode::Global => eligible(draft, service),
+                    ServiceMode::Global => eligible(draft, work, service),
                 };
                 fill(draft, work, service, &positions, ids);
                 update::roll(draft, work, service, ids);
@@ -72,8 +72,8 @@ fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
     }
 }
 
-/// The nodes a global service runs on.
-fn eligible(draft: &Draft<'_>, service: &Service) -> Vec<Position> {
+/// The nodes that should have a live task of a global service and have none.
+fn eligible(draft: &Draft<'_>, work: &ServiceWork<'_>, service: &Service) -> Vec<Position> {
     let texts = &service.spec.task.placement.constraints;
     let constraints: Vec<Constraint> = texts
         .iter()
@@ -82,26 +82,32 @@ fn eligible(draft: &Draft<'_>, service: &Service) -> Vec<Position> {
     if constraints.len() < texts.len() {
         return Vec::new();
     }
+    let live = work.tasks.iter().filter(|task| task.is_live());
+    let served: BTreeSet<NodeId> = live.filter_map(|task| task.node).collect();
     draft
         .nodes
         .values()
+        .filter(|node| !served.contains(&node.node.id))
         .filter(|node| node.takes_tasks() && constraints.iter().all(|c| c.holds(node.node)))
         .map(|node| Position::Node(node.node.id))
         .collect()
 }
 
-/// Puts a task into every wanted position that has no live one, unless the
-/// restart policy says that it stays empty.
+/// Puts a task into every position that lacks one, unless the restart policy
+/// says that it stays empty.
 fn fill<'a>(
     draft: &mut Draft<'a>,
     work: &mut ServiceWork<'a>,
     service: &'a Arc<Service>,
-    wanted: &[Position],
+    empty: &[Position],
     ids: &mut IdSource,
 ) {
+    if empty.is_empty() {
+        return;
+    }
     let current = Current::new(service, &work.tasks);
     let positions = work.positions();
-    for position in wanted {
+    for position in empty {
         let tasks: Vec<&Work<'_>> = positions
             .get(position)
             .into_iter()
@@ -109,9 +115,6 @@ fn fill<'a>(
             .map(|index| &work.tasks[*index])
             .filter(|task| task.desired != TaskState::Remove)
             .collect();
-        if tasks.iter().any(|task| task.is_live()) {
-            continue;
-        }
         let stopping = tasks.iter().any(|task| is_stopping(draft, task));
         let desired = match restart::judge(&service.spec.task.restart, &tasks, &current) {
             Verdict::Never => continue,

@@ -37,6 +37,9 @@ fn trim(work: &mut ServiceWork<'_>, history: i32) {
         return;
     };
     let Some(service) = work.service else { return };
+    if work.tasks.iter().all(|task| task.is_live() || task.removed) {
+        return;
+    }
     let status = service.update_status.as_ref().map(|status| status.state);
     let updating = matches!(
         status,

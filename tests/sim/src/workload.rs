@@ -19,19 +19,19 @@ pub(crate) fn act(world: &mut World) {
     }
     let services: Vec<ServiceId> = world.store.state().services().map(|s| s.id).collect();
     let chosen = world.rng.pick(&services).copied();
-    match (world.rng.below(10), chosen) {
+    match (world.rng.below(20), chosen) {
         (0, _) => create_network(world),
-        (1 | 2, _) | (_, None) if services.len() < SERVICES_MAX => create_service(world),
-        (3, Some(id)) => {
+        (1..=4, _) | (_, None) if services.len() < SERVICES_MAX => create_service(world),
+        (5, Some(id)) => {
             let action = ServiceAction::Remove { id };
             world.apply("user", &[Action::Service(action)]);
         }
-        (4..=6, Some(id)) => update(world, id, |world, spec| {
+        (6..=10, Some(id)) => update(world, id, |world, spec| {
             if let ServiceMode::Replicated { replicas } = &mut spec.mode {
                 *replicas = world.rng.below(9) as u32;
             }
         }),
-        (7 | 8, Some(id)) => update(world, id, |world, spec| {
+        (11..=17, Some(id)) => update(world, id, |world, spec| {
             let mut task = TaskSpec::clone(&spec.task);
             task.container.image = format!("image:{}", world.rng.below(4));
             spec.task = Arc::new(task);

@@ -4,42 +4,50 @@ use crate::draft::{Position, ServiceWork};
 use skep_types::{NodeId, Slot, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The slots that should be filled. Those that are too many lose their tasks
-/// here: first the ones that do not run, then those on nodes with most tasks
-/// of the service, then the highest.
+/// The slots that should have a live task and have none. Those that are too
+/// many lose their tasks here: first the ones that do not run, then those on
+/// nodes with most tasks of the service, then the highest.
+///
+/// `work.tasks` is still sorted by slot: nothing was created yet.
 pub(super) fn choose(work: &mut ServiceWork<'_>, replicas: u32) -> Vec<Position> {
     let wanted = replicas as usize;
-    let mut occupied: Vec<(Slot, bool, Option<NodeId>)> = Vec::new();
-    let positions = work.positions();
-    for (position, tasks) in &positions {
-        let Position::Slot(slot) = position else {
-            continue;
-        };
+    let mut occupied: Vec<Occupied> = Vec::with_capacity(wanted.min(work.tasks.len()));
+    for tasks in work.tasks.chunk_by(|one, next| one.slot == next.slot) {
         let mut kept = tasks
             .iter()
-            .map(|index| &work.tasks[*index])
-            .filter(|task| task.desired != TaskState::Remove)
+            .filter(|task| !task.removed && task.desired != TaskState::Remove)
             .peekable();
-        if kept.peek().is_none() {
-            continue;
+        let Some(first) = kept.peek() else { continue };
+        let mut slot = Occupied {
+            slot: first.slot,
+            live: false,
+            runs: false,
+            node: None,
+        };
+        for task in kept.filter(|task| task.is_live()) {
+            let runs = task.state == TaskState::Running;
+            if !slot.live || (runs && !slot.runs) {
+                slot.node = task.node;
+            }
+            slot.live = true;
+            slot.runs |= runs;
         }
-        let live: Vec<_> = kept.filter(|task| task.is_live()).collect();
-        let running = live.iter().find(|task| task.state == TaskState::Running);
-        let node = running.or(live.first()).and_then(|task| task.node);
-        occupied.push((*slot, running.is_some(), node));
+        occupied.push(slot);
     }
-    let mut slots: Vec<Slot> = occupied.iter().map(|(slot, _, _)| *slot).collect();
     if occupied.len() > wanted {
-        let removed = surplus(occupied, wanted);
+        let removed = surplus(&mut occupied, wanted);
         for task in &mut work.tasks {
             if removed.contains(&task.slot) {
                 task.desire(TaskState::Remove);
             }
         }
-        slots.retain(|slot| !removed.contains(slot));
-    } else {
-        let taken: BTreeSet<Slot> = slots.iter().copied().collect();
-        let missing = wanted - slots.len();
+        occupied.retain(|slot| !removed.contains(&slot.slot));
+    }
+    let empty = occupied.iter().filter(|slot| !slot.live);
+    let mut slots: Vec<Slot> = empty.map(|slot| slot.slot).collect();
+    let missing = wanted - occupied.len();
+    if missing > 0 {
+        let taken: BTreeSet<Slot> = occupied.iter().map(|slot| slot.slot).collect();
         let free = (1..=u32::MAX)
             .map(Slot)
             .filter(|slot| !taken.contains(slot));
@@ -48,15 +56,24 @@ pub(super) fn choose(work: &mut ServiceWork<'_>, replicas: u32) -> Vec<Position>
     slots.into_iter().map(Position::Slot).collect()
 }
 
-fn surplus(mut occupied: Vec<(Slot, bool, Option<NodeId>)>, wanted: usize) -> BTreeSet<Slot> {
-    occupied.sort_by_key(|(slot, running, _)| (!running, *slot));
+/// A slot that has tasks.
+struct Occupied {
+    slot: Slot,
+    live: bool,
+    runs: bool,
+    /// Node of the task that counts.
+    node: Option<NodeId>,
+}
+
+fn surplus(occupied: &mut [Occupied], wanted: usize) -> BTreeSet<Slot> {
+    occupied.sort_by_key(|slot| (!slot.runs, slot.slot));
     let mut on_node: BTreeMap<Option<NodeId>, u32> = BTreeMap::new();
     let mut ranked: Vec<(bool, u32, Slot)> = occupied
-        .into_iter()
-        .map(|(slot, running, node)| {
-            let count = on_node.entry(node).or_default();
+        .iter()
+        .map(|slot| {
+            let count = on_node.entry(slot.node).or_default();
             *count += 1;
-            (!running, *count, slot)
+            (!slot.runs, *count, slot.slot)
         })
         .collect();
     ranked.sort_unstable();

@@ -41,6 +41,10 @@ pub(super) fn roll<'a>(
         Some(UpdateState::Updating | UpdateState::RollbackStarted)
     );
     let current = Current::new(service, &work.tasks);
+    let is_outdated = |task: &Work<'_>| task.is_live() && current.is_outdated(task);
+    if !under_way && !work.tasks.iter().any(is_outdated) {
+        return;
+    }
     let rollback = state == Some(UpdateState::RollbackStarted);
     let config = if rollback {
         &service.spec.rollback
@@ -180,13 +184,23 @@ impl<'a> Round<'_, 'a> {
         first.filter(|_| ratio > self.config.max_failure_ratio)
     }
 
-    /// Stops old tasks next to new ones that run.
+    /// Stops old tasks next to new ones that run, and what an overtaken
+    /// update had begun next to them: one old task is enough to serve.
     fn swap(&mut self, work: &mut ServiceWork<'a>) {
         for view in &mut self.views {
-            let runs = view
-                .fresh
-                .is_some_and(|index| work.tasks[index].state == TaskState::Running);
-            if runs {
+            if view.outdated.len() > 1 {
+                let runs = |index: &usize| work.tasks[*index].state == TaskState::Running;
+                view.outdated.sort_by_key(|index| !runs(index));
+                for index in view.outdated.drain(1..) {
+                    work.tasks[index].desire(TaskState::Shutdown);
+                }
+            }
+            // Where the old one stops first, both are there only if a
+            // proposal got lost in between.
+            let replaced = view.fresh.is_some_and(|index| {
+                !self.starts_first || work.tasks[index].state == TaskState::Running
+            });
+            if replaced {
                 for index in view.outdated.drain(..) {
                     work.tasks[index].desire(TaskState::Shutdown);
                 }

@@ -124,7 +124,7 @@ impl Candidates {
             for branch in &path {
                 tree.branches[*branch].tasks += node.of_service;
             }
-            tree.paths.insert(at, path);
+            tree.set_path(at, path);
             if fits {
                 tree.push(fleet.rank(at));
             }
@@ -136,7 +136,9 @@ impl Candidates {
 /// Branches by label, leaves with heaps. Branch 0 is the root.
 struct Tree {
     branches: Vec<Branch>,
-    paths: BTreeMap<At, Vec<usize>>,
+    /// The branches of each node, by its place in the fleet; empty for those
+    /// that are not in the tree.
+    paths: Vec<Vec<usize>>,
 }
 
 #[derive(Default)]
@@ -153,7 +155,7 @@ impl Default for Tree {
     fn default() -> Tree {
         Tree {
             branches: vec![Branch::default()],
-            paths: BTreeMap::new(),
+            paths: Vec::new(),
         }
     }
 }
@@ -180,8 +182,16 @@ impl Tree {
         path
     }
 
+    fn set_path(&mut self, at: At, path: Vec<usize>) {
+        let place = at as usize;
+        if self.paths.len() <= place {
+            self.paths.resize(place + 1, Vec::new());
+        }
+        self.paths[place] = path;
+    }
+
     fn push(&mut self, rank: Rank) {
-        let Some(path) = self.paths.get(&rank.4) else {
+        let Some(path) = self.paths.get(rank.4 as usize) else {
             return;
         };
         for branch in path {
@@ -213,7 +223,7 @@ impl Tree {
     }
 
     fn count(&mut self, at: At) {
-        for branch in self.paths.get(&at).into_iter().flatten() {
+        for branch in self.paths.get(at as usize).into_iter().flatten() {
             self.branches[*branch].tasks += 1;
         }
     }

@@ -18,7 +18,7 @@ pub(super) struct Fleet {
     nodes: Vec<FleetNode>,
     by_id: BTreeMap<NodeId, At>,
     /// Nodes that take tasks, least used first: the order between nodes that
-    /// run no task of a service.
+    /// run no task of a service. Brought up to date after each group.
     order: BTreeSet<(u32, u32, At)>,
     /// Nodes with marks of the present group.
     marked: Vec<At>,
@@ -41,6 +41,8 @@ pub(super) struct FleetNode {
     pub(super) of_limit: u32,
     /// Of the present group: recent failures.
     failures: u32,
+    /// Its place in the order: share and tasks when it was put there.
+    ordered: (u32, u32),
 }
 
 /// Rank of a node: the smallest is taken first.
@@ -113,6 +115,7 @@ impl Fleet {
                 of_service: 0,
                 of_limit: 0,
                 failures: 0,
+                ordered: (0, 0),
             })
             .collect();
         let by_id: BTreeMap<NodeId, At> =
@@ -132,11 +135,13 @@ impl Fleet {
                 }
             }
         }
-        let order = (0..)
-            .zip(&nodes)
-            .filter(|(_, node)| node.takes_tasks)
-            .map(|(at, node)| (node.share(), node.tasks, at))
-            .collect();
+        let mut order = BTreeSet::new();
+        for (at, node) in (0..).zip(&mut nodes) {
+            node.ordered = (node.share(), node.tasks);
+            if node.takes_tasks {
+                order.insert((node.ordered.0, node.ordered.1, at));
+            }
+        }
         Fleet {
             nodes,
             by_id,
@@ -212,22 +217,24 @@ impl Fleet {
             node.of_service = 0;
             node.of_limit = 0;
             node.failures = 0;
+            let (old, new) = (node.ordered, (node.share(), node.tasks));
+            if old != new {
+                node.ordered = new;
+                if self.order.remove(&(old.0, old.1, at)) {
+                    self.order.insert((new.0, new.1, at));
+                }
+            }
         }
     }
 
     /// Puts one more task of the present group on a node.
     pub(super) fn add(&mut self, at: At, filters: &Filters) {
         let node = &mut self.nodes[at as usize];
-        let old = (node.share(), node.tasks, at);
         node.reserve(&filters.resources);
         node.ports.extend(filters.ports.iter().copied());
         node.tasks += 1;
         node.of_service += 1;
         node.of_limit += 1;
-        let new = (node.share(), node.tasks, at);
-        if self.order.remove(&old) {
-            self.order.insert(new);
-        }
         self.marked.push(at);
     }
 }

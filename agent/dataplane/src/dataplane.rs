@@ -51,8 +51,9 @@ impl std::fmt::Debug for DataplaneConfig {
 pub struct Applied {
     /// Containers whose network could not be made, and why. All others have theirs.
     pub failed: BTreeMap<TaskId, Error>,
-    /// What had to be changed on the node, packet filter, WireGuard and the insides of containers aside.
-    pub steps: Vec<Step>,
+    /// How many objects of the node had to be changed, packet filter, WireGuard and the insides of containers
+    /// aside.
+    pub steps: usize,
 }
 
 /// The network of this node: of the network namespace it was opened in.

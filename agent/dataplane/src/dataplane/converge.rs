@@ -39,7 +39,7 @@ impl Inner {
             return Ok(false);
         }
         let applied = self.pass(&mut progress, &desired).await?;
-        Ok(failed || !applied.steps.is_empty())
+        Ok(failed || applied.steps > 0)
     }
 
     async fn pass(
@@ -155,7 +155,8 @@ impl Inner {
                 },
                 _ => None,
             };
-            applied.steps.push(step.clone());
+            tracing::debug!(?step, "network");
+            applied.steps += 1;
             match (self.links.apply(&step, namespace.as_deref()).await, owner) {
                 (Err(error), Some(task)) => {
                     applied.failed.insert(task, error);

@@ -214,9 +214,9 @@ pub fn validate_cluster(spec: &ClusterSpec) -> Result<(), Invalid> {
     if spec.heartbeat < Duration::from_millis(100) {
         return refuse("the heartbeat period must be 100 ms or more".to_owned());
     }
-    if !(1024..=49151).contains(&spec.data_path_port) {
+    if spec.data_path_port < 1024 {
         return refuse(format!(
-            "data path port {} is out of range: 1024 to 49151",
+            "data path port {} is out of range: 1024 to 65535",
             spec.data_path_port
         ));
     }

@@ -1,0 +1,100 @@
+//! What holds whatever happens: random lines of a scenario, and after each
+//! the promises that a pass makes.
+
+mod support;
+
+use proptest::prelude::*;
+use skep_manager_planner::reconcile;
+use skep_types::{Availability, NodeState, TaskState};
+use support::World;
+
+/// A line that makes sense for the nodes and services of the world below.
+fn line() -> impl Strategy<Value = String> {
+    let node = prop_oneof![Just("n1"), Just("n2"), Just("n3")];
+    let service = prop_oneof![Just("web"), Just("db"), Just("agent")];
+    let replicated = prop_oneof![Just("web"), Just("db")];
+    let image = prop_oneof![Just("a"), Just("b"), Just("c")];
+    prop_oneof![
+        (node.clone(), 0..5_usize).prop_map(|(node, verb)| {
+            format!(
+                "{} {node}",
+                ["silence", "wake", "drain", "pause", "active"][verb]
+            )
+        }),
+        (node, 0..2_u8).prop_map(|(node, zone)| format!("label {node} zone=z{zone}")),
+        (replicated, 0..9_u32).prop_map(|(name, count)| format!("scale {name} {count}")),
+        (service.clone(), image).prop_map(|(name, image)| format!("update {name} image={image}")),
+        (service, 0..4_usize).prop_map(|(name, verb)| {
+            let verb = ["fail", "reject", "complete", "heal"][verb];
+            format!("{verb} {name}.1")
+        }),
+        (1..12_u32).prop_map(|seconds| format!("step {seconds}s")),
+        Just("leader".to_owned()),
+        Just("run".to_owned()),
+    ]
+}
+
+fn world(order: &str) -> World {
+    let mut world = World::new();
+    for line in [
+        "node n1 cpus=2 label=zone=z0",
+        "node n2 cpus=4 label=zone=z1",
+        "node n3 cpus=2 label=zone=z0",
+        "network front subnet=192.168.7.0/28",
+        "network back",
+        &format!("service web replicas=3 net=front net=back port=0:80 cpu=0.5 order={order}"),
+        &format!("service db replicas=1 net=back constraint=node.labels.zone==z1 order={order}"),
+        "service agent global image=a parallelism=2 monitor=1s",
+    ] {
+        world.line(line);
+    }
+    world
+}
+
+fn promises_hold(world: &mut World) {
+    // `settle` itself panics when a plan is refused or never empty.
+    world.settle();
+    let snapshot = world.store.snapshot();
+    let (mut one, mut other) = (world.ids.clone(), world.ids.clone());
+    let plan = reconcile(&snapshot, &world.liveness, world.now, &mut one);
+    let again = reconcile(&snapshot, &world.liveness, world.now, &mut other);
+    assert_eq!(plan, again, "the same input gives the same plan");
+    assert!(plan.actions.is_empty(), "a settled swarm stays as it is");
+    assert!(plan.wake_at.is_none_or(|at| at > world.now));
+    for task in snapshot.tasks().filter(|task| task.is_live()) {
+        if task.status.state < TaskState::Assigned {
+            assert!(
+                !task.status.error.is_empty(),
+                "{} waits silently",
+                task.name()
+            );
+            continue;
+        }
+        let node = task.node.and_then(|id| snapshot.node(id));
+        let node = node.unwrap_or_else(|| panic!("{} is on no node", task.name()));
+        assert_ne!(node.status.state, NodeState::Down, "{}", task.name());
+        assert_ne!(
+            node.spec.availability,
+            Availability::Drain,
+            "{}",
+            task.name()
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn promises_hold_after_every_command(
+        start_first in any::<bool>(),
+        lines in proptest::collection::vec(line(), 1..14),
+    ) {
+        let mut world = world(if start_first { "start-first" } else { "stop-first" });
+        for line in lines {
+            // A rollback to or update of what is not there is not the point.
+            world.line(&line);
+            promises_hold(&mut world);
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! What is wrong with a request is said in the words Swarm users know.
+
+mod support;
+
+use skep_manager_store::validate::*;
+use skep_manager_store::{Action, NetworkAction};
+use skep_types::*;
+use std::sync::Arc;
+use support::Fixture;
+
+fn port(published: u16, mode: PublishMode) -> PortConfig {
+    PortConfig {
+        protocol: Protocol::Tcp,
+        target: 80,
+        published,
+        mode,
+        masquerade: false,
+    }
+}
+
+fn said(swarm: &Fixture, edit: impl FnOnce(&mut ServiceSpec, &mut TaskSpec)) -> String {
+    let mut spec = *swarm.spec("new");
+    let mut task = TaskSpec::clone(&spec.task);
+    edit(&mut spec, &mut task);
+    spec.task = Arc::new(task);
+    match validate_service(swarm.store.state(), &spec) {
+        Ok(()) => "fine".to_owned(),
+        Err(invalid) => invalid.to_string(),
+    }
+}
+
+#[test]
+fn services_are_checked_part_by_part() {
+    let mut swarm = Fixture::new();
+    swarm.must(Action::Network(NetworkAction::Create {
+        id: NetworkId::from_bits(3),
+        spec: Box::new(NetworkSpec {
+            name: "ingress".into(),
+            ingress: true,
+            ..NetworkSpec::default()
+        }),
+    }));
+    let taken = swarm.service("taken");
+    swarm.update(taken, |spec| {
+        spec.endpoint.ports.push(port(8080, PublishMode::Ingress));
+        spec.endpoint.ports.push(port(9090, PublishMode::Host));
+    });
+    assert_eq!(said(&swarm, |_, _| {}), "fine");
+    assert_eq!(
+        said(&swarm, |spec, _| spec.name = "-web".into()),
+        "name must be valid as a DNS name component: '-web'"
+    );
+    assert_eq!(
+        said(&swarm, |spec, _| spec.name = "a".repeat(64)),
+        format!("name must be 63 characters or fewer: '{}'", "a".repeat(64))
+    );
+    assert_eq!(
+        said(&swarm, |spec, _| spec.name = "TAKEN".into()),
+        "name conflicts with an existing object: service TAKEN already exists"
+    );
+    assert_eq!(
+        said(&swarm, |_, task| task.container.image.clear()),
+        "ContainerSpec: image reference must be provided"
+    );
+    assert_eq!(
+        said(&swarm, |_, task| task.resources.cpu_limit = NanoCpus(1)),
+        "invalid cpu value 0.000000001: Must be at least 0.001"
+    );
+    assert_eq!(
+        said(&swarm, |_, task| task.resources.memory_reservation =
+            ByteCount(5)),
+        "invalid memory value 5: Must be at least 4MiB"
+    );
+    assert_eq!(
+        said(&swarm, |_, task| task.placement.constraints =
+            vec!["a=b".into()]),
+        "constraint expected one operator from ==, != in 'a=b'"
+    );
+    assert_eq!(
+        said(&swarm, |spec, _| spec.rollback.max_failure_ratio = 1.5),
+        "TaskSpec: rollback-maxfailureratio cannot be less than 0 or bigger than 1"
+    );
+    let mount = |target: &str| Mount {
+        target: target.into(),
+        read_only: false,
+        kind: MountKind::Tmpfs {
+            size: None,
+            mode: None,
+        },
+    };
+    assert_eq!(
+        said(&swarm, |_, task| task.container.mounts =
+            vec![mount("/x"), mount("/x/")]),
+        "ContainerSpec: duplicate mount point: /x/"
+    );
+    assert_eq!(
+        said(&swarm, |spec, _| {
+            spec.endpoint.mode = EndpointMode::DnsRoundRobin;
+            spec.endpoint.ports = vec![port(1, PublishMode::Ingress)];
+        }),
+        "EndpointSpec: port published with ingress mode can't be used with dnsrr mode"
+    );
+    let clash = |number, mode| {
+        said(&swarm, |spec, _| {
+            spec.endpoint.ports = vec![port(number, mode)]
+        })
+    };
+    assert_eq!(
+        clash(8080, PublishMode::Host),
+        format!("port '8080' is already in use by service 'taken' ({taken}) as an ingress port")
+    );
+    assert_eq!(
+        clash(9090, PublishMode::Ingress),
+        format!(
+            "port '9090' is already in use by service 'taken' ({taken}) as a host-published port"
+        )
+    );
+    assert_eq!(clash(9090, PublishMode::Host), "fine");
+    assert_eq!(
+        said(&swarm, |_, task| task.networks.push(
+            NetworkAttachmentSpec {
+                network: NetworkId::from_bits(77),
+                aliases: Vec::new(),
+            }
+        )),
+        format!(
+            "network {} not found; create it first",
+            NetworkId::from_bits(77)
+        )
+    );
+}
+
+#[test]
+fn ingress_ports_need_the_ingress_network() {
+    let swarm = Fixture::new();
+    assert_eq!(
+        said(&swarm, |spec, _| spec.endpoint.ports =
+            vec![port(80, PublishMode::Ingress)]),
+        "service needs ingress network, but no ingress network is present"
+    );
+}
+
+#[test]
+fn a_service_keeps_its_name_and_mode() {
+    let mut swarm = Fixture::new();
+    let id = swarm.service("web");
+    let state = swarm.store.state();
+    let present = state.service(id).unwrap();
+    let mut renamed = present.spec.clone();
+    renamed.name = "other".into();
+    let mut global = present.spec.clone();
+    global.mode = ServiceMode::Global;
+    for (spec, message) in [
+        (renamed, "renaming services is not supported"),
+        (global, "service mode change is not allowed"),
+    ] {
+        let invalid = validate_service_update(state, present, &spec).unwrap_err();
+        assert_eq!(invalid.to_string(), message);
+    }
+}
+
+#[test]
+fn secrets_configs_networks_and_settings_have_their_limits() {
+    let swarm = Fixture::new();
+    let state = swarm.store.state();
+    let secret = |name: &str, bytes: usize| {
+        let spec = SecretSpec {
+            name: name.into(),
+            data: vec![0; bytes].into(),
+            ..SecretSpec::default()
+        };
+        validate_secret(state, &spec).map_err(|invalid| invalid.to_string())
+    };
+    assert_eq!(secret("pw", 511_999), Ok(()));
+    assert!(
+        secret("pw", 512_000)
+            .unwrap_err()
+            .contains("less than 512000")
+    );
+    assert!(secret("pw", 0).is_err());
+    assert!(
+        secret(".pw", 1)
+            .unwrap_err()
+            .starts_with("invalid secret name '.pw'")
+    );
+    let subnet = |text: &str| {
+        let spec = NetworkSpec {
+            name: "front".into(),
+            subnets: vec![text.parse().unwrap()],
+            ..NetworkSpec::default()
+        };
+        validate_network(state, &spec).map_err(|invalid| invalid.to_string())
+    };
+    assert_eq!(subnet("10.0.9.0/24"), Ok(()));
+    assert_eq!(
+        subnet("10.0.9.1/24").unwrap_err(),
+        "subnet 10.0.9.1/24: has host bits set; write 10.0.9.0/24"
+    );
+    assert!(subnet("10.0.9.0/30").is_err());
+    let mut settings = support::cluster().spec;
+    assert_eq!(validate_cluster(&settings), Ok(()));
+    settings.cert_expiry = std::time::Duration::from_secs(60);
+    assert_eq!(
+        validate_cluster(&settings).unwrap_err().to_string(),
+        "minimum certificate expiry time is: 1h0m0s"
+    );
+}

@@ -36,7 +36,7 @@ impl<'a> Allocator<'a> {
             ingress: snapshot.ingress().map(|network| network.id),
         };
         for network in allocator.networks.values_mut() {
-            network.ensure_subnet(&mut allocator.pool);
+            network.ensure_subnet(snapshot, &mut allocator.pool);
         }
         allocator
     }

@@ -813,3 +813,37 @@ fn a_node_that_keeps_failing_a_service_is_taken_last() {
             web.1 n1 failed -> shutdown"#]],
     );
 }
+
+#[test]
+fn a_network_may_go_before_its_tasks_but_its_subnet_is_not_used_before_they_have_stopped() {
+    check(
+        "
+        node n1
+        network front
+        service web net=front
+        run
+        rm web
+        plan
+        rm-network front
+        network back
+        service other net=back
+        plan
+        networks
+        run
+        ps web
+        network third
+        plan
+        networks
+        ",
+        expect![[r#"
+            ingress 10.0.0.0/24
+            back 10.0.2.0/24
+              10.0.2.0/28 services
+              10.0.2.16/28 n1
+            third 10.0.1.0/24
+            ingress 10.0.0.0/24
+            back 10.0.2.0/24
+              10.0.2.0/28 services
+              10.0.2.16/28 n1"#]],
+    );
+}

@@ -1,10 +1,10 @@
 //! Subnets and blocks of networks, and the addresses in them.
 
 use ipnet::Ipv4Net;
-use skep_manager_store::{AddressUse, Snapshot};
+use skep_manager_store::{AddressUse, Snapshot, may_run};
 use skep_types::{BlockOwner, Network, NetworkId, NodeId, Version};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 /// Length of a block where the subnet is large: 16 addresses.
@@ -63,9 +63,9 @@ impl<'a> NetworkWork<'a> {
     }
 
     /// A new network gets its first subnet, unless the user named some.
-    pub(super) fn ensure_subnet(&mut self, pool: &mut SubnetPool) {
+    pub(super) fn ensure_subnet(&mut self, snapshot: &Snapshot, pool: &mut SubnetPool) {
         if self.subnets.is_empty() {
-            self.grow(pool);
+            self.grow(snapshot, pool);
         }
     }
 
@@ -86,7 +86,7 @@ impl<'a> NetworkWork<'a> {
             if let Some(address) = self.addresses.get_mut(&node).and_then(VecDeque::pop_front) {
                 return Ok(address);
             }
-            let block = self.take(BlockOwner::Node(node), pool)?;
+            let block = self.take(snapshot, BlockOwner::Node(node), pool)?;
             let free = self.free_addresses(snapshot, &[block]);
             self.addresses.insert(node, free);
         }
@@ -113,7 +113,7 @@ impl<'a> NetworkWork<'a> {
             if let Some(address) = self.vips.as_mut().and_then(VecDeque::pop_front) {
                 return Ok(address);
             }
-            let block = self.take(BlockOwner::Services, pool)?;
+            let block = self.take(snapshot, BlockOwner::Services, pool)?;
             self.vips = Some(self.free_addresses(snapshot, &[block]));
         }
     }
@@ -153,7 +153,12 @@ impl<'a> NetworkWork<'a> {
         fresh
     }
 
-    fn take(&mut self, owner: BlockOwner, pool: &mut SubnetPool) -> Result<Ipv4Net, Exhausted> {
+    fn take(
+        &mut self,
+        snapshot: &Snapshot,
+        owner: BlockOwner,
+        pool: &mut SubnetPool,
+    ) -> Result<Ipv4Net, Exhausted> {
         if self.free.is_none() {
             let free = self.subnets.iter().flat_map(|s| self.unowned(*s)).collect();
             self.free = Some(free);
@@ -163,7 +168,7 @@ impl<'a> NetworkWork<'a> {
                 self.taken.push((block, owner));
                 return Ok(block);
             }
-            let Some(subnet) = self.grow(pool) else {
+            let Some(subnet) = self.grow(snapshot, pool) else {
                 return Err(Exhausted {
                     message: format!(
                         "no address left in network {}: its subnets ({}) are full and the \
@@ -177,8 +182,8 @@ impl<'a> NetworkWork<'a> {
         }
     }
 
-    fn grow(&mut self, pool: &mut SubnetPool) -> Option<Ipv4Net> {
-        let subnet = pool.take()?;
+    fn grow(&mut self, snapshot: &Snapshot, pool: &mut SubnetPool) -> Option<Ipv4Net> {
+        let subnet = pool.take(snapshot)?;
         self.subnets.push(subnet);
         self.added.push(subnet);
         Some(subnet)
@@ -235,14 +240,17 @@ fn usable(subnets: &[Ipv4Net], block: Ipv4Net) -> impl Iterator<Item = Ipv4Addr>
 pub(super) struct SubnetPool {
     pools: Vec<Ipv4Net>,
     length: u8,
-    taken: BTreeSet<Ipv4Net>,
+    taken: Vec<Ipv4Net>,
     /// Subnets below this one were looked at: pool and place in it.
     cursor: (usize, u32),
+    /// Addresses of tasks that still stop, on networks that are gone; looked
+    /// for when the first subnet is taken.
+    lingering: Option<Vec<Ipv4Addr>>,
 }
 
 impl SubnetPool {
     pub(super) fn new(snapshot: &Snapshot) -> SubnetPool {
-        let mut taken: BTreeSet<Ipv4Net> = snapshot
+        let mut taken: Vec<Ipv4Net> = snapshot
             .networks()
             .flat_map(|network| network.subnets.iter().copied())
             .collect();
@@ -250,18 +258,27 @@ impl SubnetPool {
         if let Some(cluster) = snapshot.cluster() {
             pools.clone_from(&cluster.spec.address_pools);
             length = cluster.spec.subnet_length.min(32);
-            taken.insert(cluster.spec.mesh_subnet);
+            taken.push(cluster.spec.mesh_subnet);
         }
         SubnetPool {
             pools,
             length,
             taken,
             cursor: (0, 0),
+            lingering: None,
         }
     }
 
     /// The next subnet that overlaps nothing.
-    fn take(&mut self) -> Option<Ipv4Net> {
+    fn take(&mut self, snapshot: &Snapshot) -> Option<Ipv4Net> {
+        let lingering = self.lingering.take().unwrap_or_else(|| lingering(snapshot));
+        let found = self.next(&lingering);
+        self.lingering = Some(lingering);
+        self.taken.extend(found);
+        found
+    }
+
+    fn next(&mut self, lingering: &[Ipv4Addr]) -> Option<Ipv4Net> {
         while let Some(pool) = self.pools.get(self.cursor.0).copied() {
             let length = self.length.max(pool.prefix_len());
             let size = 1_u64 << (32 - length);
@@ -274,20 +291,25 @@ impl SubnetPool {
             self.cursor.1 += 1;
             let address = Ipv4Addr::from(u32::try_from(address).ok()?);
             let subnet = Ipv4Net::new(address, length).ok()?;
-            if !self.overlaps(subnet) {
-                self.taken.insert(subnet);
+            if !self.taken.iter().any(|other| overlap(*other, subnet))
+                && !lingering.iter().any(|address| subnet.contains(address))
+            {
                 return Some(subnet);
             }
         }
         None
     }
+}
 
-    fn overlaps(&self, subnet: Ipv4Net) -> bool {
-        // Subnets in use do not overlap each other, so the last one that
-        // begins before this one's end is the only one that can reach it,
-        // besides those that begin inside.
-        let end = Ipv4Net::from(subnet.broadcast());
-        let near = self.taken.range(..=end).next_back();
-        near.is_some_and(|other| overlap(*other, subnet))
-    }
+fn lingering(snapshot: &Snapshot) -> Vec<Ipv4Addr> {
+    snapshot
+        .tasks()
+        .filter(|task| may_run(task))
+        .flat_map(|task| &task.attachments)
+        .filter(|attachment| snapshot.network(attachment.network).is_none())
+        .filter_map(|attachment| match attachment.address {
+            IpAddr::V4(address) => Some(address),
+            IpAddr::V6(_) => None,
+        })
+        .collect()
 }

@@ -90,6 +90,12 @@ impl World {
                 let id = self.store.state().service_named(rest[0]).unwrap().id;
                 self.must(Action::Service(ServiceAction::Remove { id }));
             }
+            "rm-network" => {
+                let id = self.store.state().network_named(rest[0]).unwrap().id;
+                self.must(Action::Network(skep_manager_store::NetworkAction::Remove {
+                    id,
+                }));
+            }
             "plan" => self.settle(),
             "run" => self.run(),
             "agents" => {

@@ -109,6 +109,8 @@ fn remove(write: &mut Write<'_>, id: NetworkId) -> Result<(), Refused> {
             service: service.spec.name.clone(),
         });
     }
+    // Tasks that are told to stop anyway are not waited for: `stack rm`
+    // removes networks right after the services that used them.
     let held = write
         .state
         .addresses_in(
@@ -117,7 +119,10 @@ fn remove(write: &mut Write<'_>, id: NetworkId) -> Result<(), Refused> {
             std::net::Ipv4Addr::BROADCAST,
         )
         .find_map(|(_, usage)| match usage {
-            AddressUse::Held(task) => Some(task),
+            AddressUse::Held(task) => Some(task).filter(|id| {
+                let task = write.state.task(*id);
+                task.is_some_and(|task| task.is_live())
+            }),
             AddressUse::Freed(_) => None,
         });
     if let Some(task) = held {

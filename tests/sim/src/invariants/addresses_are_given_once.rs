@@ -34,6 +34,10 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
     {
         let Some(node) = task.node else { continue };
         for attachment in &task.attachments {
+            // A network may go while its last tasks stop.
+            if !task.is_live() && state.network(attachment.network).is_none() {
+                continue;
+            }
             take(
                 attachment.network,
                 attachment.address,

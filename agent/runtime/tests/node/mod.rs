@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_stream::StreamExt;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -157,6 +157,14 @@ impl Node {
         Cgroup::locate(&format!("/{}/{:064x}", self.parent, task.bits())).unwrap()
     }
 
+    fn has_shims(&self) -> bool {
+        let tasks = fs::read_dir(self.data().join("tasks")).unwrap();
+        tasks.flatten().any(|entry| {
+            let dir = entry.path();
+            dir.join("shim.sock").exists() || dir.join("state").exists()
+        })
+    }
+
     /// What is left of all containers: mounts, directories, cgroups.
     pub fn leftovers(&self) -> Vec<String> {
         let mut left: Vec<String> = mounts_below(self.dir.path())
@@ -175,8 +183,12 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         let cgroup = Cgroup::locate(&self.parent).unwrap();
-        // Shims end with their containers.
         let killed = cgroup.kill_all(Duration::from_secs(10));
+        // Shims end with their containers, and their sockets go with them.
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.has_shims() && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let removed = cgroup.remove(Duration::from_secs(10));
         for path in mounts_below(self.dir.path()) {
             let _gone = nix::mount::umount2(&path, nix::mount::MntFlags::MNT_DETACH);

@@ -847,3 +847,22 @@ fn a_network_may_go_before_its_tasks_but_its_subnet_is_not_used_before_they_have
               10.0.2.16/28 n1"#]],
     );
 }
+
+#[test]
+fn an_update_pauses_where_the_previous_spec_cannot_be_had_back() {
+    check(
+        "
+        node n1
+        network front
+        service web image=a net=front on-failure=rollback monitor=1s
+        run
+        fail web.1@b
+        update web image=b no-net
+        plan
+        rm-network front
+        step 3s
+        services
+        ",
+        expect!["web [Paused: update paused due to failure or early termination]"],
+    );
+}

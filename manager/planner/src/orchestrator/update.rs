@@ -350,9 +350,7 @@ fn fail(
     let action = match config.failure_action {
         FailureAction::Continue => return Outcome::GoesOn,
         // There is nothing behind a rollback, nor behind a first version.
-        FailureAction::Rollback if rollback || service.previous_spec.is_none() => {
-            FailureAction::Pause
-        }
+        FailureAction::Rollback if rollback || !can_return(draft, service) => FailureAction::Pause,
         action => action,
     };
     if action == FailureAction::Rollback {
@@ -386,6 +384,26 @@ fn fail(
         },
     );
     Outcome::Stopped
+}
+
+/// There is a previous spec, and all that it refers to is still there.
+fn can_return(draft: &Draft<'_>, service: &Service) -> bool {
+    let Some(previous) = &service.previous_spec else {
+        return false;
+    };
+    let (task, snapshot) = (&previous.task, draft.snapshot);
+    let container = &task.container;
+    task.networks
+        .iter()
+        .all(|n| snapshot.network(n.network).is_some())
+        && container
+            .secrets
+            .iter()
+            .all(|s| snapshot.secret(s.id).is_some())
+        && container
+            .configs
+            .iter()
+            .all(|c| snapshot.config(c.id).is_some())
 }
 
 /// The last status set in a pass is the one that counts.

@@ -233,6 +233,7 @@ impl World {
                         aliases: Vec::new(),
                     });
                 }
+                "no-net" => task.networks.clear(),
                 "dnsrr" => spec.endpoint.mode = EndpointMode::DnsRoundRobin,
                 "port" | "hostport" => {
                     let (published, target) = value.split_once(':').expect(value);

@@ -5,7 +5,7 @@
 //! network front subnet=10.9.0.0/28
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
 //! service agent global
-//! run | step 5s | plan
+//! run | step 5s | skip 90000s (in one step) | plan
 //! scale web 5 | update web image=b | rollback web | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
@@ -102,6 +102,10 @@ impl World {
                 self.agents();
             }
             "step" => self.step(seconds(rest[0])),
+            "skip" => {
+                self.now = self.now + seconds(rest[0]);
+                self.run();
+            }
             "silence" => {
                 let id = self.node_named(rest[0]);
                 self.silent.insert(id);

@@ -1,1 +1,20 @@
-//! (to be written)
+//! The agent role: what every node does. It keeps a session with a manager,
+//! takes on tasks, drives each through its life and says where it is.
+//!
+//! Leaves what to do next to `planner`, containers to `runtime`, images to
+//! `images` and the kernel's network to `dataplane`.
+
+#![forbid(unsafe_code)]
+
+mod agent;
+mod executor;
+mod health;
+mod ledger;
+mod logs;
+mod network;
+mod reporter;
+mod session;
+mod task_manager;
+mod worker;
+
+pub use agent::{Agent, AgentConfig, AgentError, Told};

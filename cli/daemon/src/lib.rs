@@ -1,1 +1,22 @@
-//! (to be written)
+//! The node: builds agent, manager and socket out of their crates and holds
+//! them together. The agent runs always, the manager while the node is one.
+//!
+//! Owns what a node remembers of its swarm and how it gets in and out of one.
+//! Leaves the work to the roles, and how it is asked for to the command line.
+
+#![forbid(unsafe_code)]
+
+mod address;
+mod args;
+mod describe;
+mod door;
+mod files;
+mod join;
+mod local;
+mod member;
+mod node;
+mod renew;
+mod run;
+
+pub use args::DaemonArgs;
+pub use run::run;

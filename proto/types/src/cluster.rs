@@ -76,3 +76,9 @@ impl fmt::Debug for JoinSecrets {
         f.write_str("JoinSecrets")
     }
 }
+
+/// A subnet, with the bits outside its prefix cleared; `None` for a prefix
+/// length above 32.
+pub fn subnet(address: std::net::Ipv4Addr, length: u8) -> Option<Ipv4Net> {
+    Ipv4Net::new(address, length).ok().map(|net| net.trunc())
+}

@@ -1,0 +1,151 @@
+//! Whether a container works, by running its check.
+
+use crate::executor::Executor;
+use skep_agent_images::{Healthcheck, Image};
+use skep_agent_runtime::ExecResult;
+use skep_types::{HealthCheck, HealthTest, TaskId};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const INTERVAL: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
+const START_INTERVAL: Duration = Duration::from_secs(5);
+const RETRIES: u32 = 3;
+
+/// The check in force: the spec's, with the image's for what it leaves open.
+/// `None` when there is none, or it is switched off.
+pub(crate) fn effective(spec: Option<&HealthCheck>, image: Option<&Image>) -> Option<HealthCheck> {
+    let of_image = image
+        .and_then(|image| image.config.healthcheck.as_ref())
+        .map(from_image);
+    let mut check = match (spec, of_image) {
+        (None, image) => image?,
+        (Some(spec), None) => spec.clone(),
+        (Some(spec), Some(image)) => HealthCheck {
+            test: match &spec.test {
+                HealthTest::Inherit => image.test,
+                own => own.clone(),
+            },
+            interval: spec.interval.or(image.interval),
+            timeout: spec.timeout.or(image.timeout),
+            retries: spec.retries.or(image.retries),
+            start_period: spec.start_period.or(image.start_period),
+            start_interval: spec.start_interval.or(image.start_interval),
+        },
+    };
+    match &mut check.test {
+        HealthTest::Inherit | HealthTest::Disabled => None,
+        HealthTest::Command(_) | HealthTest::Shell(_) => Some(check),
+    }
+}
+
+fn from_image(check: &Healthcheck) -> HealthCheck {
+    let set = |duration: Duration| (!duration.is_zero()).then_some(duration);
+    HealthCheck {
+        test: match check.test.split_first() {
+            Some((kind, words)) if kind == "CMD" => HealthTest::Command(words.to_vec()),
+            Some((kind, words)) if kind == "CMD-SHELL" => HealthTest::Shell(words.join(" ")),
+            _ => HealthTest::Disabled,
+        },
+        interval: set(check.interval),
+        timeout: set(check.timeout),
+        retries: (check.retries > 0).then_some(check.retries),
+        start_period: set(check.start_period),
+        start_interval: set(check.start_interval),
+    }
+}
+
+/// Checks one container over its life.
+pub(crate) struct Health {
+    task: TaskId,
+    check: HealthCheck,
+    started: Instant,
+    failures: u32,
+    healthy: bool,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It works.
+    Healthy,
+    /// It does not, too often in a row: why.
+    Unhealthy(String),
+}
+
+impl Health {
+    pub(crate) fn new(task: TaskId, check: HealthCheck) -> Health {
+        Health {
+            task,
+            check,
+            started: Instant::now(),
+            failures: 0,
+            healthy: false,
+        }
+    }
+
+    /// For a container that was healthy before the daemon started.
+    pub(crate) fn adopted(task: TaskId, check: HealthCheck) -> Health {
+        Health {
+            healthy: true,
+            ..Health::new(task, check)
+        }
+    }
+
+    fn starting(&self) -> bool {
+        let period = self.check.start_period.unwrap_or_default();
+        !self.healthy && self.started.elapsed() < period
+    }
+
+    /// Waits for the next time a check says something new: the first success,
+    /// or one failure too many. Safe to drop while waiting.
+    pub(crate) async fn verdict(&mut self, executor: &Executor) -> Verdict {
+        loop {
+            let pause = if self.starting() {
+                self.check.start_interval.unwrap_or(START_INTERVAL)
+            } else {
+                self.check.interval.unwrap_or(INTERVAL)
+            };
+            tokio::time::sleep(pause).await;
+            let counts = !self.starting();
+            match self.run(executor).await {
+                Ok(()) => {
+                    self.failures = 0;
+                    if !self.healthy {
+                        self.healthy = true;
+                        return Verdict::Healthy;
+                    }
+                }
+                Err(reason) if counts => {
+                    self.failures += 1;
+                    if self.failures >= self.check.retries.unwrap_or(RETRIES).max(1) {
+                        return Verdict::Unhealthy(reason);
+                    }
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    async fn run(&self, executor: &Executor) -> Result<(), String> {
+        let command = match &self.check.test {
+            HealthTest::Command(words) => words.clone(),
+            HealthTest::Shell(line) => {
+                vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
+            }
+            HealthTest::Inherit | HealthTest::Disabled => return Ok(()),
+        };
+        let timeout = self.check.timeout.unwrap_or(TIMEOUT);
+        match executor.runtime.exec(&self.task, &command, timeout).await {
+            Ok(ExecResult::Exited { code: 0, .. }) => Ok(()),
+            Ok(ExecResult::Exited { code, output }) => {
+                let said: String = output.trim().chars().take(200).collect();
+                Err(format!("health check exited with {code}: {said}"))
+            }
+            Ok(ExecResult::TimedOut { .. }) => {
+                Err(format!("health check took longer than {timeout:?}"))
+            }
+            Err(error) => Err(format!("health check: {}", error.chain())),
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Sends the output of tasks to a manager that asks for it.
+
+use crate::executor::Executor;
+use bytes::Bytes;
+use futures::StreamExt;
+use skep_agent_runtime::{LogLine, LogOptions};
+use skep_proto::pb::dispatcher_client::DispatcherClient;
+use skep_proto::{id, id_bytes, pb};
+use skep_types::{ServiceId, TaskId};
+use std::collections::BTreeMap;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Channel;
+
+/// Lines sent in one message.
+const BATCH: usize = 256;
+
+/// Answers one request; ends when all has been sent, or nobody reads.
+pub(crate) async fn publish(
+    executor: Executor,
+    mut client: DispatcherClient<Channel>,
+    request: pb::LogRequest,
+    services: BTreeMap<TaskId, ServiceId>,
+) {
+    let number = request.id;
+    let options = request.options.unwrap_or_default();
+    let at = |ms: u64| (ms > 0).then(|| ms.saturating_mul(1_000_000));
+    let options = LogOptions {
+        follow: options.follow,
+        tail: options
+            .tail
+            .map(|lines| usize::try_from(lines).unwrap_or(usize::MAX)),
+        since_unix_nanos: at(options.since_ms),
+        until_unix_nanos: at(options.until_ms),
+    };
+    let (out, messages) = mpsc::channel::<pb::PublishLogsRequest>(16);
+    let sending = tokio::spawn(async move {
+        if let Err(status) = client.publish_logs(ReceiverStream::new(messages)).await {
+            tracing::debug!(error = status.message(), "logs not sent");
+        }
+    });
+    let mut streams = futures::stream::SelectAll::new();
+    for task in &request.tasks {
+        let Ok(task) = id::<TaskId>(task, "logs.tasks") else {
+            continue;
+        };
+        let lines = match executor.runtime.logs(&task, options.clone()) {
+            Ok(lines) => lines.boxed(),
+            Err(error) => futures::stream::iter([Err(error)]).boxed(),
+        };
+        streams.push(lines.map(move |line| (task, line)).boxed());
+    }
+    let mut chunks = streams.ready_chunks(BATCH);
+    while let Some(chunk) = chunks.next().await {
+        let lines = chunk.into_iter().map(|(task, line)| {
+            let service = services.get(&task).copied().unwrap_or_default();
+            on_wire(service, task, line)
+        });
+        let message = pb::PublishLogsRequest {
+            id: number,
+            lines: lines.collect(),
+            end: false,
+        };
+        if out.send(message).await.is_err() {
+            return;
+        }
+    }
+    let end = pb::PublishLogsRequest {
+        id: number,
+        lines: Vec::new(),
+        end: true,
+    };
+    // The manager has gone away when this fails.
+    let _ = out.send(end).await;
+    drop(out);
+    if let Err(error) = sending.await {
+        tracing::debug!(%error, "log sender ended badly");
+    }
+}
+
+fn on_wire(
+    service: ServiceId,
+    task: TaskId,
+    line: Result<LogLine, skep_agent_runtime::Error>,
+) -> pb::LogLine {
+    let place = pb::LogLine {
+        service: id_bytes(service),
+        task: id_bytes(task),
+        ..pb::LogLine::default()
+    };
+    match line {
+        Ok(LogLine {
+            is_stderr,
+            at_unix_nanos,
+            text,
+        }) => pb::LogLine {
+            stderr: is_stderr,
+            at_ns: at_unix_nanos,
+            data: Bytes::from(text),
+            ..place
+        },
+        Err(error) => pb::LogLine {
+            problem: error.chain(),
+            ..place
+        },
+    }
+}

@@ -1,0 +1,248 @@
+//! Drives one task through its life: asks the planner what is next, has it
+//! done, says where the task is. One of these runs for every task of the node.
+
+use crate::executor::{Executor, Failure};
+use crate::health::{Health, Verdict};
+use crate::ledger::Ledger;
+use crate::reporter::Reporter;
+use skep_agent_planner::task::{Step, after_exit, after_failure, step};
+use skep_agent_runtime::ExitRecord;
+use skep_types::{Task, TaskState, TaskStatus, Timestamp};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::watch;
+
+/// First and longest pause between attempts at something that failed for now.
+const RETRY_MIN: Duration = Duration::from_millis(200);
+const RETRY_MAX: Duration = Duration::from_secs(10);
+
+/// What drives a task.
+pub(crate) struct TaskManager {
+    pub(crate) executor: Executor,
+    pub(crate) ledger: Ledger,
+    pub(crate) reporter: Reporter,
+    /// The task as assigned; its status is this manager's own.
+    pub(crate) assigned: watch::Receiver<Arc<Task>>,
+    /// Where the task is.
+    pub(crate) status: TaskStatus,
+    /// The container ran before the daemon started.
+    pub(crate) adopted: bool,
+}
+
+impl TaskManager {
+    /// Works until the task has ended and nothing more is wanted of it, or
+    /// the assignment is gone.
+    pub(crate) async fn run(mut self) {
+        loop {
+            let task = self.assigned.borrow_and_update().clone();
+            match step(self.status.state, task.desired) {
+                Step::Accept => self.to(&task, TaskState::Accepted, "accepted"),
+                Step::Prepare => self.prepare(&task).await,
+                Step::Start => self.start(&task).await,
+                Step::Wait => self.watch(&task).await,
+                Step::Shutdown => self.shutdown(&task).await,
+                Step::Idle => {
+                    if self.assigned.changed().await.is_err() {
+                        return;
+                    }
+                }
+            }
+            if self.assigned.has_changed().is_err() {
+                return;
+            }
+        }
+    }
+
+    /// The task is somewhere new: on disk first, then said.
+    fn to(&mut self, task: &Task, state: TaskState, message: &str) {
+        self.status.state = state;
+        self.status.at = now();
+        message.clone_into(&mut self.status.message);
+        tracing::info!(task.id = %task.id, service = %task.service_name, %state,
+            error = %self.status.error, "task");
+        let known = Task {
+            status: self.status.clone(),
+            ..task.clone()
+        };
+        if let Err(error) = self.ledger.put(&known) {
+            // The container is what counts; it will be found again by itself.
+            tracing::error!(task.id = %task.id, %error, "task not recorded");
+        }
+        self.reporter.report(task.id, self.status.clone());
+    }
+
+    fn fail(&mut self, task: &Task, error: String) {
+        self.status.error = error;
+        let state = after_failure(self.status.state);
+        let message = if state == TaskState::Rejected {
+            "rejected"
+        } else {
+            "failed"
+        };
+        self.to(task, state, message);
+    }
+
+    /// The assignment is gone, or wants the task stopped.
+    async fn unwanted(assigned: &mut watch::Receiver<Arc<Task>>) {
+        // An error means that it is gone.
+        let _ = assigned
+            .wait_for(|task| task.desired >= TaskState::Shutdown)
+            .await;
+    }
+
+    async fn prepare(&mut self, task: &Arc<Task>) {
+        if self.status.state == TaskState::Accepted {
+            self.status.container = container_id();
+            self.to(task, TaskState::Preparing, "preparing");
+        }
+        let mut pause = RETRY_MIN;
+        loop {
+            let container = self.status.container.clone();
+            let prepared = tokio::select! {
+                prepared = self.executor.prepare(task, &container) => prepared,
+                () = Self::unwanted(&mut self.assigned) => return,
+            };
+            match prepared {
+                Ok(()) => {
+                    self.status.error.clear();
+                    return self.to(task, TaskState::Ready, "prepared");
+                }
+                Err(Failure::Fatal(error)) => return self.fail(task, error),
+                Err(Failure::Temporary(error)) => {
+                    if self.status.error != error {
+                        // Somebody looking at the task should see why it waits.
+                        self.status.error = error;
+                        self.to(task, TaskState::Preparing, "preparing");
+                    }
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = Self::unwanted(&mut self.assigned) => return,
+                    }
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
+            }
+        }
+    }
+
+    async fn start(&mut self, task: &Arc<Task>) {
+        if self.status.state == TaskState::Ready {
+            self.to(task, TaskState::Starting, "starting");
+        }
+        match self.executor.start(task.id).await {
+            Ok(pid) => self.status.pid = pid,
+            Err(Failure::Fatal(error) | Failure::Temporary(error)) => {
+                return self.fail(task, error);
+            }
+        }
+        let Some(check) = self.executor.health_check(task) else {
+            return self.to(task, TaskState::Running, "started");
+        };
+        // With a check, RUNNING means healthy.
+        let mut health = Health::new(task.id, check);
+        let executor = self.executor.clone();
+        tokio::select! {
+            exit = executor.wait(task.id) => self.exited(task, exit),
+            verdict = health.verdict(&executor) => match verdict {
+                Verdict::Healthy => {
+                    self.to(task, TaskState::Running, "started");
+                    self.watch_with(task, Some(health)).await;
+                }
+                Verdict::Unhealthy(reason) => self.unhealthy(task, &reason).await,
+            },
+            () = Self::unwanted(&mut self.assigned) => {}
+        }
+    }
+
+    async fn watch(&mut self, task: &Arc<Task>) {
+        let check = self.executor.health_check(task).filter(|_| self.adopted);
+        self.watch_with(task, check.map(|check| Health::adopted(task.id, check)))
+            .await;
+    }
+
+    async fn watch_with(&mut self, task: &Arc<Task>, mut health: Option<Health>) {
+        let executor = self.executor.clone();
+        let sick = async {
+            loop {
+                match &mut health {
+                    None => std::future::pending().await,
+                    Some(health) => {
+                        if let Verdict::Unhealthy(reason) = health.verdict(&executor).await {
+                            return reason;
+                        }
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            exit = executor.wait(task.id) => self.exited(task, exit),
+            reason = sick => self.unhealthy(task, &reason).await,
+            () = Self::unwanted(&mut self.assigned) => {}
+        }
+    }
+
+    fn exited(&mut self, task: &Task, exit: Result<ExitRecord, String>) {
+        let exit = match exit {
+            Ok(exit) => exit,
+            Err(error) => return self.fail(task, error),
+        };
+        let code = exit.code;
+        self.status.exit_code = Some(code);
+        self.status.oom_killed = exit.oom;
+        self.status.pid = 0;
+        let state = after_exit(code);
+        if state == TaskState::Complete {
+            return self.to(task, state, "finished");
+        }
+        self.status.error = if let Some(error) = exit.error {
+            error
+        } else if exit.oom {
+            format!("task: out of memory: killed (exit {code})")
+        } else {
+            format!("task: non-zero exit ({code})")
+        };
+        self.to(task, state, "failed");
+    }
+
+    async fn unhealthy(&mut self, task: &Task, reason: &str) {
+        if let Err(error) = self.executor.stop(task).await {
+            tracing::warn!(task.id = %task.id, %error, "unhealthy container not stopped");
+        }
+        self.status.pid = 0;
+        self.fail(task, format!("task: unhealthy container: {reason}"));
+    }
+
+    async fn shutdown(&mut self, task: &Task) {
+        let mut pause = RETRY_MIN;
+        if self.status.state >= TaskState::Ready {
+            while let Err(error) = self.executor.stop(task).await {
+                tracing::warn!(task.id = %task.id, %error, "container not stopped, trying again");
+                tokio::time::sleep(pause).await;
+                pause = (pause * 2).min(RETRY_MAX);
+            }
+            if let Ok(exit) = self.executor.wait(task.id).await {
+                self.status.exit_code = Some(exit.code);
+            }
+        }
+        // An address must not serve two containers: what this one held goes
+        // before the managers hear that it has ended.
+        self.executor.network.detach(task.id);
+        self.status.pid = 0;
+        self.status.error.clear();
+        self.to(task, TaskState::Shutdown, "shutdown");
+    }
+}
+
+/// Now, by the clock of this node.
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A new container id: 64 hexadecimal digits, as tools that look for
+/// containers expect.
+fn container_id() -> String {
+    let bits: [u128; 2] = rand::random();
+    format!("{:032x}{:032x}", bits[0], bits[1])
+}

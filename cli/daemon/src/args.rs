@@ -1,0 +1,71 @@
+//! What a daemon is started with.
+
+use std::path::PathBuf;
+
+/// Runs this machine's node: its containers, its network and, while it is a
+/// manager, its part in deciding.
+#[derive(Debug, Clone, clap::Args)]
+pub struct DaemonArgs {
+    /// Where everything that lasts is kept
+    #[arg(
+        long,
+        env = "SKEP_DATA_DIR",
+        default_value = "/var/lib/skep",
+        value_name = "DIR"
+    )]
+    pub data_dir: PathBuf,
+
+    /// Where everything that lasts until the machine restarts is kept
+    #[arg(
+        long,
+        env = "SKEP_RUN_DIR",
+        default_value = "/run/skep",
+        value_name = "DIR"
+    )]
+    pub run_dir: PathBuf,
+
+    /// Socket to listen on
+    #[arg(
+        long = "host",
+        id = "daemon_host",
+        env = "SKEP_DAEMON_HOST",
+        default_value = "unix:///run/skep/skep.sock",
+        value_name = "unix://PATH"
+    )]
+    pub host: String,
+
+    /// Registry that is asked first for names of Docker Hub (may be repeated)
+    #[arg(
+        long,
+        env = "SKEP_REGISTRY_MIRROR",
+        value_delimiter = ',',
+        value_name = "URL"
+    )]
+    pub registry_mirror: Vec<String>,
+
+    /// Registry that may be spoken to without TLS (may be repeated)
+    #[arg(
+        long,
+        env = "SKEP_INSECURE_REGISTRY",
+        value_delimiter = ',',
+        value_name = "HOST:PORT"
+    )]
+    pub insecure_registry: Vec<String>,
+
+    /// Label of this node, for constraints on engine.labels (may be repeated)
+    #[arg(
+        long = "label",
+        env = "SKEP_LABEL",
+        value_delimiter = ',',
+        value_name = "KEY=VALUE"
+    )]
+    pub labels: Vec<String>,
+
+    /// The skep-shim program; the one beside this program by default
+    #[arg(long, env = "SKEP_SHIM", value_name = "PATH")]
+    pub shim: Option<PathBuf>,
+
+    /// What is logged, e.g. info or skep_agent=debug
+    #[arg(long, env = "SKEP_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}

@@ -1,0 +1,59 @@
+//! The control service on the node's socket: the manager's, while the node is
+//! one, and an answer that says what to do while it is not.
+
+use crate::member::ControlSlot;
+use skep_manager::Control;
+use skep_proto::pb;
+use tonic::{Request, Response, Status};
+
+/// Asks the slot at every call, since a node's role may change.
+pub(crate) struct ControlDoor {
+    pub(crate) slot: ControlSlot,
+}
+
+impl ControlDoor {
+    fn control(&self) -> Result<Control, Status> {
+        self.slot.get().ok_or_else(|| {
+            Status::failed_precondition(
+                "This node is not a swarm manager. Worker nodes can't be used to view or modify \
+                 cluster state. Please run this command on a manager node or promote the current \
+                 node to a manager. (A node that is in no swarm gets one by \"skep swarm init\" or \
+                 \"skep swarm join\".)",
+            )
+        })
+    }
+}
+
+#[tonic::async_trait]
+impl pb::control_server::Control for ControlDoor {
+    type WatchStream = <Control as pb::control_server::Control>::WatchStream;
+    type LogsStream = <Control as pb::control_server::Control>::LogsStream;
+
+    async fn read(
+        &self,
+        request: Request<pb::ReadRequest>,
+    ) -> Result<Response<pb::ReadResponse>, Status> {
+        self.control()?.read(request).await
+    }
+
+    async fn change(
+        &self,
+        request: Request<pb::ChangeRequest>,
+    ) -> Result<Response<pb::ChangeResponse>, Status> {
+        self.control()?.change(request).await
+    }
+
+    async fn watch(
+        &self,
+        request: Request<pb::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        self.control()?.watch(request).await
+    }
+
+    async fn logs(
+        &self,
+        request: Request<pb::LogsRequest>,
+    ) -> Result<Response<Self::LogsStream>, Status> {
+        self.control()?.logs(request).await
+    }
+}

@@ -1,0 +1,149 @@
+//! How a machine gets its certificate: the first one by a token, later ones
+//! by the one before.
+
+use anyhow::{Context, Result, anyhow, bail};
+use skep_manager_ca::{CaBundle, Identity, JoinToken, Request, bootstrap_config, joining_config};
+use skep_proto::pb;
+use skep_proto::pb::ca_client::CaClient;
+use skep_transport::{Channels, connect, redirected_to};
+use std::time::Duration;
+
+/// How long a manager may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a manager gave a machine that joins.
+pub(crate) struct Joined {
+    /// Its identity.
+    pub identity: Identity,
+    /// UDP port of WireGuard.
+    pub data_path_port: u16,
+    /// The manager that answered.
+    pub manager: String,
+}
+
+/// Joins at the first of these managers that lets it.
+pub(crate) async fn join(
+    token: &str,
+    managers: &[String],
+    request: pb::IssueRequest,
+) -> Result<Joined> {
+    let token: JoinToken = token.parse().map_err(|error| anyhow!("{error}"))?;
+    let mut last = anyhow!("name a manager to join: HOST:2377");
+    for manager in managers {
+        match join_at(&token, manager, request.clone()).await {
+            Ok(joined) => return Ok(joined),
+            Err(error) => last = error.context(format!("cannot join at {manager}")),
+        }
+    }
+    Err(last)
+}
+
+async fn join_at(token: &JoinToken, manager: &str, request: pb::IssueRequest) -> Result<Joined> {
+    let ca = download(token, manager).await?;
+    let key = Request::generate()?;
+    let request = pb::IssueRequest {
+        csr: key.pem().to_owned(),
+        token: token.to_string(),
+        ..request
+    };
+    let channels = Channels::new(joining_config(&ca)?);
+    let (answer, manager) = issue(&channels, &[manager.to_owned()], request).await?;
+    let identity = key.complete(&answer.certificate, ca)?;
+    let data_path_port = u16::try_from(answer.data_path_port).unwrap_or_default();
+    Ok(Joined {
+        identity,
+        data_path_port,
+        manager,
+    })
+}
+
+/// Asks an unknown server for its CA, and believes it only if the token says so.
+async fn download(token: &JoinToken, manager: &str) -> Result<CaBundle> {
+    let channel = connect(manager, bootstrap_config()?)?;
+    let call = async { CaClient::new(channel).root_ca(pb::RootCaRequest {}).await };
+    let answer = tokio::time::timeout(ANSWER_TIMEOUT, call)
+        .await
+        .map_err(|_| anyhow!("{manager} does not answer"))?
+        .map_err(|status| {
+            anyhow!(
+                "{}; is a skep manager listening at {manager}, and is the port open?",
+                explained(&status)
+            )
+        })?;
+    Ok(CaBundle::from_download(
+        &answer.into_inner().certificate,
+        token,
+    )?)
+}
+
+/// Asks for a certificate at the leader, wherever that is.
+async fn issue(
+    channels: &Channels,
+    managers: &[String],
+    request: pb::IssueRequest,
+) -> Result<(pb::IssueResponse, String)> {
+    let mut ask = managers.to_vec();
+    let mut last = anyhow!("no manager is known");
+    // Leadership may change while it is being looked for.
+    for _ in 0..20 {
+        let Some(manager) = ask.pop() else {
+            ask = managers.to_vec();
+            tokio::time::sleep(Duration::from_millis(250)).await;
+            continue;
+        };
+        let mut client = CaClient::new(channels.to(&manager)?);
+        match tokio::time::timeout(ANSWER_TIMEOUT, client.issue(request.clone())).await {
+            Ok(Ok(answer)) => return Ok((answer.into_inner(), manager)),
+            Ok(Err(status)) => {
+                if let Some(leader) = redirected_to(&status) {
+                    ask.push(leader);
+                } else if status.code() != tonic::Code::Unavailable
+                    && status.code() != tonic::Code::FailedPrecondition
+                {
+                    bail!("{}", explained(&status));
+                }
+                last = anyhow!("{manager}: {}", explained(&status));
+            }
+            Err(_) => last = anyhow!("{manager} does not answer"),
+        }
+    }
+    Err(last)
+}
+
+/// A new certificate for this identity, with the role the managers want it to
+/// have.
+pub(crate) async fn renew(
+    channels: &Channels,
+    managers: &[String],
+    identity: &Identity,
+) -> Result<Identity> {
+    let key = Request::generate()?;
+    let request = pb::IssueRequest {
+        csr: key.pem().to_owned(),
+        ..pb::IssueRequest::default()
+    };
+    let (answer, _) = issue(channels, managers, request)
+        .await
+        .context("the certificate was not renewed")?;
+    // A root this node does not trust yet is the business of a rotation.
+    Ok(key.complete(&answer.certificate, identity.ca().clone())?)
+}
+
+/// A status in words, with what lies behind a connection that failed.
+pub(crate) fn explained(status: &tonic::Status) -> String {
+    let source = std::error::Error::source(status);
+    if let Some(text) = source.and_then(skep_manager_ca::explain) {
+        return text;
+    }
+    let mut text = status.message().to_owned();
+    let mut next = source;
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
+        next = cause.source();
+    }
+    text
+}

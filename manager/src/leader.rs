@@ -1,0 +1,46 @@
+//! Leadership is one scope: everything that only the leader does starts
+//! together and ends together.
+
+use crate::shared::Shared;
+use crate::{keeper, reconciler};
+use tokio::task::JoinSet;
+
+/// Follows leadership for as long as it is not dropped.
+pub(crate) async fn run(shared: Shared) {
+    let mut leadership = shared.raft.leadership();
+    loop {
+        let current = leadership.borrow_and_update().clone();
+        if current.is_leader {
+            tracing::info!(term = current.term, "leading");
+            shared.sessions.begin_term(crate::clock::now());
+            let mut duties = JoinSet::new();
+            duties.spawn(reconciler::run(shared.clone()));
+            duties.spawn(keeper::run(shared.clone()));
+            tokio::select! {
+                () = lost(&mut leadership, current.term) => {}
+                // A leader that lacks a part is worse than none: start anew.
+                ended = duties.join_next() => {
+                    tracing::error!(?ended, "a duty of the leader ended");
+                }
+            }
+            duties.shutdown().await;
+            shared.sessions.end_term();
+            tracing::info!(term = current.term, "not leading any more");
+            if leadership.borrow().is_leader && leadership.borrow().term == current.term {
+                continue;
+            }
+        } else if leadership.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn lost(
+    leadership: &mut tokio::sync::watch::Receiver<skep_manager_raft::Leadership>,
+    term: u64,
+) {
+    // An error means that Raft has stopped, which is the end as well.
+    let _ = leadership
+        .wait_for(|now| !now.is_leader || now.term != term)
+        .await;
+}

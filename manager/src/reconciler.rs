@@ -1,0 +1,45 @@
+//! The one loop: look at everything, plan, propose, wait.
+
+use crate::clock;
+use crate::shared::Shared;
+use skep_manager_planner::{IdSource, reconcile};
+use std::time::Duration;
+
+/// A pass is made at least this often, whatever happens.
+const FULL_SCAN: Duration = Duration::from_secs(10);
+/// Pause after a proposal that could not be agreed on; leadership is about to
+/// be lost, or a majority about to come back.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// Reconciles until it is dropped. Run by the leader only.
+pub(crate) async fn run(shared: Shared) {
+    let mut ids = IdSource::new(rand::random());
+    let mut changes = shared.state.changes();
+    loop {
+        changes.borrow_and_update();
+        let snapshot = shared.state.snapshot();
+        let liveness = shared.sessions.liveness();
+        let now = clock::now();
+        let plan = reconcile(&snapshot, &liveness, now, &mut ids);
+        if !plan.actions.is_empty() {
+            tracing::debug!(actions = plan.actions.len(), version = %snapshot.version(), "planned");
+            match shared.propose_all(&plan.actions).await {
+                // The next pass sees what it did.
+                Ok(()) => continue,
+                Err(error) => {
+                    tracing::warn!(%error, "plan could not be agreed on");
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                    continue;
+                }
+            }
+        }
+        let wait = plan
+            .wake_at
+            .map_or(FULL_SCAN, |at| at.since(now).min(FULL_SCAN));
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            () = shared.sessions.liveness_changed() => {}
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The gRPC services: decode, call, encode.
+
+pub(crate) mod ca;
+pub(crate) mod change;
+pub mod control;
+pub(crate) mod dispatcher;
+pub(crate) mod logs;
+pub(crate) mod peer;
+pub(crate) mod raft;
+pub(crate) mod read;
+pub(crate) mod status;

@@ -1,0 +1,360 @@
+//! Changes users ask for: checked, turned into actions, agreed on.
+
+use super::status;
+use crate::clock;
+use crate::shared::Shared;
+use bytes::Bytes;
+use skep_manager_ca::JoinToken;
+use skep_manager_store::{
+    Action, ClusterAction, ConfigAction, NetworkAction, NodeAction, SecretAction, ServiceAction,
+    Snapshot, validate,
+};
+use skep_proto::pb::change::Change;
+use skep_proto::{id, id_bytes, pb};
+use skep_types::{
+    ClusterSpec, ConfigId, ConfigSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec,
+    NodeState, NodeStatus, Role, SecretId, SecretSpec, ServiceId, ServiceSpec, Timestamp, Version,
+};
+use tonic::Status;
+
+/// Applies the changes in order; the first that is refused ends the call.
+pub(crate) async fn change(
+    shared: &Shared,
+    request: pb::ChangeRequest,
+) -> Result<pb::ChangeResponse, Status> {
+    let mut ids = Vec::with_capacity(request.changes.len());
+    for change in request.changes {
+        let change = change
+            .change
+            .ok_or_else(|| Status::invalid_argument("field change.change is missing"))?;
+        let (touched, action) = action(&shared.state.snapshot(), change)?;
+        let proposed = shared.propose(&[action]).await.map_err(status::propose)?;
+        proposed.results.iter().try_for_each(status::refused)?;
+        ids.push(touched);
+    }
+    Ok(pb::ChangeResponse { ids })
+}
+
+fn required<T>(value: Option<T>, field: &'static str) -> Result<T, Status> {
+    value.ok_or_else(|| Status::invalid_argument(format!("field {field} is missing")))
+}
+
+fn fresh() -> u128 {
+    rand::random()
+}
+
+#[allow(clippy::too_many_lines, reason = "one arm a change")]
+fn action(snapshot: &Snapshot, change: Change) -> Result<(Bytes, Action), Status> {
+    let refuse = |error: validate::Invalid| Status::invalid_argument(error.to_string());
+    Ok(match change {
+        Change::CreateService(spec) => {
+            let spec: ServiceSpec = spec.try_into().map_err(status::invalid)?;
+            validate::validate_service(snapshot, &spec).map_err(refuse)?;
+            let id = ServiceId::from_bits(fresh());
+            let action = ServiceAction::Create {
+                id,
+                spec: Box::new(spec),
+            };
+            (id_bytes(id), Action::Service(action))
+        }
+        Change::UpdateService(pb::UpdateService {
+            id: service,
+            version,
+            spec,
+        }) => {
+            let service_id: ServiceId =
+                id(&service, "update_service.id").map_err(status::invalid)?;
+            let spec: ServiceSpec = required(spec, "update_service.spec")?
+                .try_into()
+                .map_err(status::invalid)?;
+            let present = known(snapshot.service(service_id), "service", service_id)?;
+            validate::validate_service_update(snapshot, present, &spec).map_err(refuse)?;
+            let version = if version == 0 {
+                present.meta.version
+            } else {
+                Version(version)
+            };
+            let action = ServiceAction::Update {
+                id: service_id,
+                version,
+                spec: Box::new(spec),
+            };
+            (service, Action::Service(action))
+        }
+        Change::RollbackService(service) => {
+            let service_id: ServiceId =
+                id(&service, "rollback_service").map_err(status::invalid)?;
+            let found = known(snapshot.service(service_id), "service", service_id)?;
+            let action = ServiceAction::Rollback {
+                id: service_id,
+                version: found.meta.version,
+                message: "manually requested rollback".to_owned(),
+                keep: true,
+            };
+            (service, Action::Service(action))
+        }
+        Change::RemoveService(service) => {
+            let service_id = id(&service, "remove_service").map_err(status::invalid)?;
+            (
+                service,
+                Action::Service(ServiceAction::Remove { id: service_id }),
+            )
+        }
+        Change::CreateNetwork(spec) => {
+            let spec: NetworkSpec = spec.try_into().map_err(status::invalid)?;
+            validate::validate_network(snapshot, &spec).map_err(refuse)?;
+            let id = NetworkId::from_bits(fresh());
+            (
+                id_bytes(id),
+                Action::Network(NetworkAction::Create {
+                    id,
+                    spec: Box::new(spec),
+                }),
+            )
+        }
+        Change::RemoveNetwork(network) => {
+            let network_id = id(&network, "remove_network").map_err(status::invalid)?;
+            (
+                network,
+                Action::Network(NetworkAction::Remove { id: network_id }),
+            )
+        }
+        Change::CreateSecret(spec) => {
+            let spec: SecretSpec = spec.into();
+            validate::validate_secret(snapshot, &spec).map_err(refuse)?;
+            let id = SecretId::from_bits(fresh());
+            (
+                id_bytes(id),
+                Action::Secret(SecretAction::Create {
+                    id,
+                    spec: Box::new(spec),
+                }),
+            )
+        }
+        Change::UpdateSecret(pb::UpdateData {
+            id: secret,
+            version,
+            spec,
+        }) => {
+            let secret_id: SecretId = id(&secret, "update_secret.id").map_err(status::invalid)?;
+            let spec = required(spec, "update_secret.spec")?;
+            let found = known(snapshot.secret(secret_id), "secret", secret_id)?;
+            only_labels(&spec.data, &found.spec.data)?;
+            let version = if version == 0 {
+                found.meta.version
+            } else {
+                Version(version)
+            };
+            let action = SecretAction::SetLabels {
+                id: secret_id,
+                version,
+                labels: spec.labels,
+            };
+            (secret, Action::Secret(action))
+        }
+        Change::RemoveSecret(secret) => {
+            let secret_id = id(&secret, "remove_secret").map_err(status::invalid)?;
+            (
+                secret,
+                Action::Secret(SecretAction::Remove { id: secret_id }),
+            )
+        }
+        Change::CreateConfig(spec) => {
+            let spec: ConfigSpec = spec.into();
+            validate::validate_config(snapshot, &spec).map_err(refuse)?;
+            let id = ConfigId::from_bits(fresh());
+            (
+                id_bytes(id),
+                Action::Config(ConfigAction::Create {
+                    id,
+                    spec: Box::new(spec),
+                }),
+            )
+        }
+        Change::UpdateConfig(pb::UpdateData {
+            id: config,
+            version,
+            spec,
+        }) => {
+            let config_id: ConfigId = id(&config, "update_config.id").map_err(status::invalid)?;
+            let spec = required(spec, "update_config.spec")?;
+            let found = known(snapshot.config(config_id), "config", config_id)?;
+            only_labels(&spec.data, &found.spec.data)?;
+            let version = if version == 0 {
+                found.meta.version
+            } else {
+                Version(version)
+            };
+            let action = ConfigAction::SetLabels {
+                id: config_id,
+                version,
+                labels: spec.labels,
+            };
+            (config, Action::Config(action))
+        }
+        Change::RemoveConfig(config) => {
+            let config_id = id(&config, "remove_config").map_err(status::invalid)?;
+            (
+                config,
+                Action::Config(ConfigAction::Remove { id: config_id }),
+            )
+        }
+        Change::UpdateNode(pb::UpdateNode {
+            id: node,
+            version,
+            spec,
+        }) => {
+            let node_id: NodeId = id(&node, "update_node.id").map_err(status::invalid)?;
+            let spec: NodeSpec = required(spec, "update_node.spec")?
+                .try_into()
+                .map_err(status::invalid)?;
+            let found = known(snapshot.node(node_id), "node", node_id)?;
+            may_change_role(snapshot, found, spec.role)?;
+            let version = if version == 0 {
+                found.meta.version
+            } else {
+                Version(version)
+            };
+            (
+                node,
+                Action::Node(NodeAction::Update {
+                    id: node_id,
+                    version,
+                    spec,
+                }),
+            )
+        }
+        Change::RemoveNode(pb::RemoveNode { id: node, force }) => {
+            let node_id: NodeId = id(&node, "remove_node.id").map_err(status::invalid)?;
+            let action = NodeAction::Remove {
+                id: node_id,
+                force,
+                blocked_until: certificates_end(snapshot),
+            };
+            (node, Action::Node(action))
+        }
+        Change::RotateToken(pb::RotateToken { role }) => {
+            let cluster = cluster(snapshot)?;
+            let JoinSecrets {
+                mut worker,
+                mut manager,
+            } = cluster.join_secrets.clone();
+            match pb::Role::try_from(role) {
+                Ok(pb::Role::Worker) => worker = new_secret()?,
+                Ok(pb::Role::Manager) => manager = new_secret()?,
+                Err(_) => {
+                    return Err(Status::invalid_argument(
+                        "field rotate_token.role is unknown",
+                    ));
+                }
+            }
+            let action = ClusterAction::SetJoinSecrets {
+                version: cluster.meta.version,
+                secrets: JoinSecrets { worker, manager },
+            };
+            (id_bytes(cluster.id), Action::Cluster(action))
+        }
+        Change::UpdateCluster(pb::UpdateCluster { version, spec }) => {
+            let cluster = cluster(snapshot)?;
+            let spec: ClusterSpec = required(spec, "update_cluster.spec")?
+                .try_into()
+                .map_err(status::invalid)?;
+            validate::validate_cluster(&spec).map_err(refuse)?;
+            let version = if version == 0 {
+                cluster.meta.version
+            } else {
+                Version(version)
+            };
+            let action = ClusterAction::Update { version, spec };
+            (id_bytes(cluster.id), Action::Cluster(action))
+        }
+    })
+}
+
+fn known<'a, T, I: std::fmt::Display>(
+    found: Option<&'a T>,
+    kind: &str,
+    id: I,
+) -> Result<&'a T, Status> {
+    found.ok_or_else(|| Status::not_found(format!("{kind} {id} not found")))
+}
+
+fn cluster(snapshot: &Snapshot) -> Result<&skep_types::Cluster, Status> {
+    snapshot
+        .cluster()
+        .map(AsRef::as_ref)
+        .ok_or_else(|| Status::unavailable("the swarm is being made"))
+}
+
+fn new_secret() -> Result<String, Status> {
+    JoinToken::new_secret().map_err(|error| Status::internal(error.to_string()))
+}
+
+/// Clients that update labels may send the content along, or leave it out.
+fn only_labels(given: &[u8], present: &[u8]) -> Result<(), Status> {
+    if given.is_empty() || given == present {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(
+        "only updates to Labels are allowed",
+    ))
+}
+
+fn may_change_role(snapshot: &Snapshot, node: &Node, role: Role) -> Result<(), Status> {
+    if node.spec.role == Role::Manager && role == Role::Worker {
+        let managers = snapshot
+            .nodes()
+            .filter(|node| node.spec.role == Role::Manager)
+            .count();
+        if managers <= 1 {
+            return Err(Status::failed_precondition(
+                "attempting to demote the last manager of the swarm",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// When the last certificate issued until now ends: renewals included, no
+/// certificate lives longer than twice the setting.
+fn certificates_end(snapshot: &Snapshot) -> Timestamp {
+    let life = snapshot
+        .cluster()
+        .map_or_else(Default::default, |c| c.spec.cert_expiry);
+    clock::now() + life * 2
+}
+
+/// A node says that it goes: it is Down at once instead of after missed
+/// heartbeats, and if it was a manager it is one no longer.
+pub(crate) async fn announce_leave(shared: &Shared, node: NodeId) -> Result<(), Status> {
+    let snapshot = shared.state.snapshot();
+    let found = known(snapshot.node(node), "node", node)?;
+    may_change_role(&snapshot, found, Role::Worker)?;
+    let mut actions = Vec::new();
+    if found.spec.role == Role::Manager {
+        let spec = NodeSpec {
+            role: Role::Worker,
+            ..found.spec.clone()
+        };
+        actions.push(Action::Node(NodeAction::Update {
+            id: node,
+            version: found.meta.version,
+            spec,
+        }));
+    } else {
+        let status = NodeStatus {
+            state: NodeState::Down,
+            message: "left the swarm".to_owned(),
+            address: None,
+        };
+        let version = found.meta.version;
+        actions.push(Action::Node(NodeAction::SetStatus {
+            id: node,
+            version,
+            status,
+        }));
+        shared.sessions.close(node);
+    }
+    let proposed = shared.propose(&actions).await.map_err(status::propose)?;
+    proposed.results.iter().try_for_each(status::refused)
+}

@@ -1,0 +1,135 @@
+//! Managers among themselves, and the transport Raft uses to reach them.
+
+use super::{peer, status};
+use crate::shared::{Lead, Shared};
+use async_trait::async_trait;
+use bytes::Bytes;
+use skep_manager_raft::{Transport, TransportError};
+use skep_manager_store::{Action, NodeAction};
+use skep_proto::pb;
+use skep_proto::pb::raft_client::RaftClient;
+use skep_transport::{Channels, not_leader};
+use skep_types::{ManagerStatus, Role};
+use std::time::Duration;
+use tonic::{Request, Response, Status};
+
+/// Raft's messages are below this (see `Transport::send`).
+pub(crate) const MESSAGE_MAX_BYTES: usize = 8 << 20;
+/// A peer that has not answered by then is considered silent.
+const SEND_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// Messages of Raft over the managers' channels.
+pub(crate) struct GrpcTransport {
+    pub(crate) channels: Channels,
+}
+
+#[async_trait]
+impl Transport for GrpcTransport {
+    async fn send(
+        &self,
+        target: u64,
+        address: &str,
+        message: Vec<u8>,
+    ) -> Result<Vec<u8>, TransportError> {
+        let fail = |reason: String| TransportError {
+            target,
+            address: address.to_owned(),
+            reason,
+        };
+        let channel = self
+            .channels
+            .to(address)
+            .map_err(|error| fail(error.to_string()))?;
+        let mut client = RaftClient::new(channel)
+            .max_decoding_message_size(MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(MESSAGE_MAX_BYTES);
+        let request = pb::StepRequest {
+            payload: Bytes::from(message),
+        };
+        match tokio::time::timeout(SEND_TIMEOUT, client.step(request)).await {
+            Ok(Ok(response)) => Ok(response.into_inner().payload.to_vec()),
+            Ok(Err(status)) => Err(fail(status.message().to_owned())),
+            Err(_) => Err(fail(format!("no answer within {SEND_TIMEOUT:?}"))),
+        }
+    }
+}
+
+/// The server side.
+pub(crate) struct RaftService {
+    pub(crate) shared: Shared,
+}
+
+#[tonic::async_trait]
+impl pb::raft_server::Raft for RaftService {
+    async fn step(
+        &self,
+        request: Request<pb::StepRequest>,
+    ) -> Result<Response<pb::StepResponse>, Status> {
+        peer::manager(&self.shared, &request)?;
+        let payload = request.into_inner().payload;
+        let answer = self
+            .shared
+            .raft
+            .handle(payload.to_vec())
+            .await
+            .map_err(|error| Status::internal(error.to_string()))?;
+        Ok(Response::new(pb::StepResponse {
+            payload: answer.into(),
+        }))
+    }
+
+    async fn join(
+        &self,
+        request: Request<pb::RaftJoinRequest>,
+    ) -> Result<Response<pb::RaftJoinResponse>, Status> {
+        let peer = peer::manager(&self.shared, &request)?;
+        match self.shared.lead() {
+            Lead::Here => {}
+            Lead::At(address) => return Err(not_leader(Some(&address))),
+            Lead::Nowhere => return Err(not_leader(None)),
+        }
+        let address = request.into_inner().address;
+        let snapshot = self.shared.state.snapshot();
+        let cluster = snapshot
+            .cluster()
+            .ok_or_else(|| Status::unavailable("the swarm is being made"))?;
+        let node = snapshot
+            .node(peer.node)
+            .ok_or_else(|| Status::not_found(format!("node {} is not known", peer.node)))?;
+        if node.role != Role::Manager || node.spec.role != Role::Manager {
+            return Err(Status::permission_denied(format!(
+                "node {} is a worker",
+                peer.node
+            )));
+        }
+        let raft_id = match &node.manager {
+            Some(known) => known.raft_id,
+            None => cluster.last_raft_id + 1,
+        };
+        let action = NodeAction::SetManager {
+            id: peer.node,
+            manager: Some(ManagerStatus { raft_id, address }),
+        };
+        let proposed = self
+            .shared
+            .propose(&[Action::Node(action)])
+            .await
+            .map_err(status::propose)?;
+        proposed.results.iter().try_for_each(status::refused)?;
+        Ok(Response::new(pb::RaftJoinResponse { raft_id }))
+    }
+
+    async fn leave(
+        &self,
+        request: Request<pb::RaftLeaveRequest>,
+    ) -> Result<Response<pb::RaftLeaveResponse>, Status> {
+        let peer = peer::node(&self.shared, &request)?;
+        match self.shared.lead() {
+            Lead::Here => {}
+            Lead::At(address) => return Err(not_leader(Some(&address))),
+            Lead::Nowhere => return Err(not_leader(None)),
+        }
+        super::change::announce_leave(&self.shared, peer.node).await?;
+        Ok(Response::new(pb::RaftLeaveResponse {}))
+    }
+}

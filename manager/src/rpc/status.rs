@@ -1,0 +1,32 @@
+//! The only place that turns this crate's errors into gRPC statuses.
+
+use crate::error::ProposeError;
+use skep_proto::{ActionResult, Invalid};
+use skep_transport::not_leader;
+use tonic::Status;
+
+pub(crate) fn invalid(error: Invalid) -> Status {
+    Status::invalid_argument(error.to_string())
+}
+
+pub(crate) fn propose(error: ProposeError) -> Status {
+    match error {
+        ProposeError::NotLeader { leader } => not_leader(leader.as_deref()),
+        ProposeError::Unavailable(reason) => Status::unavailable(reason),
+        ProposeError::TooLarge(reason) => Status::resource_exhausted(reason),
+    }
+}
+
+/// The status of an action that changed nothing; `Ok` for one that did.
+pub(crate) fn refused(result: &ActionResult) -> Result<(), Status> {
+    let Some(reason) = &result.refused else {
+        return Ok(());
+    };
+    Err(if result.not_found {
+        Status::not_found(reason)
+    } else if result.stale {
+        Status::aborted(reason)
+    } else {
+        Status::failed_precondition(reason)
+    })
+}

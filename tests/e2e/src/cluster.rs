@@ -1,0 +1,500 @@
+//! A cluster: hosts, a registry outside, a daemon on each host.
+
+use crate::command::{self, Output};
+use crate::http::From;
+use crate::leftovers;
+use crate::programs::{Programs, root, voting_stack};
+use crate::tables::{Row, cell, rows};
+use crate::wait::wait_for;
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs::{self, File, OpenOptions};
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+/// How long a command of `skep` may take.
+const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+/// How many lines of each daemon's log a failure shows.
+const LOG_LINES: usize = 40;
+
+/// Hosts with daemons. Gone with all that belongs to it when it is dropped, and
+/// even when this process is killed.
+#[derive(Debug)]
+pub struct Cluster {
+    programs: Programs,
+    prefix: String,
+    folder: tempfile::TempDir,
+    addresses: Vec<String>,
+    outside: String,
+    /// Takes everything down as soon as its standard input ends.
+    holder: Child,
+    daemons: Vec<Option<Child>>,
+    finished: bool,
+}
+
+impl Cluster {
+    /// Hosts 1 to `count` with a daemon on each, in no swarm yet, and a registry
+    /// with the voting application's images, which stands in for Docker Hub.
+    ///
+    /// # Panics
+    /// When that cannot be had.
+    #[must_use]
+    pub fn start(name: &str, count: usize) -> Self {
+        let programs = Programs::find();
+        let prefix = format!("t-{name}-{}", std::process::id());
+        let folder = tempfile::Builder::new()
+            .prefix(&format!("skep-{prefix}-"))
+            .tempdir()
+            .expect("a temporary folder can be made");
+        let mut holder = Command::new(root().join("deploy/hosts"))
+            .args(["hold", &prefix, &count.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("deploy/hosts starts");
+        let mut addresses = Vec::new();
+        let mut outside = String::new();
+        let mut ready = false;
+        if let Some(out) = holder.stdout.take() {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let mut words = line.split(' ');
+                match (words.next().unwrap_or_default(), words.next()) {
+                    ("ready", None) => ready = true,
+                    (name, Some(address)) if name.ends_with("-net") => {
+                        address.clone_into(&mut outside)
+                    }
+                    (_, Some(address)) => addresses.push(address.to_owned()),
+                    _ => {}
+                }
+                if ready {
+                    break;
+                }
+            }
+        }
+        assert!(ready, "deploy/hosts made no hosts; what it said is above");
+        let mut cluster = Self {
+            programs,
+            prefix,
+            folder,
+            addresses,
+            outside,
+            holder,
+            daemons: (0..count).map(|_| None).collect(),
+            finished: false,
+        };
+        cluster.start_registry();
+        for host in 1..=count {
+            cluster.start_daemon(host);
+        }
+        for host in 1..=count {
+            cluster.await_daemon(host);
+        }
+        cluster
+    }
+
+    /// [`Cluster::start`], then one swarm of it: `managers` managers, the rest
+    /// workers.
+    ///
+    /// # Panics
+    /// When a node does not become ready.
+    #[must_use]
+    pub fn swarm(name: &str, managers: usize, workers: usize) -> Self {
+        let cluster = Self::start(name, managers + workers);
+        let own = cluster.address(1).to_owned();
+        cluster
+            .skep(1, &["swarm", "init", "--advertise-addr", &own])
+            .succeeds();
+        for host in 2..=managers + workers {
+            let role = if host <= managers {
+                "manager"
+            } else {
+                "worker"
+            };
+            cluster.join(host, role).succeeds();
+        }
+        wait_for("every node is ready", Duration::from_secs(30), || {
+            let nodes = cluster.table(1, &["node", "ls"])?;
+            let ready = nodes
+                .iter()
+                .filter(|n| cell(n, "STATUS") == "Ready")
+                .count();
+            let count = managers + workers;
+            if ready == count && nodes.len() == count {
+                Ok(())
+            } else {
+                Err(format!("{nodes:?}"))
+            }
+        });
+        cluster
+    }
+
+    /// Joins a host to the swarm of host 1.
+    pub fn join(&self, host: usize, role: &str) -> Output {
+        let token = self
+            .skep(1, &["swarm", "join-token", "-q", role])
+            .succeeds();
+        let manager = format!("{}:2377", self.address(1));
+        self.skep(host, &["swarm", "join", "--token", token.text(), &manager])
+    }
+
+    fn start_registry(&self) {
+        let folder = self.folder.path().join("registry");
+        let shared = root().join("target/registry/data");
+        fs::create_dir_all(&folder).expect("the registry's folder can be made");
+        fs::create_dir_all(&shared).expect("the registry's data has a folder");
+        // What one test pushed the next need not push again.
+        symlink(&shared, folder.join("data")).expect("the registry's data can be linked");
+        let program = Command::new(root().join("deploy/registry"))
+            .arg("program")
+            .output();
+        program.expect("deploy/registry runs");
+        let mut up = self.hosts(&["exec", &self.prefix, "net"]);
+        up.arg(root().join("deploy/registry"))
+            .arg("up")
+            .arg(&folder)
+            .arg(self.registry());
+        command::run(&mut up, Duration::from_secs(600)).succeeds();
+    }
+
+    /// Starts the daemon of a host that runs.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_daemon(&mut self, host: usize) {
+        let home = self.home(host);
+        fs::create_dir_all(&home).expect("a node's folder can be made");
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(home.join("daemon.log"))
+            .expect("the log can be opened");
+        let error = log.try_clone().expect("a file can be had twice");
+        let mut command = self.hosts(&["exec", &self.prefix, &host.to_string()]);
+        command
+            .arg(self.programs.skep())
+            .arg("daemon")
+            .arg("--data-dir")
+            .arg(self.data_dir(host))
+            .arg("--run-dir")
+            .arg(home.join("run"))
+            .args(["--host", &self.socket(host)])
+            .args(["--registry-mirror", &format!("http://{}", self.registry())])
+            .args(["--insecure-registry", &self.registry()])
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(error);
+        let child = command.spawn().expect("deploy/hosts starts");
+        self.daemons[host - 1] = Some(child);
+    }
+
+    /// Waits until the daemon of a host answers.
+    ///
+    /// # Panics
+    /// When it does not, or ends.
+    pub fn await_daemon(&mut self, host: usize) {
+        let limit = Duration::from_secs(30);
+        let mut child = self.daemons[host - 1].take();
+        wait_for(&format!("the daemon of host {host} answers"), limit, || {
+            if let Some(Ok(Some(status))) = child.as_mut().map(Child::try_wait) {
+                panic!(
+                    "the daemon of host {host} ended: {status}\n{}",
+                    self.log_tail(host)
+                );
+            }
+            self.skep(host, &["version"]).checked()
+        });
+        self.daemons[host - 1] = child;
+    }
+
+    /// Ends a daemon by KILL and waits until it is gone.
+    ///
+    /// # Panics
+    /// When none runs.
+    pub fn kill_daemon(&mut self, host: usize) {
+        let pid = self.daemon_pid(host).expect("a daemon runs there");
+        kill_process(pid, Signal::KILL).expect("the daemon can be killed");
+        let mut child = self.daemons[host - 1].take().expect("a daemon runs there");
+        child.wait().expect("a child of ours can be waited for");
+    }
+
+    /// The daemon's process, seen from this machine.
+    #[must_use]
+    pub fn daemon_pid(&self, host: usize) -> Option<Pid> {
+        let outer = self.daemons[host - 1].as_ref()?.id();
+        let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
+        let first = children.split_whitespace().next()?;
+        Pid::from_raw(first.parse().ok()?)
+    }
+
+    /// Takes a host's power away: everything in it dies at once.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn kill_host(&mut self, host: usize) {
+        let number = host.to_string();
+        let mut kill = self.hosts(&["kill", &self.prefix, &number]);
+        command::run(&mut kill, Duration::from_secs(30)).succeeds();
+        if let Some(mut child) = self.daemons[host - 1].take() {
+            child.wait().expect("a child of ours can be waited for");
+        }
+    }
+
+    /// Powers a host on again and starts its daemon.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn start_host(&mut self, host: usize) {
+        let number = host.to_string();
+        let mut start = self.hosts(&["start", &self.prefix, &number]);
+        command::run(&mut start, Duration::from_secs(30)).succeeds();
+        self.start_daemon(host);
+        self.await_daemon(host);
+    }
+
+    /// Pulls (`cut`) a host's cable, or puts it back (`mend`).
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn cable(&self, verb: &str, host: usize) {
+        let mut command = self.hosts(&[verb, &self.prefix, &host.to_string()]);
+        command::run(&mut command, Duration::from_secs(30)).succeeds();
+    }
+
+    /// Runs `skep` against the daemon of a host.
+    pub fn skep(&self, host: usize, arguments: &[&str]) -> Output {
+        let mut skep = Command::new(self.programs.skep());
+        skep.args(["-H", &self.socket(host)])
+            .args(arguments)
+            .env_remove("SKEP_HOST");
+        command::run(&mut skep, COMMAND_LIMIT)
+    }
+
+    /// The table that a command of `skep` prints.
+    ///
+    /// # Errors
+    /// The command's output, when it failed.
+    pub fn table(&self, host: usize, arguments: &[&str]) -> Result<Vec<Row>, String> {
+        Ok(rows(&self.skep(host, arguments).checked()?))
+    }
+
+    /// Runs a command in a host.
+    pub fn exec(&self, host: usize, arguments: &[&str]) -> Output {
+        let mut command = self.hosts(&["exec", &self.prefix, &host.to_string()]);
+        command::run(command.args(arguments), COMMAND_LIMIT)
+    }
+
+    /// Deploys the voting application and waits until it runs.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn deploy_voting(&self, stack: &str) {
+        let file = voting_stack();
+        let file = file.to_string_lossy();
+        self.skep(1, &["stack", "deploy", "-c", &file, stack])
+            .succeeds();
+        wait_for(
+            "every service has its tasks",
+            Duration::from_secs(120),
+            || self.converged(1),
+        );
+    }
+
+    /// Whether every service has as many running tasks as it wants, and there is one.
+    ///
+    /// # Errors
+    /// The table of services, when not.
+    pub fn converged(&self, host: usize) -> Result<(), String> {
+        let services = self.table(host, &["service", "ls"])?;
+        let full = |row: &Row| {
+            let replicas = cell(row, "REPLICAS").split(' ').next().unwrap_or_default();
+            replicas
+                .split_once('/')
+                .is_some_and(|(have, want)| have == want)
+        };
+        if !services.is_empty() && services.iter().all(full) {
+            Ok(())
+        } else {
+            Err(format!("{services:#?}"))
+        }
+    }
+
+    /// The tasks of a service that run: (task id, host).
+    ///
+    /// # Errors
+    /// What the program said, when it failed.
+    pub fn running(&self, asked: usize, service: &str) -> Result<Vec<(String, usize)>, String> {
+        let filter = "desired-state=running";
+        let rows = self.table(
+            asked,
+            &["service", "ps", "--no-trunc", "--filter", filter, service],
+        )?;
+        let runs = |row: &&Row| cell(row, "CURRENT STATE").starts_with("Running");
+        let place = |row: &Row| {
+            let host = cell(row, "NODE").rsplit_once("-h")?.1.parse().ok()?;
+            Some((cell(row, "ID").to_owned(), host))
+        };
+        Ok(rows.iter().filter(runs).filter_map(place).collect())
+    }
+
+    /// The host whose manager leads, as `asked` sees it.
+    ///
+    /// # Errors
+    /// The table of nodes, when none leads.
+    pub fn leader(&self, asked: usize) -> Result<usize, String> {
+        let nodes = self.table(asked, &["node", "ls"])?;
+        let leads = |row: &&Row| cell(row, "MANAGER STATUS") == "Leader";
+        let name = nodes.iter().find(leads).map(|row| cell(row, "HOSTNAME"));
+        name.and_then(|n| n.rsplit_once("-h")?.1.parse().ok())
+            .ok_or_else(|| format!("{nodes:#?}"))
+    }
+
+    /// Who answers at a URL: the container's host name and the client it saw.
+    ///
+    /// # Errors
+    /// When nobody does.
+    pub fn whoami(&self, from: From, url: &str) -> Result<(String, String), String> {
+        let answer = self.get(from, &format!("{url}/whoami"))?.json()?;
+        let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
+        Ok((text("hostname"), text("client")))
+    }
+
+    /// Takes the cluster down and looks whether anything of it is left.
+    ///
+    /// # Panics
+    /// When something is.
+    pub fn finish(mut self) {
+        self.take_down();
+        let folder = self.folder.path().to_string_lossy().into_owned();
+        let left = leftovers::on_the_machine(&self.prefix, &folder);
+        assert!(left.is_empty(), "left on the machine: {left:#?}");
+    }
+
+    fn take_down(&mut self) {
+        if self.finished {
+            return;
+        }
+        self.finished = true;
+        // Its standard input ends, so it takes the hosts down.
+        drop(self.holder.stdin.take());
+        if let Err(error) = self.holder.wait() {
+            eprintln!("deploy/hosts: {error}");
+        }
+        for child in self.daemons.iter_mut().flatten() {
+            if let Err(error) = child.wait() {
+                eprintln!("a daemon: {error}");
+            }
+        }
+    }
+
+    fn hosts(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(root().join("deploy/hosts"));
+        command.args(arguments);
+        command
+    }
+
+    /// The prefix of all its names.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// Where its files are.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// How many hosts it has, running or not.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        self.addresses.len()
+    }
+
+    /// The address of a host.
+    #[must_use]
+    pub fn address(&self, host: usize) -> &str {
+        &self.addresses[host - 1]
+    }
+
+    /// The address of the outside world, from which clients come.
+    #[must_use]
+    pub fn outside(&self) -> &str {
+        &self.outside
+    }
+
+    /// The registry, as a host reaches it.
+    #[must_use]
+    pub fn registry(&self) -> String {
+        format!("{}:5000", self.outside)
+    }
+
+    /// The socket of a host's daemon, as a URL.
+    #[must_use]
+    pub fn socket(&self, host: usize) -> String {
+        format!("unix://{}/skep.sock", self.home(host).display())
+    }
+
+    /// The data directory of a host's daemon.
+    #[must_use]
+    pub fn data_dir(&self, host: usize) -> PathBuf {
+        self.home(host).join("data")
+    }
+
+    fn home(&self, host: usize) -> PathBuf {
+        self.folder.path().join(format!("h{host}"))
+    }
+
+    /// The last lines of a daemon's log.
+    #[must_use]
+    pub fn log_tail(&self, host: usize) -> String {
+        let Ok(file) = File::open(self.home(host).join("daemon.log")) else {
+            return String::new();
+        };
+        let lines: Vec<_> = BufReader::new(file).lines().map_while(Result::ok).collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
+    }
+
+    fn show_state(&self) {
+        for host in 1..=self.count() {
+            eprintln!(
+                "--- the log of host {host}, its end\n{}",
+                self.log_tail(host)
+            );
+        }
+        let alive = (1..=self.count()).find(|h| self.daemon_pid(*h).is_some());
+        if let Some(host) = alive {
+            for command in [&["node", "ls"][..], &["service", "ls"]] {
+                eprintln!("{}", self.skep(host, command));
+            }
+            let services = self.skep(host, &["service", "ls", "-q"]).lines();
+            for service in services {
+                eprintln!(
+                    "{}",
+                    self.skep(host, &["service", "ps", "--no-trunc", &service])
+                );
+            }
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if thread::panicking() && !self.finished {
+            self.show_state();
+            if std::env::var_os("SKEP_KEEP").is_some() {
+                eprintln!(
+                    "kept for a look: {} in {}; press Ctrl-C",
+                    self.prefix,
+                    self.folder.path().display()
+                );
+                loop {
+                    thread::park();
+                }
+            }
+        }
+        self.take_down();
+    }
+}

@@ -1,16 +1,17 @@
 //! A cluster: hosts, a registry outside, a daemon on each host.
 
 use crate::command::{self, Output};
+use crate::hosts::Hosts;
 use crate::http::From;
 use crate::leftovers;
-use crate::programs::{Programs, root, voting_stack};
+use crate::programs::{Programs, voting_stack};
 use crate::tables::{Row, cell, rows};
 use crate::wait::wait_for;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
@@ -20,72 +21,30 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 /// How many lines of each daemon's log a failure shows.
 const LOG_LINES: usize = 40;
 
-/// Hosts with daemons. Gone with all that belongs to it when it is dropped, and
-/// even when this process is killed.
+/// Hosts with daemons. Gone with all that belongs to it when it is dropped, and even
+/// when this process is killed.
 #[derive(Debug)]
 pub struct Cluster {
     programs: Programs,
-    prefix: String,
-    folder: tempfile::TempDir,
-    addresses: Vec<String>,
-    outside: String,
-    /// Takes everything down as soon as its standard input ends.
-    holder: Child,
+    hosts: Hosts,
     daemons: Vec<Option<Child>>,
     finished: bool,
 }
 
 impl Cluster {
-    /// Hosts 1 to `count` with a daemon on each, in no swarm yet, and a registry
-    /// with the voting application's images, which stands in for Docker Hub.
+    /// Hosts 1 to `count` with a daemon on each, in no swarm yet.
     ///
     /// # Panics
     /// When that cannot be had.
     #[must_use]
     pub fn start(name: &str, count: usize) -> Self {
         let programs = Programs::find();
-        let prefix = format!("t-{name}-{}", std::process::id());
-        let folder = tempfile::Builder::new()
-            .prefix(&format!("skep-{prefix}-"))
-            .tempdir()
-            .expect("a temporary folder can be made");
-        let mut holder = Command::new(root().join("deploy/hosts"))
-            .args(["hold", &prefix, &count.to_string()])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("deploy/hosts starts");
-        let mut addresses = Vec::new();
-        let mut outside = String::new();
-        let mut ready = false;
-        if let Some(out) = holder.stdout.take() {
-            for line in BufReader::new(out).lines().map_while(Result::ok) {
-                let mut words = line.split(' ');
-                match (words.next().unwrap_or_default(), words.next()) {
-                    ("ready", None) => ready = true,
-                    (name, Some(address)) if name.ends_with("-net") => {
-                        address.clone_into(&mut outside)
-                    }
-                    (_, Some(address)) => addresses.push(address.to_owned()),
-                    _ => {}
-                }
-                if ready {
-                    break;
-                }
-            }
-        }
-        assert!(ready, "deploy/hosts made no hosts; what it said is above");
         let mut cluster = Self {
             programs,
-            prefix,
-            folder,
-            addresses,
-            outside,
-            holder,
+            hosts: Hosts::start(name, count),
             daemons: (0..count).map(|_| None).collect(),
             finished: false,
         };
-        cluster.start_registry();
         for host in 1..=count {
             cluster.start_daemon(host);
         }
@@ -140,25 +99,6 @@ impl Cluster {
         self.skep(host, &["swarm", "join", "--token", token.text(), &manager])
     }
 
-    fn start_registry(&self) {
-        let folder = self.folder.path().join("registry");
-        let shared = root().join("target/registry/data");
-        fs::create_dir_all(&folder).expect("the registry's folder can be made");
-        fs::create_dir_all(&shared).expect("the registry's data has a folder");
-        // What one test pushed the next need not push again.
-        symlink(&shared, folder.join("data")).expect("the registry's data can be linked");
-        let program = Command::new(root().join("deploy/registry"))
-            .arg("program")
-            .output();
-        program.expect("deploy/registry runs");
-        let mut up = self.hosts(&["exec", &self.prefix, "net"]);
-        up.arg(root().join("deploy/registry"))
-            .arg("up")
-            .arg(&folder)
-            .arg(self.registry());
-        command::run(&mut up, Duration::from_secs(600)).succeeds();
-    }
-
     /// Starts the daemon of a host that runs.
     ///
     /// # Panics
@@ -172,7 +112,7 @@ impl Cluster {
             .open(home.join("daemon.log"))
             .expect("the log can be opened");
         let error = log.try_clone().expect("a file can be had twice");
-        let mut command = self.hosts(&["exec", &self.prefix, &host.to_string()]);
+        let mut command = self.hosts.exec_command(host);
         command
             .arg(self.programs.skep())
             .arg("daemon")
@@ -214,19 +154,19 @@ impl Cluster {
     /// # Panics
     /// When none runs.
     pub fn kill_daemon(&mut self, host: usize) {
-        let pid = self.daemon_pid(host).expect("a daemon runs there");
-        kill_process(pid, Signal::KILL).expect("the daemon can be killed");
+        let pid = self.daemon_pid(host).and_then(Pid::from_raw);
+        kill_process(pid.expect("a daemon runs there"), Signal::KILL).expect("it can be killed");
         let mut child = self.daemons[host - 1].take().expect("a daemon runs there");
         child.wait().expect("a child of ours can be waited for");
     }
 
     /// The daemon's process, seen from this machine.
     #[must_use]
-    pub fn daemon_pid(&self, host: usize) -> Option<Pid> {
+    pub fn daemon_pid(&self, host: usize) -> Option<i32> {
         let outer = self.daemons[host - 1].as_ref()?.id();
         let children = fs::read_to_string(format!("/proc/{outer}/task/{outer}/children")).ok()?;
         let first = children.split_whitespace().next()?;
-        Pid::from_raw(first.parse().ok()?)
+        first.parse().ok()
     }
 
     /// Takes a host's power away: everything in it dies at once.
@@ -234,9 +174,7 @@ impl Cluster {
     /// # Panics
     /// When that fails.
     pub fn kill_host(&mut self, host: usize) {
-        let number = host.to_string();
-        let mut kill = self.hosts(&["kill", &self.prefix, &number]);
-        command::run(&mut kill, Duration::from_secs(30)).succeeds();
+        self.hosts.do_to("kill", host);
         if let Some(mut child) = self.daemons[host - 1].take() {
             child.wait().expect("a child of ours can be waited for");
         }
@@ -247,20 +185,9 @@ impl Cluster {
     /// # Panics
     /// When that fails.
     pub fn start_host(&mut self, host: usize) {
-        let number = host.to_string();
-        let mut start = self.hosts(&["start", &self.prefix, &number]);
-        command::run(&mut start, Duration::from_secs(30)).succeeds();
+        self.hosts.do_to("start", host);
         self.start_daemon(host);
         self.await_daemon(host);
-    }
-
-    /// Pulls (`cut`) a host's cable, or puts it back (`mend`).
-    ///
-    /// # Panics
-    /// When that fails.
-    pub fn cable(&self, verb: &str, host: usize) {
-        let mut command = self.hosts(&[verb, &self.prefix, &host.to_string()]);
-        command::run(&mut command, Duration::from_secs(30)).succeeds();
     }
 
     /// Runs `skep` against the daemon of a host.
@@ -278,12 +205,6 @@ impl Cluster {
     /// The command's output, when it failed.
     pub fn table(&self, host: usize, arguments: &[&str]) -> Result<Vec<Row>, String> {
         Ok(rows(&self.skep(host, arguments).checked()?))
-    }
-
-    /// Runs a command in a host.
-    pub fn exec(&self, host: usize, arguments: &[&str]) -> Output {
-        let mut command = self.hosts(&["exec", &self.prefix, &host.to_string()]);
-        command::run(command.args(arguments), COMMAND_LIMIT)
     }
 
     /// Deploys the voting application and waits until it runs.
@@ -367,8 +288,8 @@ impl Cluster {
     /// When something is.
     pub fn finish(mut self) {
         self.take_down();
-        let folder = self.folder.path().to_string_lossy().into_owned();
-        let left = leftovers::on_the_machine(&self.prefix, &folder);
+        let folder = self.folder().to_string_lossy().into_owned();
+        let left = leftovers::on_the_machine(self.prefix(), &folder);
         assert!(left.is_empty(), "left on the machine: {left:#?}");
     }
 
@@ -377,58 +298,12 @@ impl Cluster {
             return;
         }
         self.finished = true;
-        // Its standard input ends, so it takes the hosts down.
-        drop(self.holder.stdin.take());
-        if let Err(error) = self.holder.wait() {
-            eprintln!("deploy/hosts: {error}");
-        }
+        self.hosts.take_down();
         for child in self.daemons.iter_mut().flatten() {
             if let Err(error) = child.wait() {
                 eprintln!("a daemon: {error}");
             }
         }
-    }
-
-    fn hosts(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(root().join("deploy/hosts"));
-        command.args(arguments);
-        command
-    }
-
-    /// The prefix of all its names.
-    #[must_use]
-    pub fn prefix(&self) -> &str {
-        &self.prefix
-    }
-
-    /// Where its files are.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
-    }
-
-    /// How many hosts it has, running or not.
-    #[must_use]
-    pub fn count(&self) -> usize {
-        self.addresses.len()
-    }
-
-    /// The address of a host.
-    #[must_use]
-    pub fn address(&self, host: usize) -> &str {
-        &self.addresses[host - 1]
-    }
-
-    /// The address of the outside world, from which clients come.
-    #[must_use]
-    pub fn outside(&self) -> &str {
-        &self.outside
-    }
-
-    /// The registry, as a host reaches it.
-    #[must_use]
-    pub fn registry(&self) -> String {
-        format!("{}:5000", self.outside)
     }
 
     /// The socket of a host's daemon, as a URL.
@@ -444,7 +319,7 @@ impl Cluster {
     }
 
     fn home(&self, host: usize) -> PathBuf {
-        self.folder.path().join(format!("h{host}"))
+        self.folder().join(format!("h{host}"))
     }
 
     /// The last lines of a daemon's log.
@@ -487,8 +362,8 @@ impl Drop for Cluster {
             if std::env::var_os("SKEP_KEEP").is_some() {
                 eprintln!(
                     "kept for a look: {} in {}; press Ctrl-C",
-                    self.prefix,
-                    self.folder.path().display()
+                    self.prefix(),
+                    self.folder().display()
                 );
                 loop {
                     thread::park();
@@ -496,5 +371,13 @@ impl Drop for Cluster {
             }
         }
         self.take_down();
+    }
+}
+
+impl Deref for Cluster {
+    type Target = Hosts;
+
+    fn deref(&self) -> &Hosts {
+        &self.hosts
     }
 }

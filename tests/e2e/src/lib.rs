@@ -14,6 +14,7 @@
 pub mod cluster;
 pub mod command;
 pub mod containers;
+pub mod hosts;
 pub mod http;
 pub mod leftovers;
 pub mod programs;
@@ -23,6 +24,7 @@ pub mod wait;
 pub use cluster::Cluster;
 pub use command::Output;
 pub use containers::Container;
+pub use hosts::Hosts;
 pub use http::{From, Response};
 pub use leftovers::Traces;
 pub use programs::Programs;

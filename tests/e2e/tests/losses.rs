@@ -135,10 +135,10 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
 
     steps.step("a cut cable is a lost node; mended, it is one again");
     let cut = Instant::now();
-    cluster.cable("cut", WORKER);
+    cluster.do_to("cut", WORKER);
     serves_with(&cluster, 1, 10, &[1, 2, 3], SOON);
     println!("its tasks served elsewhere after {:?}", cut.elapsed());
-    cluster.cable("mend", WORKER);
+    cluster.do_to("mend", WORKER);
     wait_for("all are ready again", SOON, || all_ready(&cluster, 1));
     wait_for("it stops what was replaced", SOON, || {
         let left = cluster.containers(WORKER);

@@ -52,6 +52,8 @@ const ARROWS: &[(&str, &str)] = &[
     ("skep-agent-dataplane", "skep-agent-wireguard"),
     // The daemon is a library that the binary holds.
     ("skep-cli", "skep-daemon"),
+    // The benchmarks measure the clusters that the tests hold.
+    ("skep-bench", "skep-e2e"),
 ];
 
 /// Dependencies that have one home, or few: everything else goes through it.

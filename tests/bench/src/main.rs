@@ -1,0 +1,45 @@
+//! `cargo run --release -p skep-bench [PART...]`: measures what the design promises,
+//! on real hosts, beside Debian's dockerd where it can do the same, and prints a
+//! table that says how each number came about.
+//!
+//! Parts: `starts` (scale latency, container starts, memory), `losses` (leader and
+//! node lost), `engines` (placements, Raft, WireGuard), `dockerd`. All by default.
+//! Owns the order and the table; what is measured and how is in the modules.
+
+#![forbid(unsafe_code)]
+
+mod dockerd;
+mod engines;
+mod figures;
+mod losses;
+mod memory;
+mod starts;
+
+use figures::Figure;
+use std::process::ExitCode;
+
+const PARTS: &[&str] = &["starts", "losses", "engines", "dockerd"];
+
+fn main() -> ExitCode {
+    let given: Vec<String> = std::env::args().skip(1).collect();
+    if let Some(wrong) = given.iter().find(|part| !PARTS.contains(&part.as_str())) {
+        eprintln!("bench: {wrong:?} is none of {PARTS:?}");
+        return ExitCode::from(2);
+    }
+    let wanted = |part: &str| given.is_empty() || given.iter().any(|g| g == part);
+    let mut figures: Vec<Figure> = Vec::new();
+    if wanted("engines") {
+        figures.extend(engines::measure());
+    }
+    if wanted("starts") {
+        figures.extend(starts::measure());
+    }
+    if wanted("losses") {
+        figures.extend(losses::measure());
+    }
+    if wanted("dockerd") {
+        dockerd::measure(&mut figures);
+    }
+    println!("{}", figures::table(&figures));
+    ExitCode::SUCCESS
+}

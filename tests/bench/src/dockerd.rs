@@ -69,6 +69,7 @@ pub fn measure(figures: &mut [Figure]) {
 
     let (_, most) = percentiles(&times);
     let mut note = |promise: &str, text: String| {
+        eprintln!("dockerd: {promise}: {text}");
         for figure in figures
             .iter_mut()
             .filter(|f| f.promise.starts_with(promise))

@@ -1,0 +1,32 @@
+//! `skep node demote`.
+
+use crate::client::Host;
+use crate::output::say;
+use anyhow::Result;
+use skep_types::Role;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:\n  skep node demote node-3")]
+pub struct Args {
+    /// Host name or id
+    #[arg(value_name = "NODE", required = true)]
+    nodes: Vec<String>,
+}
+
+/// Demotes each.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    let client = &host.connect().await?;
+    super::each(&args.nodes, |key| async move {
+        let changed = super::edit(client, key, |spec| {
+            spec.role = Role::Worker;
+            Ok(())
+        });
+        match changed.await?.1 {
+            true => say!("Manager {key} demoted in the swarm.")?,
+            false => say!("Node {key} is already a worker.")?,
+        }
+        Ok(())
+    })
+    .await
+}

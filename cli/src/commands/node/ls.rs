@@ -1,0 +1,86 @@
+//! `skep node ls`.
+
+use crate::client::Host;
+use crate::filter::FilterArgs;
+use crate::human::capital;
+use crate::json;
+use crate::table::{FormatArgs, Table};
+use crate::view::natural;
+use anyhow::Result;
+use skep_proto::pb;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "list",
+    before_help = "Example:\n  skep node ls --filter role=manager"
+)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    form: FormatArgs,
+}
+
+/// Lists.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    let filters = args
+        .filter
+        .read(&["id", "name", "role", "membership", "label", "node.label"])?;
+    let client = host.connect().await?;
+    let this = client.self_id().await?;
+    let view = super::read(&client).await?;
+    let mut nodes: Vec<_> = view.nodes.values().collect();
+    nodes.sort_by(|a, b| {
+        natural(&a.node.description.hostname, &b.node.description.hostname)
+            .then(a.node.id.cmp(&b.node.id))
+    });
+    let mut table = Table::new(
+        &[
+            ("ID", "Marked"),
+            ("HOSTNAME", "Hostname"),
+            ("STATUS", "Status"),
+            ("AVAILABILITY", "Availability"),
+            ("MANAGER STATUS", "ManagerStatus"),
+            ("ENGINE VERSION", "EngineVersion"),
+        ],
+        "ID",
+    );
+    for entry in nodes {
+        let node = &entry.node;
+        let id = node.id.to_string();
+        let about = &node.description;
+        let shown = filters.prefix("id", &id)
+            && filters.prefix("name", &about.hostname)
+            && filters.exact("role", json::role(node.role))
+            && filters.exact("membership", "accepted")
+            && filters.labels("label", &about.engine_labels)
+            && filters.labels("node.label", &node.spec.labels);
+        if !shown {
+            continue;
+        }
+        let is_self = this == Some(node.id);
+        let manager = match (&node.manager, entry.leader, entry.reachability) {
+            (None, ..) => "",
+            (_, true, _) => "Leader",
+            (_, _, pb::Reachability::Reachable) => "Reachable",
+            (_, _, pb::Reachability::Unreachable) => "Unreachable",
+            (_, _, pb::Reachability::Unknown) => "Unknown",
+        };
+        table.row([
+            ("Marked", format!("{id} {}", if is_self { "*" } else { "" })),
+            ("ID", id),
+            ("Self", is_self.to_string()),
+            ("Hostname", about.hostname.clone()),
+            ("Status", capital(json::node_state(node.status.state))),
+            (
+                "Availability",
+                capital(json::availability(node.spec.availability)),
+            ),
+            ("ManagerStatus", manager.to_owned()),
+            ("EngineVersion", about.engine_version.clone()),
+            ("TLSStatus", "Ready".to_owned()),
+        ]);
+    }
+    table.print(&args.form)
+}

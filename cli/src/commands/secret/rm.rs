@@ -1,0 +1,52 @@
+//! `skep secret rm`.
+
+use crate::client::Host;
+use crate::error::CliError;
+use crate::find::find;
+use crate::output::{note, say};
+use anyhow::Result;
+use skep_proto::id_bytes;
+use skep_proto::pb::change::Change;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "remove",
+    before_help = "Example:\n  skep secret rm db-password"
+)]
+pub struct Args {
+    /// Name or id
+    #[arg(value_name = "SECRET", required = true)]
+    secrets: Vec<String>,
+}
+
+/// Removes each.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    let client = host.connect().await?;
+    let view = super::read(&client).await?;
+    let mut failed = false;
+    for key in &args.secrets {
+        let found = find("secret", key, &view.secrets, |secret| {
+            (secret.id.to_string(), &secret.spec.name)
+        });
+        let removed = match found {
+            Ok(secret) => {
+                client
+                    .change(Change::RemoveSecret(id_bytes(secret.id)))
+                    .await
+            }
+            Err(error) => Err(error.into()),
+        };
+        match removed {
+            Ok(_) => say!("{key}")?,
+            Err(error) => {
+                note!("skep: {error:#}");
+                failed = true;
+            }
+        }
+    }
+    match failed {
+        true => Err(CliError::Reported.into()),
+        false => Ok(()),
+    }
+}

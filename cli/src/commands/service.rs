@@ -1,0 +1,80 @@
+//! `skep service`.
+
+mod create;
+mod inspect;
+mod logs;
+mod ls;
+mod ps;
+mod references;
+mod rm;
+mod rollback;
+mod scale;
+mod settings;
+mod update;
+
+use crate::client::{Client, Host};
+use crate::view::View;
+use anyhow::Result;
+use clap::Subcommand;
+use skep_proto::pb;
+
+pub use ls::table as services_table;
+
+/// Commands of the group.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run an image as a service
+    Create(Box<create::Args>),
+    /// Show all that is known of services
+    Inspect(inspect::Args),
+    /// Show what the tasks of a service print
+    Logs(logs::Args),
+    /// List the services
+    Ls(ls::Args),
+    /// List the tasks of services
+    Ps(ps::Args),
+    /// Stop and remove services
+    Rm(rm::Args),
+    /// Go back to what a service was before its last change
+    Rollback(rollback::Args),
+    /// Set how many tasks services have
+    Scale(scale::Args),
+    /// Change a service
+    Update(Box<update::Args>),
+}
+
+/// Runs one.
+pub async fn run(command: Command, host: &Host) -> Result<()> {
+    match command {
+        Command::Create(args) => create::run(*args, host).await,
+        Command::Inspect(args) => inspect::run(args, host).await,
+        Command::Logs(args) => logs::run(args, host).await,
+        Command::Ls(args) => ls::run(args, host).await,
+        Command::Ps(args) => ps::run(args, host).await,
+        Command::Rm(args) => rm::run(args, host).await,
+        Command::Rollback(args) => rollback::run(args, host).await,
+        Command::Scale(args) => scale::run(args, host).await,
+        Command::Update(args) => update::run(*args, host).await,
+    }
+}
+
+/// The services alone.
+pub async fn read(client: &Client) -> Result<View> {
+    client
+        .read(pb::ReadRequest {
+            services: true,
+            ..Default::default()
+        })
+        .await
+}
+
+/// Flags of commands that change services and wait for them.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct WaitArgs {
+    /// Do not wait until the tasks run
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
+    pub detach: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    pub quiet: bool,
+}

@@ -1,0 +1,93 @@
+//! `skep service ls`.
+
+use crate::client::Host;
+use crate::filter::{FilterArgs, Filters};
+use crate::human::id;
+use crate::table::{FormatArgs, Table};
+use crate::tasks::{image, ports};
+use crate::view::View;
+use anyhow::Result;
+use skep_proto::pb;
+use skep_types::{PublishMode, Service, ServiceMode};
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    visible_alias = "list",
+    before_help = "Example:\n  skep service ls --format '{{.Name}} {{.Replicas}}'"
+)]
+pub struct Args {
+    #[command(flatten)]
+    filter: FilterArgs,
+    #[command(flatten)]
+    form: FormatArgs,
+}
+
+/// Filters that lists of services have.
+pub const FILTERS: &[&str] = &["id", "name", "label", "mode"];
+
+/// Lists.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    let filters = args.filter.read(FILTERS)?;
+    let client = host.connect().await?;
+    let view = client
+        .read(pb::ReadRequest {
+            services: true,
+            tasks: true,
+            nodes: true,
+            ..Default::default()
+        })
+        .await?;
+    table(&view, view.services.iter(), &filters).print(&args.form)
+}
+
+/// Those of the services that pass the filters.
+pub fn table<'a>(
+    view: &View,
+    services: impl Iterator<Item = &'a Service>,
+    filters: &Filters,
+) -> Table {
+    let mut table = Table::new(
+        &[
+            ("ID", "ID"),
+            ("NAME", "Name"),
+            ("MODE", "Mode"),
+            ("REPLICAS", "Replicas"),
+            ("IMAGE", "Image"),
+            ("PORTS", "Ports"),
+        ],
+        "ID",
+    );
+    for service in services {
+        let spec = &service.spec;
+        let mode = match spec.mode {
+            ServiceMode::Replicated { .. } => "replicated",
+            ServiceMode::Global => "global",
+        };
+        let shown = filters.prefix("id", &service.id.to_string())
+            && filters.prefix("name", &spec.name)
+            && filters.labels("label", &spec.labels)
+            && filters.exact("mode", mode);
+        if !shown {
+            continue;
+        }
+        let (running, desired) = view.replicas(service);
+        let mut replicas = format!("{running}/{desired}");
+        if spec.task.placement.max_replicas_per_node > 0 {
+            let most = spec.task.placement.max_replicas_per_node;
+            replicas.push_str(&format!(" (max {most} per node)"));
+        }
+        table.row([
+            ("ID", id(&service.id.to_string(), false)),
+            ("Name", spec.name.clone()),
+            ("Mode", mode.to_owned()),
+            ("Replicas", replicas),
+            ("Image", image(&spec.task.container.image, false)),
+            (
+                "Ports",
+                ports(&service.endpoint.ports, PublishMode::Ingress),
+            ),
+        ]);
+    }
+    table
+}

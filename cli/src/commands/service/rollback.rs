@@ -1,0 +1,49 @@
+//! `skep service rollback`.
+
+use super::WaitArgs;
+use crate::client::Host;
+use crate::error::is_stale;
+use crate::find;
+use crate::output::say;
+use crate::progress::{Waiting, wait};
+use anyhow::Result;
+use skep_proto::id_bytes;
+use skep_proto::pb::change::Change;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:\n  skep service rollback web")]
+pub struct Args {
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// Name or id
+    service: String,
+}
+
+/// Goes back and waits until it is done.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    let client = host.connect().await?;
+    let view = super::read(&client).await?;
+    let service = find::service(&view.services, &args.service)?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let change = Change::RollbackService(id_bytes(service.id));
+        match client.change(change).await {
+            // The manager read and wrote in two steps; nothing of ours is lost.
+            Err(error) if is_stale(&error) && tries < 10 => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    say!("{}", args.service)?;
+    if args.wait.detach {
+        return Ok(());
+    }
+    let how = Waiting {
+        quiet: args.wait.quiet,
+        rollback: true,
+        ..Waiting::default()
+    };
+    wait(&client, &[(service.id, service.spec.name.clone())], how).await
+}

@@ -1,0 +1,93 @@
+//! `skep service scale`.
+
+use super::WaitArgs;
+use crate::client::Host;
+use crate::error::usage;
+use crate::find;
+use crate::output::say;
+use crate::progress::{Waiting, wait};
+use anyhow::{Result, bail};
+use skep_types::ServiceMode;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:\n  skep service scale web=5 worker=2")]
+pub struct Args {
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// Name or id of a service, and its number of tasks
+    #[arg(value_name = "SERVICE=REPLICAS", required = true)]
+    scales: Vec<String>,
+}
+
+/// Scales each, then waits for all of them together.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    let scales = args
+        .scales
+        .iter()
+        .map(|text| parse(text))
+        .collect::<Result<Vec<_>>>()?;
+    let client = host.connect().await?;
+    let view = super::read(&client).await?;
+    // Nothing is done where one of them is wrong.
+    let mut wanted = Vec::new();
+    for (key, replicas) in scales {
+        let service = find::service(&view.services, key)?;
+        require_replicated(key, service.spec.mode)?;
+        wanted.push((service, key, replicas));
+    }
+    let mut waited = Vec::new();
+    for (service, key, replicas) in wanted {
+        client
+            .edit_service(service.id, |_, spec| {
+                require_replicated(key, spec.mode)?;
+                spec.mode = ServiceMode::Replicated { replicas };
+                Ok(())
+            })
+            .await?;
+        say!("{} scaled to {replicas}", service.spec.name)?;
+        waited.push((service.id, service.spec.name.clone()));
+    }
+    if args.wait.detach {
+        return Ok(());
+    }
+    let how = Waiting {
+        quiet: args.wait.quiet,
+        ..Waiting::default()
+    };
+    wait(&client, &waited, how).await
+}
+
+fn require_replicated(key: &str, mode: ServiceMode) -> Result<()> {
+    match mode {
+        ServiceMode::Replicated { .. } => Ok(()),
+        ServiceMode::Global => bail!("{key}: scale can only be used with replicated mode"),
+    }
+}
+
+fn parse(text: &str) -> Result<(&str, u32)> {
+    let Some((service, replicas)) = text.split_once('=') else {
+        return Err(usage(format!(
+            "invalid scale specifier {text:?}: write service=replicas"
+        )));
+    };
+    match replicas.parse() {
+        Ok(replicas) if !service.is_empty() => Ok((service, replicas)),
+        _ => Err(usage(format!(
+            "invalid scale specifier {text:?}: {replicas:?} is not a number of replicas"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_is_a_service_and_a_number() {
+        assert_eq!(parse("web=5").ok(), Some(("web", 5)));
+        for text in ["web", "web=", "web=-1", "web=many", "=5"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! `skep service update`.
+
+use super::create::{Ports, environment, ports, preference};
+use super::settings::{Settings, Words, parse_words};
+use super::{WaitArgs, references};
+use crate::client::Host;
+use crate::error::{is_stale, usage};
+use crate::find;
+use crate::flags::{self, FileRef, NetworkRef};
+use crate::output::say;
+use crate::progress::{Waiting, wait};
+use crate::view::View;
+use anyhow::{Result, bail};
+use skep_proto::pb::change::Change;
+use skep_proto::{id_bytes, pb};
+use skep_types::{
+    FileReference, Labels, Mount, NetworkAttachmentSpec, Service, ServiceMode, ServiceSpec, Ulimit,
+};
+use std::sync::Arc;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(
+    before_help = "Example:\n  skep service update --image nginx:1.29 --update-order start-first web"
+)]
+pub struct Args {
+    #[command(flatten)]
+    wait: WaitArgs,
+    /// Run another image
+    #[arg(long)]
+    image: Option<String>,
+    /// Arguments of the command, in one text
+    #[arg(long, value_name = "ARGUMENTS", value_parser = parse_words)]
+    args: Option<Words>,
+    /// Replace all tasks although nothing changed
+    #[arg(long)]
+    force: bool,
+    /// Number of tasks
+    #[arg(long, value_name = "NUMBER")]
+    replicas: Option<u32>,
+    /// Go back to what the service was before its last change
+    #[arg(long)]
+    rollback: bool,
+    #[command(flatten)]
+    lists: Lists,
+    #[command(flatten)]
+    settings: Settings,
+    /// Name or id
+    service: String,
+}
+
+/// Flags that add to lists and take from them.
+#[derive(Debug, clap::Args)]
+struct Lists {
+    /// Publish a further port; repeatable
+    #[arg(long, value_name = "PORT", value_parser = ports)]
+    publish_add: Vec<Ports>,
+    /// No longer publish what leads to this port of the containers; repeatable
+    #[arg(long, value_name = "TARGET[/PROTOCOL]", value_parser = target)]
+    publish_rm: Vec<(u16, Option<skep_types::Protocol>)>,
+    /// Add or change a variable; repeatable
+    #[arg(long, value_name = "KEY=VALUE")]
+    env_add: Vec<String>,
+    /// Remove a variable; repeatable
+    #[arg(long, value_name = "KEY")]
+    env_rm: Vec<String>,
+    /// Add or change a mount; repeatable
+    #[arg(long, value_name = "MOUNT", value_parser = flags::mount)]
+    mount_add: Vec<Mount>,
+    /// Remove the mount at a path; repeatable
+    #[arg(long, value_name = "TARGET")]
+    mount_rm: Vec<String>,
+    /// Add a network; repeatable
+    #[arg(long, value_name = "NETWORK", value_parser = flags::network)]
+    network_add: Vec<NetworkRef>,
+    /// Remove a network; repeatable
+    #[arg(long, value_name = "NETWORK")]
+    network_rm: Vec<String>,
+    /// Add a condition on nodes; repeatable
+    #[arg(long, value_name = "CONSTRAINT")]
+    constraint_add: Vec<String>,
+    /// Remove a condition; repeatable
+    #[arg(long, value_name = "CONSTRAINT")]
+    constraint_rm: Vec<String>,
+    /// Spread over a further property of nodes; repeatable
+    #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
+    placement_pref_add: Vec<String>,
+    /// No longer spread over it; repeatable
+    #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
+    placement_pref_rm: Vec<String>,
+    /// Add or change a label of the service; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
+    label_add: Vec<(String, String)>,
+    /// Remove a label of the service; repeatable
+    #[arg(long, value_name = "KEY")]
+    label_rm: Vec<String>,
+    /// Add or change a label of the containers; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
+    container_label_add: Vec<(String, String)>,
+    /// Remove a label of the containers; repeatable
+    #[arg(long, value_name = "KEY")]
+    container_label_rm: Vec<String>,
+    /// Add or change a secret; repeatable
+    #[arg(long, value_name = "SECRET", value_parser = flags::file_ref)]
+    secret_add: Vec<FileRef>,
+    /// Remove a secret; repeatable
+    #[arg(long, value_name = "SECRET")]
+    secret_rm: Vec<String>,
+    /// Add or change a config; repeatable
+    #[arg(long, value_name = "CONFIG", value_parser = flags::file_ref)]
+    config_add: Vec<FileRef>,
+    /// Remove a config; repeatable
+    #[arg(long, value_name = "CONFIG")]
+    config_rm: Vec<String>,
+    /// Add a capability; repeatable
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Take a capability away; repeatable
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// Add or change a limit of processes; repeatable
+    #[arg(long, value_name = "LIMIT", value_parser = flags::ulimit)]
+    ulimit_add: Vec<Ulimit>,
+    /// Remove a limit of processes; repeatable
+    #[arg(long, value_name = "NAME")]
+    ulimit_rm: Vec<String>,
+    /// Add or change a kernel setting; repeatable
+    #[arg(long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
+    sysctl_add: Vec<(String, String)>,
+    /// Remove a kernel setting; repeatable
+    #[arg(long, value_name = "KEY")]
+    sysctl_rm: Vec<String>,
+    /// Add a further name of an address; repeatable
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = flags::host_entry)]
+    host_add: Vec<String>,
+    /// Remove it; repeatable
+    #[arg(long, value_name = "NAME:ADDRESS", value_parser = flags::host_entry)]
+    host_rm: Vec<String>,
+    /// Add a name server; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    dns_add: Vec<std::net::IpAddr>,
+    /// Remove a name server; repeatable
+    #[arg(long, value_name = "ADDRESS")]
+    dns_rm: Vec<std::net::IpAddr>,
+}
+
+/// `80` or `80/udp`.
+fn target(text: &str) -> Result<(u16, Option<skep_types::Protocol>), String> {
+    let ports = flags::publish(text)?;
+    match ports.as_slice() {
+        [port] if port.published == 0 => {
+            let protocol = text.contains('/').then_some(port.protocol);
+            Ok((port.target, protocol))
+        }
+        _ => Err(format!(
+            "{text:?} is not a port of the containers such as 80 or 80/udp"
+        )),
+    }
+}
+
+impl Args {
+    fn edit(&self, view: &View, service: &Service, spec: &mut ServiceSpec) -> Result<()> {
+        if let Some(replicas) = self.replicas {
+            match &mut spec.mode {
+                ServiceMode::Replicated { replicas: present } => *present = replicas,
+                ServiceMode::Global => {
+                    bail!("replicas can only be used with replicated mode");
+                }
+            }
+        }
+        self.settings.apply(spec);
+        self.lists.apply(view, spec)?;
+        let task = Arc::make_mut(&mut spec.task);
+        if let Some(image) = &self.image {
+            task.container.image.clone_from(image);
+        }
+        if let Some(Words(words)) = &self.args {
+            task.container.args.clone_from(words);
+        }
+        if self.force {
+            task.force_update = service.spec.task.force_update + 1;
+        }
+        Ok(())
+    }
+}
+
+fn unlabel(labels: &mut Labels, keys: &[String], more: &[(String, String)]) {
+    labels.retain(|key, _| !keys.contains(key));
+    labels.extend(more.iter().cloned());
+}
+
+/// Removes from a list, then adds what is not in it.
+fn relist<T: PartialEq + Clone>(list: &mut Vec<T>, gone: &[T], more: &[T]) {
+    list.retain(|item| !gone.contains(item));
+    for item in more {
+        if !list.contains(item) {
+            list.push(item.clone());
+        }
+    }
+}
+
+impl Lists {
+    fn apply(&self, view: &View, spec: &mut ServiceSpec) -> Result<()> {
+        unlabel(&mut spec.labels, &self.label_rm, &self.label_add);
+        let ports = &mut spec.endpoint.ports;
+        ports.retain(|port| {
+            !self.publish_rm.iter().any(|(target, protocol)| {
+                port.target == *target && protocol.is_none_or(|p| p == port.protocol)
+            })
+        });
+        for port in self.publish_add.iter().flat_map(|Ports(ports)| ports) {
+            // One port outside leads to one place.
+            ports.retain(|present| {
+                let same = (present.published, present.protocol, present.mode)
+                    == (port.published, port.protocol, port.mode);
+                present != port && !(same && port.published != 0)
+            });
+            ports.push(port.clone());
+        }
+        let task = Arc::make_mut(&mut spec.task);
+        relist(
+            &mut task.placement.constraints,
+            &self.constraint_rm,
+            &self.constraint_add,
+        );
+        relist(
+            &mut task.placement.spread,
+            &self.placement_pref_rm,
+            &self.placement_pref_add,
+        );
+        for key in &self.network_rm {
+            let network = references::network(view, key)?;
+            task.networks.retain(|present| present.network != network);
+        }
+        for given in &self.network_add {
+            let network = references::network(view, &given.network)?;
+            task.networks.retain(|present| present.network != network);
+            let aliases = given.aliases.clone();
+            task.networks
+                .push(NetworkAttachmentSpec { network, aliases });
+        }
+        let container = &mut task.container;
+        unlabel(
+            &mut container.labels,
+            &self.container_label_rm,
+            &self.container_label_add,
+        );
+        unlabel(&mut container.sysctls, &self.sysctl_rm, &self.sysctl_add);
+        let added = environment(&[], &self.env_add)?;
+        let key = |text: &str| text.split('=').next().unwrap_or_default().to_owned();
+        let replaced: Vec<String> = added.iter().map(|variable| key(variable)).collect();
+        container.env.retain(|variable| {
+            let key = key(variable);
+            !self.env_rm.contains(&key) && !replaced.contains(&key)
+        });
+        container.env.extend(added);
+        container.mounts.retain(|mount| {
+            !self.mount_rm.contains(&mount.target)
+                && !self
+                    .mount_add
+                    .iter()
+                    .any(|added| added.target == mount.target)
+        });
+        container.mounts.extend(self.mount_add.iter().cloned());
+        container.ulimits.retain(|limit| {
+            !self.ulimit_rm.contains(&limit.name)
+                && !self.ulimit_add.iter().any(|added| added.name == limit.name)
+        });
+        container.ulimits.extend(self.ulimit_add.iter().cloned());
+        for name in &self.secret_rm {
+            container
+                .secrets
+                .retain(|file| file.name != *name && file.id.to_string() != *name);
+        }
+        for file in &self.secret_add {
+            let (id, name) = references::secret(view, &file.source)?;
+            let target = file.target.clone();
+            container
+                .secrets
+                .retain(|present| present.target.path != target.path);
+            container.secrets.push(FileReference { id, name, target });
+        }
+        for name in &self.config_rm {
+            container
+                .configs
+                .retain(|file| file.name != *name && file.id.to_string() != *name);
+        }
+        for file in &self.config_add {
+            let (id, name) = references::config(view, &file.source)?;
+            let target = references::at_root(file);
+            container
+                .configs
+                .retain(|present| present.target.path != target.path);
+            container.configs.push(FileReference { id, name, target });
+        }
+        relist(&mut container.cap_add, &self.cap_drop, &self.cap_add);
+        relist(&mut container.cap_drop, &self.cap_add, &self.cap_drop);
+        relist(&mut container.hosts, &self.host_rm, &self.host_add);
+        let text =
+            |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>();
+        relist(
+            &mut container.dns_servers,
+            &text(&self.dns_rm),
+            &text(&self.dns_add),
+        );
+        Ok(())
+    }
+}
+
+/// Changes the service and waits.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    if args.rollback && (args.image.is_some() || args.force || args.replicas.is_some()) {
+        return Err(usage("other flags may not be combined with --rollback"));
+    }
+    let client = host.connect().await?;
+    let view = client
+        .read(pb::ReadRequest {
+            services: true,
+            networks: true,
+            secrets: true,
+            configs: true,
+            ..Default::default()
+        })
+        .await?;
+    let service = find::service(&view.services, &args.service)?;
+    if args.rollback {
+        let mut tries = 0;
+        while let Err(error) = client
+            .change(Change::RollbackService(id_bytes(service.id)))
+            .await
+        {
+            tries += 1;
+            if !is_stale(&error) || tries >= 10 {
+                return Err(error);
+            }
+        }
+    } else {
+        client
+            .edit_service(service.id, |present, spec| args.edit(&view, present, spec))
+            .await?;
+    }
+    say!("{}", args.service)?;
+    if args.wait.detach {
+        return Ok(());
+    }
+    let how = Waiting {
+        quiet: args.wait.quiet,
+        rollback: args.rollback,
+        ..Waiting::default()
+    };
+    wait(&client, &[(service.id, service.spec.name.clone())], how).await
+}

@@ -1,0 +1,50 @@
+//! `skep stack`.
+
+mod config;
+mod deploy;
+mod file;
+mod ls;
+mod ps;
+mod rm;
+mod services;
+
+use crate::client::Host;
+use anyhow::Result;
+use clap::Subcommand;
+use skep_stacks::STACK_LABEL;
+use skep_types::Labels;
+
+/// Commands of the group.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Print stack files merged and in normal form
+    Config(config::Args),
+    /// Make the swarm run what a stack file says
+    #[command(visible_alias = "up")]
+    Deploy(deploy::Args),
+    /// List the stacks
+    Ls(ls::Args),
+    /// List the tasks of a stack
+    Ps(ps::Args),
+    /// Remove stacks
+    Rm(rm::Args),
+    /// List the services of a stack
+    Services(services::Args),
+}
+
+/// Runs one.
+pub async fn run(command: Command, host: &Host) -> Result<()> {
+    match command {
+        Command::Config(args) => config::run(args),
+        Command::Deploy(args) => deploy::run(args, host).await,
+        Command::Ls(args) => ls::run(args, host).await,
+        Command::Ps(args) => ps::run(args, host).await,
+        Command::Rm(args) => rm::run(args, host).await,
+        Command::Services(args) => services::run(args, host).await,
+    }
+}
+
+/// Whether labels make an object part of a stack.
+fn belongs(labels: &Labels, stack: &str) -> bool {
+    labels.get(STACK_LABEL).is_some_and(|of| of == stack)
+}

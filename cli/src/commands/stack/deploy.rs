@@ -1,0 +1,342 @@
+//! `skep stack deploy`.
+//!
+//! The file is loaded, and what can be checked is checked, before anything is
+//! written. Then networks, secrets and configs, then services, then (with
+//! `--prune`) what the file no longer has; then waiting.
+
+use super::belongs;
+use super::file::Files;
+use crate::client::{Client, Host};
+use crate::error::is_stale;
+use crate::flags;
+use crate::output::say;
+use crate::progress::{Waiting, wait};
+use crate::view::View;
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+use skep_proto::pb::change::Change;
+use skep_proto::{id, id_bytes, pb};
+use skep_stacks::{Ids, Stack};
+use skep_types::{ServiceId, ServiceMode, ServiceSpec};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(before_help = "Example:\n  skep stack deploy -c docker-stack.yml vote")]
+pub struct Args {
+    /// Stack file, `-` for standard input; repeatable, later ones on top
+    #[arg(short, long, value_name = "FILE", required = true)]
+    compose_file: Vec<String>,
+    /// Do not wait until the tasks run
+    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
+    detach: bool,
+    /// Show no progress
+    #[arg(short, long)]
+    quiet: bool,
+    /// Give up waiting after this long, e.g. 5m
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
+    timeout: Option<Duration>,
+    /// Remove services of the stack that the file no longer has
+    #[arg(long)]
+    prune: bool,
+    /// Leave the number of tasks as it is where the file does not say one
+    #[arg(long)]
+    keep_replicas: bool,
+    /// Accepted for compatibility: nodes ask registries with their own credentials
+    #[arg(long, hide = true)]
+    with_registry_auth: bool,
+    /// Accepted for compatibility: references are resolved by the nodes
+    #[arg(long, value_enum, hide = true)]
+    resolve_image: Option<Resolve>,
+    /// Name of the stack
+    stack: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Resolve {
+    Always,
+    Changed,
+    Never,
+}
+
+/// Deploys, and waits.
+pub async fn run(args: Args, host: &Host) -> Result<()> {
+    let _ = (args.with_registry_auth, args.resolve_image);
+    let loaded = Files::read(&args.compose_file)?.load(&args.stack)?;
+    let stack = &loaded.stack;
+    let client = host.connect().await?;
+    let view = client.read(everything()).await?;
+    let mut ids = known(&view);
+    require_externals(stack, &view)?;
+    refresh_data(&client, stack, &view).await?;
+    for network in &stack.networks {
+        if network.external || ids.networks.contains_key(&network.name) {
+            continue;
+        }
+        say!("Creating network {}", network.name)?;
+        let made = client
+            .change(Change::CreateNetwork((&network.spec).into()))
+            .await;
+        let made = made.with_context(|| format!("failed to create network {}", network.name))?;
+        ids.networks
+            .insert(network.name.clone(), id(&made, "change.ids")?);
+    }
+    for secret in &stack.secrets {
+        if secret.external || ids.secrets.contains_key(&secret.name) {
+            continue;
+        }
+        say!("Creating secret {}", secret.name)?;
+        let made = client
+            .change(Change::CreateSecret((&secret.spec).into()))
+            .await;
+        let made = made.with_context(|| format!("failed to create secret {}", secret.name))?;
+        ids.secrets
+            .insert(secret.name.clone(), id(&made, "change.ids")?);
+    }
+    for config in &stack.configs {
+        if config.external || ids.configs.contains_key(&config.name) {
+            continue;
+        }
+        say!("Creating config {}", config.name)?;
+        let made = client
+            .change(Change::CreateConfig((&config.spec).into()))
+            .await;
+        let made = made.with_context(|| format!("failed to create config {}", config.name))?;
+        ids.configs
+            .insert(config.name.clone(), id(&made, "change.ids")?);
+    }
+    let deployed = services(&client, &args, stack, &view, &ids).await?;
+    if args.prune {
+        prune(&client, stack, &view).await?;
+    }
+    if args.detach {
+        return Ok(());
+    }
+    let how = Waiting {
+        quiet: args.quiet,
+        timeout: args.timeout,
+        ..Waiting::default()
+    };
+    wait(&client, &deployed, how).await
+}
+
+fn everything() -> pb::ReadRequest {
+    pb::ReadRequest {
+        services: true,
+        networks: true,
+        secrets: true,
+        configs: true,
+        ..Default::default()
+    }
+}
+
+/// What the cluster has already, by name.
+fn known(view: &View) -> Ids {
+    Ids {
+        networks: view
+            .networks
+            .iter()
+            .map(|n| (n.spec.name.clone(), n.id))
+            .collect(),
+        secrets: view
+            .secrets
+            .iter()
+            .map(|s| (s.spec.name.clone(), s.id))
+            .collect(),
+        configs: view
+            .configs
+            .iter()
+            .map(|c| (c.spec.name.clone(), c.id))
+            .collect(),
+    }
+}
+
+fn require_externals(stack: &Stack, view: &View) -> Result<()> {
+    let ids = known(view);
+    for network in stack.networks.iter().filter(|network| network.external) {
+        if !ids.networks.contains_key(&network.name) {
+            bail!(
+                "network {:?} is declared as external, but could not be found. You need to create \
+                 a swarm-scoped network before the stack is deployed: skep network create {}",
+                network.name,
+                network.name
+            );
+        }
+    }
+    for secret in stack.secrets.iter().filter(|secret| secret.external) {
+        if !ids.secrets.contains_key(&secret.name) {
+            bail!(
+                "secret {:?} is declared as external, but does not exist",
+                secret.name
+            );
+        }
+    }
+    for config in stack.configs.iter().filter(|config| config.external) {
+        if !ids.configs.contains_key(&config.name) {
+            bail!(
+                "config {:?} is declared as external, but does not exist",
+                config.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Brings the labels of secrets and configs that exist up to date. The manager
+/// refuses other content: it is the first thing done, so that nothing else has
+/// been by then.
+async fn refresh_data(client: &Client, stack: &Stack, view: &View) -> Result<()> {
+    let rotate = |kind: &str, name: &str| {
+        format!(
+            "failed to update {kind} {name}: its content differs from what the swarm has, and a \
+             {kind} cannot be changed; give the new content a new name (`name: {name}_2`)"
+        )
+    };
+    for config in stack.configs.iter().filter(|config| !config.external) {
+        let Some(present) = view.configs.iter().find(|c| c.spec.name == config.name) else {
+            continue;
+        };
+        if present.spec.data != config.spec.data {
+            bail!(
+                "{}: only updates to Labels are allowed",
+                rotate("config", &config.name)
+            );
+        }
+        if present.spec.labels != config.spec.labels {
+            let update = pb::UpdateData {
+                id: id_bytes(present.id),
+                version: present.meta.version.0,
+                spec: Some((&config.spec).into()),
+            };
+            let changed = client.change(Change::UpdateConfig(update)).await;
+            changed.with_context(|| format!("failed to update config {}", config.name))?;
+        }
+    }
+    for secret in stack.secrets.iter().filter(|secret| !secret.external) {
+        let Some(present) = view.secrets.iter().find(|s| s.spec.name == secret.name) else {
+            continue;
+        };
+        // Managers never show a secret; only they can compare.
+        let update = pb::UpdateData {
+            id: id_bytes(present.id),
+            version: present.meta.version.0,
+            spec: Some((&secret.spec).into()),
+        };
+        let changed = client.change(Change::UpdateSecret(update)).await;
+        changed.with_context(|| rotate("secret", &secret.name))?;
+    }
+    Ok(())
+}
+
+/// Creates and updates; returns what to wait for.
+async fn services(
+    client: &Client,
+    args: &Args,
+    stack: &Stack,
+    view: &View,
+    ids: &Ids,
+) -> Result<Vec<(ServiceId, String)>> {
+    let mut deployed = Vec::with_capacity(stack.services.len());
+    for service in &stack.services {
+        let spec = as_sent(&service.resolve(ids)?)?;
+        let name = spec.name.clone();
+        let Some(present) = view.services.iter().find(|s| s.spec.name == name) else {
+            say!("Creating service {name}")?;
+            let made = client.create_service(&spec).await;
+            let made = made.with_context(|| format!("failed to create service {name}"))?;
+            deployed.push((made, name));
+            continue;
+        };
+        let keep = args.keep_replicas && !service.replicas_given;
+        if wanted(&spec, &present.spec, keep) != present.spec {
+            say!("Updating service {name} (id: {})", present.id)?;
+            client
+                .edit_service(present.id, |now, edited| {
+                    *edited = wanted(&spec, &now.spec, keep);
+                    Ok(())
+                })
+                .await
+                .with_context(|| format!("failed to update service {name}"))?;
+        }
+        deployed.push((present.id, name));
+    }
+    Ok(deployed)
+}
+
+/// The spec as it comes back from a manager: times are whole milliseconds there.
+fn as_sent(spec: &ServiceSpec) -> Result<ServiceSpec> {
+    Ok(ServiceSpec::try_from(pb::ServiceSpec::from(spec))?)
+}
+
+/// What the file says, with what it does not say kept from the present spec.
+fn wanted(file: &ServiceSpec, present: &ServiceSpec, keep_replicas: bool) -> ServiceSpec {
+    let mut spec = file.clone();
+    // A forced update stays done: going back would be another one.
+    if spec.task.force_update != present.task.force_update {
+        Arc::make_mut(&mut spec.task).force_update = present.task.force_update;
+    }
+    if keep_replicas
+        && let (ServiceMode::Replicated { replicas }, ServiceMode::Replicated { replicas: now }) =
+            (&mut spec.mode, present.mode)
+    {
+        *replicas = now;
+    }
+    spec
+}
+
+/// Removes services of the stack that the file does not have.
+async fn prune(client: &Client, stack: &Stack, view: &View) -> Result<()> {
+    let named: BTreeSet<&str> = stack
+        .services
+        .iter()
+        .map(|s| s.spec.name.as_str())
+        .collect();
+    for service in &view.services {
+        let name = &service.spec.name;
+        if !belongs(&service.spec.labels, &stack.name) || named.contains(name.as_str()) {
+            continue;
+        }
+        say!("Removing service {name}")?;
+        match client
+            .change(Change::RemoveService(id_bytes(service.id)))
+            .await
+        {
+            Err(error) if !is_gone(&error) => {
+                return Err(error.context(format!("failed to remove service {name}")));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Somebody else was faster, which comes to the same.
+fn is_gone(error: &anyhow::Error) -> bool {
+    !is_stale(error)
+        && matches!(
+            error.downcast_ref(),
+            Some(crate::error::CliError::Refused {
+                code: tonic::Code::NotFound,
+                ..
+            })
+        )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_file_does_not_say_is_kept() {
+        let file = ServiceSpec::default();
+        let mut present = file.clone();
+        Arc::make_mut(&mut present.task).force_update = 7;
+        present.mode = ServiceMode::Replicated { replicas: 5 };
+        assert_eq!(wanted(&file, &present, true), present);
+        let reset = wanted(&file, &present, false);
+        assert_eq!(reset.mode, ServiceMode::Replicated { replicas: 1 });
+        assert_eq!(reset.task.force_update, 7);
+    }
+}

@@ -1,0 +1,108 @@
+//! `skep swarm`.
+
+mod init;
+mod join;
+mod join_token;
+mod leave;
+mod update;
+
+use crate::client::Host;
+use anyhow::Result;
+use clap::{Subcommand, ValueEnum};
+use skep_proto::pb;
+
+/// Commands of the group.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a swarm with this node as its first manager
+    Init(init::Args),
+    /// Make this node part of a swarm
+    Join(join::Args),
+    /// Show what a machine needs to join
+    JoinToken(join_token::Args),
+    /// Take this node out of the swarm
+    Leave(leave::Args),
+    /// Change settings of the swarm
+    Update(update::Args),
+}
+
+/// Runs one.
+pub async fn run(command: Command, host: &Host) -> Result<()> {
+    match command {
+        Command::Init(args) => init::run(args, host).await,
+        Command::Join(args) => join::run(args, host).await,
+        Command::JoinToken(args) => join_token::run(args, host).await,
+        Command::Leave(args) => leave::run(args, host).await,
+        Command::Update(args) => update::run(args, host).await,
+    }
+}
+
+/// Whether tasks may run on a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Availability {
+    /// Tasks may run there
+    Active,
+    /// Those there stay, no new ones
+    Pause,
+    /// No tasks
+    Drain,
+}
+
+impl From<Availability> for pb::Availability {
+    fn from(value: Availability) -> Self {
+        match value {
+            Availability::Active => pb::Availability::Active,
+            Availability::Pause => pb::Availability::Pause,
+            Availability::Drain => pb::Availability::Drain,
+        }
+    }
+}
+
+impl From<Availability> for skep_types::Availability {
+    fn from(value: Availability) -> Self {
+        match value {
+            Availability::Active => skep_types::Availability::Active,
+            Availability::Pause => skep_types::Availability::Pause,
+            Availability::Drain => skep_types::Availability::Drain,
+        }
+    }
+}
+
+/// A port of 2377 where an address has none.
+fn with_port(address: &str) -> String {
+    let has_port = match address.rsplit_once(':') {
+        Some((host, port)) => {
+            port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
+        }
+        None => false,
+    };
+    match has_port {
+        true => address.to_owned(),
+        false if address.contains(':') && !address.starts_with('[') => format!("[{address}]:2377"),
+        false => format!("{address}:2377"),
+    }
+}
+
+/// The command that makes a machine join.
+fn join_command(token: &str, address: &str) -> String {
+    format!("    skep swarm join --token {token} {}", with_port(address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_get_swarms_port() {
+        for (given, whole) in [
+            ("10.0.0.1", "10.0.0.1:2377"),
+            ("10.0.0.1:2400", "10.0.0.1:2400"),
+            ("host", "host:2377"),
+            ("fd00::1", "[fd00::1]:2377"),
+            ("[fd00::1]", "[fd00::1]:2377"),
+            ("[fd00::1]:2400", "[fd00::1]:2400"),
+        ] {
+            assert_eq!(with_port(given), whole);
+        }
+    }
+}

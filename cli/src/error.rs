@@ -1,0 +1,165 @@
+//! What ends a command otherwise than well, and the exit code each of it means.
+//!
+//! Commands pass `anyhow` errors up; the ones here are those whose kind decides
+//! about the exit code or the words. Everything else is a failure.
+
+use std::error::Error as _;
+use std::fmt::Write as _;
+use std::io;
+use std::process::ExitCode;
+use tonic::{Code, Status};
+
+/// What ends a command otherwise than well.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// What was asked for makes no sense, or a file is invalid: exit code 2.
+    #[error("{0}")]
+    Usage(String),
+    /// Everything there is to say has been said on standard error already.
+    #[error("failed")]
+    Reported,
+    /// As [`CliError::Reported`], for an invalid file: exit code 2.
+    #[error("invalid file")]
+    ReportedInvalid,
+    /// The user pressed Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+    /// No daemon listens at the socket.
+    #[error(
+        "cannot reach the skep daemon at {host}: is it running? start it with `skep daemon`{hint}"
+    )]
+    Unreachable {
+        /// The socket as asked for.
+        host: String,
+        /// A further sentence for a known cause.
+        hint: &'static str,
+        /// What connecting said.
+        #[source]
+        source: io::Error,
+    },
+    /// A manager or the daemon said no, in words meant for the user.
+    #[error("{message}")]
+    Refused {
+        /// Its kind.
+        code: Code,
+        /// The words.
+        message: String,
+    },
+}
+
+/// What a node answers that is in no swarm, or takes no part in deciding.
+const NOT_A_MANAGER: &str = "This node is not a swarm manager. Use \"skep swarm init\" or \
+    \"skep swarm join\" to connect this node to a swarm, or run the command on a manager";
+
+impl From<Status> for CliError {
+    fn from(status: Status) -> Self {
+        let mut message = match (status.code(), status.message()) {
+            (Code::Unimplemented, _) => NOT_A_MANAGER.to_owned(),
+            (code, "") => format!("the daemon answered: {}", code.description()),
+            (_, said) => said.to_owned(),
+        };
+        // Only errors of the connection have a source; they say little without it.
+        let mut source = status.source();
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            if !message.contains(&cause_text) {
+                // Writing to a string cannot fail.
+                let _ = write!(message, ": {cause_text}");
+            }
+            source = cause.source();
+        }
+        CliError::Refused {
+            code: status.code(),
+            message,
+        }
+    }
+}
+
+/// A usage error.
+pub fn usage(message: impl Into<String>) -> anyhow::Error {
+    CliError::Usage(message.into()).into()
+}
+
+/// Whether the object was changed by somebody else since it was read.
+pub fn is_stale(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(CliError::Refused {
+            code: Code::Aborted,
+            ..
+        })
+    )
+}
+
+/// The exit code an error means.
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    ExitCode::from(match error.downcast_ref::<CliError>() {
+        Some(CliError::Usage(_) | CliError::ReportedInvalid) => 2,
+        Some(CliError::Interrupted) => 130,
+        _ => 1,
+    })
+}
+
+/// The one line for the user; `None` where there is nothing (more) to say.
+pub fn message(error: &anyhow::Error) -> Option<String> {
+    if is_broken_pipe(error) {
+        return None;
+    }
+    if let Some(CliError::Reported | CliError::ReportedInvalid | CliError::Interrupted) =
+        error.downcast_ref()
+    {
+        return None;
+    }
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            // Writing to a string cannot fail.
+            let _ = write!(text, ": {cause}");
+        }
+    }
+    Some(text)
+}
+
+/// The reader of our output went away, as `head` does: no reason to speak.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<io::Error>()
+            .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    fn refused() -> anyhow::Error {
+        CliError::from(Status::not_found("service x not found")).into()
+    }
+
+    #[test]
+    fn causes_are_joined_once_each() {
+        let error = Err::<(), _>(refused())
+            .context("failed to create service x")
+            .unwrap_err();
+        let text = message(&error).unwrap_or_default();
+        assert_eq!(text, "failed to create service x: service x not found");
+    }
+
+    #[test]
+    fn a_closed_pipe_is_not_spoken_of() {
+        let error = anyhow::Error::from(io::Error::from(io::ErrorKind::BrokenPipe));
+        assert_eq!(message(&error.context("failed to print")), None);
+    }
+
+    #[test]
+    fn a_stale_change_is_told_from_other_refusals() {
+        let stale = anyhow::Error::from(CliError::from(Status::aborted("update out of sequence")));
+        assert!(is_stale(&stale));
+        assert!(!is_stale(&refused()));
+    }
+}

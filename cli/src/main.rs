@@ -1,0 +1,42 @@
+//! `skep`: the command line of a swarm, and, as `skep daemon`, its node.
+//!
+//! Owns the entry: reading arguments, running one command, and turning its
+//! error into one line and an exit code. What the commands do is in `commands`,
+//! one file each, laid out as the commands are.
+
+#![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
+mod args;
+mod client;
+mod commands;
+mod error;
+mod filter;
+mod find;
+mod flags;
+mod human;
+mod json;
+mod output;
+mod progress;
+mod table;
+mod tasks;
+mod template;
+mod view;
+
+use args::Cli;
+use clap::Parser as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    // Prints usage errors and help itself; exit codes 2 and 0.
+    let cli = Cli::parse();
+    match commands::run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            if let Some(text) = error::message(&error) {
+                output::note!("skep: {text}");
+            }
+            error::exit_code(&error)
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Waiting for services: reads the swarm again on each event (and every second
+//! anyway), shows how far it is, and ends honestly: converged, failed, out of
+//! time, or left to itself by Ctrl-C.
+//!
+//! What a view says of a service is `assess`'s, when that is an end is
+//! `judge`'s, how it looks is `render`'s and `screen`'s.
+
+mod assess;
+mod judge;
+mod render;
+mod screen;
+
+use crate::client::Client;
+use crate::error::CliError;
+use crate::output::{is_terminal, note};
+use anyhow::{Result, anyhow};
+use judge::{Judge, Verdict};
+use screen::Screen;
+use skep_proto::{id_bytes, pb};
+use skep_types::ServiceId;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How to wait.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Waiting {
+    /// Show nothing on the way.
+    pub quiet: bool,
+    /// Give up after this long.
+    pub timeout: Option<Duration>,
+    /// Going back to the previous spec is what was asked for.
+    pub rollback: bool,
+    /// Progress goes to standard error when nobody watches standard output:
+    /// that is for the id alone, then.
+    pub spare_stdout: bool,
+}
+
+/// Reads again at least this often.
+const PERIOD: Duration = Duration::from_secs(1);
+/// Events come in bursts; one read serves all of one.
+const BURST: Duration = Duration::from_millis(20);
+
+/// Waits until the services have converged.
+///
+/// # Errors
+/// When they cannot, with what their tasks say; when time runs out; when the
+/// user presses Ctrl-C.
+pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waiting) -> Result<()> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut events = watch(client);
+    let ids: Vec<ServiceId> = services.iter().map(|(id, _)| *id).collect();
+    let names: Vec<&str> = services.iter().map(|(_, name)| name.as_str()).collect();
+    let mut judge = Judge::new(&ids, how.rollback);
+    let mut screen = match (how.quiet, is_terminal()) {
+        (true, _) => Screen::none(),
+        (false, true) => Screen::live(),
+        (false, false) => Screen::plain(how.spare_stdout),
+    };
+    let deadline = how.timeout.map(|timeout| Instant::now() + timeout);
+    let request = pb::ReadRequest {
+        nodes: true,
+        services: true,
+        tasks: true,
+        task_services: ids.iter().map(|id| id_bytes(*id)).collect(),
+        ..Default::default()
+    };
+    // A manager that goes away in the middle is given time to be followed.
+    let mut trouble_since: Option<Instant> = None;
+    loop {
+        match client.read(request.clone()).await {
+            Ok(view) => {
+                trouble_since = None;
+                let reports: Vec<_> = services
+                    .iter()
+                    .map(|(id, name)| assess::assess(&view, *id, name))
+                    .collect();
+                let verdict = judge.look(&reports, Instant::now().into_std());
+                screen.show(&reports, &judge)?;
+                match verdict {
+                    Verdict::GoOn => {}
+                    Verdict::Converged => return screen.end(),
+                    Verdict::Failed(why) => {
+                        screen.end()?;
+                        return Err(anyhow!(why));
+                    }
+                }
+            }
+            Err(error) if is_passing(&error) => {
+                let since = *trouble_since.get_or_insert_with(Instant::now);
+                if since.elapsed() > TROUBLE {
+                    screen.end()?;
+                    return Err(error);
+                }
+            }
+            Err(error) => {
+                screen.end()?;
+                return Err(error);
+            }
+        }
+        tokio::select! {
+            _ = interrupt.recv() => {
+                screen.end()?;
+                note!("Operation continuing in background.");
+                for name in &names {
+                    note!("Use `skep service ps {name}` to check progress.");
+                }
+                return Err(CliError::Interrupted.into());
+            }
+            () = until(deadline) => {
+                screen.end()?;
+                let timeout = how.timeout.unwrap_or_default();
+                return Err(anyhow!(
+                    "timed out after {timeout:?}: {}; the operation continues in background",
+                    judge.unfinished()
+                ));
+            }
+            () = next(&mut events) => {}
+        }
+    }
+}
+
+/// How long a swarm may be without a leader, or the daemon's connection broken,
+/// while somebody waits.
+const TROUBLE: Duration = Duration::from_secs(15);
+
+fn is_passing(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(CliError::Refused {
+            code: tonic::Code::Unavailable,
+            ..
+        })
+    )
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for something to happen, at most one period.
+async fn next(events: &mut mpsc::Receiver<()>) {
+    if let Ok(Some(())) = tokio::time::timeout(PERIOD, events.recv()).await {
+        tokio::time::sleep(BURST).await;
+        while events.try_recv().is_ok() {}
+    } else if events.is_closed() {
+        tokio::time::sleep(PERIOD).await;
+    }
+}
+
+/// A tick for each event of the swarm. Ends when the stream cannot be had;
+/// then the period alone has to do.
+fn watch(client: &Client) -> mpsc::Receiver<()> {
+    let (out, ticks) = mpsc::channel(16);
+    let mut control = client.control();
+    tokio::spawn(async move {
+        while !out.is_closed() {
+            if let Ok(stream) = control.watch(pb::WatchRequest {}).await {
+                let mut stream = stream.into_inner();
+                while let Ok(Some(_)) = stream.message().await {
+                    // A full channel holds a tick already.
+                    if let Err(mpsc::error::TrySendError::Closed(())) = out.try_send(()) {
+                        return;
+                    }
+                }
+            }
+            tokio::time::sleep(PERIOD).await;
+        }
+    });
+    ticks
+}

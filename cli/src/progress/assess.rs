@@ -1,0 +1,217 @@
+//! What one view of the swarm says of one service: pure.
+
+use crate::view::View;
+use skep_types::{
+    RestartCondition, Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Time a service has to be up before it counts as stable, unless it says.
+const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
+
+/// A service at one moment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// Which.
+    pub id: ServiceId,
+    /// Its name.
+    pub name: String,
+    /// It is there.
+    pub exists: bool,
+    /// It has one task a node.
+    pub global: bool,
+    /// Positions that are as they should be.
+    pub done: usize,
+    /// Positions there should be.
+    pub total: usize,
+    /// One a position.
+    pub bars: Vec<Bar>,
+    /// Tasks of an older spec that still live.
+    pub outdated: usize,
+    /// Where its update is, with the words for it.
+    pub update: Option<(UpdateState, String)>,
+    /// Attempts at the present spec that ended badly.
+    pub failed: Vec<Attempt>,
+    /// Time it has to be up before it counts as stable.
+    pub monitor: Duration,
+}
+
+/// A position of a service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bar {
+    /// `1/5`, or the node of a global service.
+    pub label: String,
+    /// Name of the task, e.g. `web.1`.
+    pub task: String,
+    /// Furthest its present task got.
+    pub state: TaskState,
+    /// What keeps it.
+    pub error: String,
+    /// Nothing more will happen here: the task failed and none follows.
+    pub dead: bool,
+}
+
+/// A task that ended badly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// Which.
+    pub id: TaskId,
+    /// Its name.
+    pub task: String,
+    /// Its node's host name, where it had one.
+    pub node: String,
+    /// `failed` or `rejected`.
+    pub state: TaskState,
+    /// Why.
+    pub error: String,
+}
+
+impl Report {
+    /// Every position is as it should be, and nothing old is left.
+    pub fn is_up(&self) -> bool {
+        self.exists && self.outdated == 0 && self.done == self.total
+    }
+}
+
+/// Positions: slots, or nodes for a global service.
+type Key = (u32, u128);
+
+/// What the view says of the service.
+pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
+    let mut report = Report {
+        id,
+        name: name.to_owned(),
+        exists: false,
+        global: false,
+        done: 0,
+        total: 0,
+        bars: Vec::new(),
+        outdated: 0,
+        update: None,
+        failed: Vec::new(),
+        monitor: DEFAULT_MONITOR,
+    };
+    let Some(service) = view.services.iter().find(|service| service.id == id) else {
+        return report;
+    };
+    report.exists = true;
+    report.global = service.spec.mode == ServiceMode::Global;
+    report.monitor = service.spec.update.monitor.unwrap_or(DEFAULT_MONITOR);
+    let status = service.update_status.as_ref();
+    report.update = status.map(|status| (status.state, status.message.clone()));
+    let mut positions: BTreeMap<Key, Vec<&Task>> = BTreeMap::new();
+    for task in view.tasks.iter().filter(|task| task.service == id) {
+        if !is_current(service, task) {
+            // One on a node that is Down may live on for long, unseen.
+            let counts = !task.status.state.is_terminal() && view.is_on_live_node(task);
+            report.outdated += usize::from(counts && task.desired != TaskState::Remove);
+            continue;
+        }
+        if matches!(task.status.state, TaskState::Failed | TaskState::Rejected) {
+            report.failed.push(attempt(view, task));
+        }
+        let key = match report.global {
+            true => (0, task.node.map_or(0, |node| node.bits())),
+            false => (task.slot.0, 0),
+        };
+        positions.entry(key).or_default().push(task);
+    }
+    report
+        .failed
+        .sort_by(|a, b| a.task.cmp(&b.task).then(a.id.cmp(&b.id)));
+    let wanted = match service.spec.mode {
+        ServiceMode::Replicated { replicas } => Some(replicas as usize),
+        ServiceMode::Global => None,
+    };
+    for tasks in positions.values() {
+        let Some(task) = present(tasks) else { continue };
+        let on_down_node = task.node.is_some() && !view.is_on_live_node(task);
+        if report.global && on_down_node {
+            continue;
+        }
+        let dead = !task.is_live() && !follows(service, tasks);
+        let complete = dead && task.status.state == TaskState::Complete;
+        if task.desired > TaskState::Running && !(dead && task.status.state.is_terminal()) {
+            continue;
+        }
+        report.done += usize::from(view.runs(task) || complete);
+        report.bars.push(Bar {
+            label: task
+                .node
+                .filter(|_| report.global)
+                .map_or_else(String::new, |n| view.hostname(n)),
+            task: short_name(view, task),
+            state: task.status.state,
+            error: task.status.error.clone(),
+            dead: dead && !complete,
+        });
+    }
+    report.total = wanted.unwrap_or(report.bars.len());
+    if wanted.is_some() {
+        // Positions that are going away are counted as long as there is room.
+        report.bars.truncate(report.total);
+        for (index, bar) in report.bars.iter_mut().enumerate() {
+            bar.label = format!("{}/{}", index + 1, report.total);
+        }
+        report.done = report.done.min(report.total);
+    }
+    report
+}
+
+/// The task runs what the service says now.
+fn is_current(service: &Service, task: &Task) -> bool {
+    task.spec_version == service.spec_version || *task.spec == *service.spec.task
+}
+
+/// The task that stands for a position: a live one, or the newest.
+fn present<'a>(tasks: &[&'a Task]) -> Option<&'a Task> {
+    tasks.iter().copied().max_by_key(|task| {
+        (
+            task.is_live(),
+            task.status.state == TaskState::Running,
+            task.meta.created_at,
+        )
+    })
+}
+
+/// Whether the restart policy makes a further task where the last one ended.
+fn follows(service: &Service, tasks: &[&Task]) -> bool {
+    let policy = &service.spec.task.restart;
+    let completed = present(tasks).is_some_and(|task| task.status.state == TaskState::Complete);
+    match policy.condition {
+        RestartCondition::None => false,
+        RestartCondition::OnFailure if completed => false,
+        RestartCondition::OnFailure | RestartCondition::Any => {
+            policy.max_attempts == 0 || tasks.len() as u64 <= u64::from(policy.max_attempts)
+        }
+    }
+}
+
+fn attempt(view: &View, task: &Task) -> Attempt {
+    let status = &task.status;
+    let error = match (&status.error, status.exit_code, status.oom_killed) {
+        (error, ..) if !error.is_empty() => error.clone(),
+        (_, _, true) => "killed for want of memory".to_owned(),
+        (_, Some(code), _) => format!("exit code {code}"),
+        _ => status.message.clone(),
+    };
+    Attempt {
+        id: task.id,
+        task: short_name(view, task),
+        node: task
+            .node
+            .map(|node| view.hostname(node))
+            .unwrap_or_default(),
+        state: status.state,
+        error,
+    }
+}
+
+/// `service.slot`, or `service.host` for a global service.
+fn short_name(view: &View, task: &Task) -> String {
+    match (task.slot.0, task.node) {
+        (0, Some(node)) => format!("{}.{}", task.service_name, view.hostname(node)),
+        (slot, _) => format!("{}.{slot}", task.service_name),
+    }
+}

@@ -1,0 +1,283 @@
+//! When waiting is over. Keeps what a single view cannot show: since when a
+//! service is up, and which failures are new.
+
+use super::assess::Report;
+use skep_types::{ServiceId, TaskId, TaskState, UpdateState};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// Failed attempts of one position after which another one is not waited for.
+const MOST_ATTEMPTS: usize = 3;
+/// Time a task may be without a node, or a global service without a task.
+const MOST_UNPLACED: Duration = Duration::from_secs(30);
+
+/// Whether to go on waiting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes.
+    GoOn,
+    /// Every service is up and has stayed so.
+    Converged,
+    /// It will not get better by itself: why.
+    Failed(String),
+}
+
+/// Where waiting for one service is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Tasks are coming.
+    Coming,
+    /// Up; being watched for this long in all.
+    Verifying(Duration),
+    /// It was up and no longer is.
+    Relapsed,
+    /// Going back to the previous spec.
+    RollingBack,
+    /// Up and stable.
+    Done,
+    /// It will not come up.
+    Failed,
+}
+
+#[derive(Debug)]
+struct Course {
+    phase: Phase,
+    up_since: Option<Instant>,
+    unplaced_since: Option<Instant>,
+    /// Failures that do not count: from before, or of a time when what the
+    /// service may need was not there yet.
+    forgiven: BTreeSet<TaskId>,
+    seen: BTreeSet<TaskId>,
+    attempts: BTreeMap<String, BTreeSet<TaskId>>,
+    why: String,
+    last: String,
+}
+
+/// Judges one view after the other.
+#[derive(Debug)]
+pub struct Judge {
+    courses: BTreeMap<ServiceId, Course>,
+    rollback: bool,
+    first: bool,
+}
+
+impl Judge {
+    /// For these services; `rollback` where going back is the aim.
+    pub fn new(services: &[ServiceId], rollback: bool) -> Self {
+        let course = |id: &ServiceId| {
+            let course = Course {
+                phase: Phase::Coming,
+                up_since: None,
+                unplaced_since: None,
+                forgiven: BTreeSet::new(),
+                seen: BTreeSet::new(),
+                attempts: BTreeMap::new(),
+                why: String::new(),
+                last: String::new(),
+            };
+            (*id, course)
+        };
+        Judge {
+            courses: services.iter().map(course).collect(),
+            rollback,
+            first: true,
+        }
+    }
+
+    /// Where waiting for a service is.
+    pub fn phase(&self, service: ServiceId) -> Phase {
+        self.courses
+            .get(&service)
+            .map_or(Phase::Coming, |course| course.phase)
+    }
+
+    /// Takes one view in.
+    pub fn look(&mut self, reports: &[Report], now: Instant) -> Verdict {
+        let mut came_up = false;
+        for report in reports {
+            let Some(course) = self.courses.get_mut(&report.id) else {
+                continue;
+            };
+            if self.first {
+                course.forgiven = report.failed.iter().map(|attempt| attempt.id).collect();
+            }
+            let before = course.phase;
+            course.look(report, self.rollback, now);
+            came_up |= before != Phase::Done && course.phase == Phase::Done;
+        }
+        self.first = false;
+        let all = |phase: Phase| self.courses.values().all(|course| course.phase == phase);
+        if all(Phase::Done) {
+            return Verdict::Converged;
+        }
+        let settled = |course: &Course| matches!(course.phase, Phase::Done | Phase::Failed);
+        if came_up {
+            // What failed for want of this one gets new attempts.
+            for course in self.courses.values_mut() {
+                course.forgive();
+            }
+            return Verdict::GoOn;
+        }
+        if !self.courses.values().all(settled) {
+            return Verdict::GoOn;
+        }
+        let reasons: Vec<&str> = self
+            .courses
+            .values()
+            .filter(|course| course.phase == Phase::Failed)
+            .map(|course| course.why.as_str())
+            .collect();
+        Verdict::Failed(reasons.join("; "))
+    }
+
+    /// How far those are that are not done.
+    pub fn unfinished(&self) -> String {
+        let open: Vec<&str> = self
+            .courses
+            .values()
+            .filter(|course| course.phase != Phase::Done)
+            .map(|course| course.last.as_str())
+            .collect();
+        open.join("; ")
+    }
+}
+
+impl Course {
+    fn look(&mut self, report: &Report, rollback: bool, now: Instant) {
+        if self.phase == Phase::Done {
+            return;
+        }
+        self.count(report);
+        self.last = standing(report);
+        let up = report.is_up();
+        if !up {
+            self.up_since = None;
+        }
+        let name = &report.name;
+        self.phase = match &report.update {
+            _ if !report.exists => {
+                self.why = format!("service {name} was removed");
+                Phase::Failed
+            }
+            Some((UpdateState::Paused, message)) => {
+                self.why = format!("service update paused: {message}{}", reason(report));
+                Phase::Failed
+            }
+            Some((UpdateState::RollbackPaused, message)) => {
+                self.why = format!("service rollback paused: {message}{}", reason(report));
+                Phase::Failed
+            }
+            Some((UpdateState::RollbackCompleted, message)) if !rollback => {
+                self.why = format!("service {name} was rolled back: {message}");
+                Phase::Failed
+            }
+            Some((UpdateState::Completed | UpdateState::RollbackCompleted, _)) if up => Phase::Done,
+            Some((UpdateState::Updating, _)) if up => Phase::Verifying(report.monitor),
+            Some((UpdateState::RollbackStarted, _)) => Phase::RollingBack,
+            _ if up => {
+                let since = *self.up_since.get_or_insert(now);
+                match now.saturating_duration_since(since) >= report.monitor {
+                    true => Phase::Done,
+                    false => Phase::Verifying(report.monitor),
+                }
+            }
+            _ => match (self.hopeless(report, now), self.phase) {
+                (Some(why), _) => {
+                    self.why = why;
+                    Phase::Failed
+                }
+                (None, Phase::Verifying(_) | Phase::Relapsed) => Phase::Relapsed,
+                (None, _) => Phase::Coming,
+            },
+        };
+    }
+
+    fn count(&mut self, report: &Report) {
+        for attempt in &report.failed {
+            self.seen.insert(attempt.id);
+            if !self.forgiven.contains(&attempt.id) {
+                let ids = self.attempts.entry(attempt.task.clone()).or_default();
+                ids.insert(attempt.id);
+            }
+        }
+    }
+
+    fn forgive(&mut self) {
+        self.forgiven.extend(self.seen.iter().copied());
+        self.attempts.clear();
+        self.unplaced_since = None;
+    }
+
+    /// Why the service will not come up by itself.
+    fn hopeless(&mut self, report: &Report, now: Instant) -> Option<String> {
+        let name = &report.name;
+        if report.bars.iter().any(|bar| bar.dead) {
+            let why = reason(report);
+            return Some(format!(
+                "service {name} has failed and is not restarted{why}"
+            ));
+        }
+        let most = self.attempts.values().map(BTreeSet::len).max();
+        if most.is_some_and(|attempts| attempts >= MOST_ATTEMPTS) {
+            let attempts = most.unwrap_or_default();
+            let why = reason(report);
+            return Some(format!(
+                "service {name} does not come up after {attempts} attempts{why}"
+            ));
+        }
+        let unplaced = report
+            .bars
+            .iter()
+            .find(|bar| bar.state <= TaskState::Pending && !bar.error.is_empty());
+        let homeless = report.global && report.bars.is_empty();
+        if unplaced.is_none() && !homeless {
+            self.unplaced_since = None;
+            return None;
+        }
+        let since = *self.unplaced_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < MOST_UNPLACED {
+            return None;
+        }
+        Some(match unplaced {
+            Some(bar) => format!("{} cannot be placed: {}", bar.task, bar.error),
+            None => format!("service {name} has no task: no node is eligible"),
+        })
+    }
+}
+
+/// `service web: 1 out of 3 tasks run`, and what is known of the rest.
+fn standing(report: &Report) -> String {
+    let Report {
+        name, done, total, ..
+    } = report;
+    format!(
+        "service {name} has {done} out of {total} tasks running{}",
+        reason(report)
+    )
+}
+
+/// What the service's tasks complain of, the newest last.
+fn reason(report: &Report) -> String {
+    let waiting = report.bars.iter().rev().find(|bar| !bar.error.is_empty());
+    let failed = report
+        .failed
+        .iter()
+        .max_by_key(|attempt| !attempt.error.is_empty());
+    match (failed, waiting) {
+        (Some(attempt), _) if attempt.node.is_empty() => {
+            format!(": {} {}: {}", attempt.task, attempt.state, attempt.error)
+        }
+        (Some(attempt), _) => {
+            let super::assess::Attempt {
+                task,
+                node,
+                state,
+                error,
+                ..
+            } = attempt;
+            format!(": {task} {state} on {node}: {error}")
+        }
+        (None, Some(bar)) => format!(": {} is {}: {}", bar.task, bar.state, bar.error),
+        (None, None) => String::new(),
+    }
+}

@@ -1,0 +1,111 @@
+//! The look of progress, as lines of text: pure.
+
+use super::assess::{Bar, Report};
+use super::judge::{Judge, Phase};
+use crate::human::ellipsis;
+use skep_types::TaskState;
+
+/// Bars are shown up to this many; beyond, the sum alone.
+const MOST_BARS: usize = 20;
+/// Cells of a full bar.
+const BAR_WIDTH: usize = 50;
+/// Characters of an error that stands in for a bar.
+const ERROR_WIDTH: usize = 75;
+/// States on the way to running.
+const STEPS: [TaskState; 8] = [
+    TaskState::New,
+    TaskState::Pending,
+    TaskState::Assigned,
+    TaskState::Accepted,
+    TaskState::Preparing,
+    TaskState::Ready,
+    TaskState::Starting,
+    TaskState::Running,
+];
+
+/// All lines of the moment, for a terminal of this width.
+pub fn lines(reports: &[Report], judge: &Judge, width: usize) -> Vec<String> {
+    let mut out = vec![overall(reports, judge)];
+    let total: usize = reports.iter().map(|report| report.total).sum();
+    let single = reports.len() == 1;
+    if total <= MOST_BARS {
+        let label = |report: &Report, bar: &Bar| match single {
+            true => bar.label.clone(),
+            false => format!("{} {}", report.name, bar.label),
+        };
+        let widest = reports
+            .iter()
+            .flat_map(|report| report.bars.iter().map(move |bar| label(report, bar)))
+            .map(|label| label.chars().count())
+            .max()
+            .unwrap_or(0);
+        for report in reports {
+            for bar in &report.bars {
+                out.push(bar_line(&label(report, bar), widest, bar, width));
+            }
+        }
+    }
+    for report in reports {
+        out.extend(verify(report, judge.phase(report.id), single));
+    }
+    out.into_iter()
+        .map(|line| ellipsis(&line, width.max(20)))
+        .collect()
+}
+
+/// `overall progress: 3 out of 5 tasks`.
+pub fn overall(reports: &[Report], judge: &Judge) -> String {
+    let done: usize = reports.iter().map(|report| report.done).sum();
+    let total: usize = reports.iter().map(|report| report.total).sum();
+    let back = reports
+        .iter()
+        .any(|report| judge.phase(report.id) == Phase::RollingBack);
+    match (back, total) {
+        (true, _) => format!("rolling back update: {done} out of {total} tasks"),
+        (false, 0) if reports.iter().any(|report| report.global) => {
+            "overall progress: waiting for new tasks".to_owned()
+        }
+        (false, _) => format!("overall progress: {done} out of {total} tasks"),
+    }
+}
+
+fn bar_line(label: &str, widest: usize, bar: &Bar, width: usize) -> String {
+    let head = format!("{label:<widest$}: ");
+    if !bar.error.is_empty() && bar.state != TaskState::Running {
+        let error = bar.error.split_whitespace().collect::<Vec<_>>().join(" ");
+        return format!("{head}{}", ellipsis(&error, ERROR_WIDTH));
+    }
+    let state = format!("{:<9}", bar.state.name());
+    let room = width.saturating_sub(head.chars().count() + state.len() + 4);
+    let cells = BAR_WIDTH.min(room);
+    let Some(step) = STEPS.iter().position(|step| *step == bar.state) else {
+        return format!("{head}{state}").trim_end().to_owned();
+    };
+    if cells < 10 {
+        return format!("{head}{state}").trim_end().to_owned();
+    }
+    let full = (step + 1) * cells / STEPS.len();
+    let empty = cells - full;
+    format!(
+        "{head}{state} [{}>{}]",
+        "=".repeat(full.saturating_sub(1)),
+        " ".repeat(empty)
+    )
+}
+
+/// What follows once the tasks run.
+pub fn verify(report: &Report, phase: Phase, single: bool) -> Option<String> {
+    let whose = match single {
+        true => String::new(),
+        false => format!("{}: ", report.name),
+    };
+    Some(match phase {
+        Phase::Verifying(time) => format!(
+            "verify: {whose}Waiting {} seconds to verify that tasks are stable...",
+            time.as_secs_f32().ceil()
+        ),
+        Phase::Relapsed => format!("verify: {whose}Detected task failure"),
+        Phase::Done => format!("verify: Service {} converged", report.name),
+        Phase::Coming | Phase::RollingBack | Phase::Failed => return None,
+    })
+}

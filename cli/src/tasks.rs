@@ -1,0 +1,211 @@
+//! Lists of tasks, as `service ps`, `stack ps` and `node ps` show them.
+
+use crate::filter::Filters;
+use crate::human::{ago, capital, ellipsis, id};
+use crate::json;
+use crate::output::now_ms;
+use crate::table::{FormatArgs, Table};
+use crate::view::{View, natural};
+use anyhow::Result;
+use skep_types::{PortConfig, PublishMode, Task, TaskState};
+
+/// Filters that lists of tasks have.
+pub const FILTERS: &[&str] = &["id", "name", "node", "desired-state", "label"];
+/// Characters of an error, unless it is to be whole.
+const ERROR_WIDTH: usize = 30;
+
+/// Flags of a list of tasks.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct PsArgs {
+    #[command(flatten)]
+    pub form: FormatArgs,
+    /// Do not cut ids, images and errors
+    #[arg(long)]
+    pub no_trunc: bool,
+    /// Show ids instead of names
+    #[arg(long)]
+    pub no_resolve: bool,
+}
+
+/// Prints those of the tasks that pass the filters: by service and slot, newest
+/// first within one.
+///
+/// # Errors
+/// As [`Table::print`].
+pub fn print(view: &View, tasks: Vec<&Task>, filters: &Filters, args: &PsArgs) -> Result<()> {
+    table(view, tasks, filters, args, now_ms()).print(&args.form)
+}
+
+fn table(view: &View, tasks: Vec<&Task>, filters: &Filters, args: &PsArgs, now: u64) -> Table {
+    let mut table = Table::new(
+        &[
+            ("ID", "ID"),
+            ("NAME", "Name"),
+            ("IMAGE", "Image"),
+            ("NODE", "Node"),
+            ("DESIRED STATE", "DesiredState"),
+            ("CURRENT STATE", "CurrentState"),
+            ("ERROR", "Error"),
+            ("PORTS", "Ports"),
+        ],
+        "ID",
+    );
+    let mut tasks: Vec<(String, &Task)> = tasks
+        .into_iter()
+        .map(|task| (name(task, args), task))
+        .collect();
+    tasks.sort_by(|(a, x), (b, y)| {
+        natural(a, b)
+            .then(y.is_live().cmp(&x.is_live()))
+            .then(y.meta.created_at.cmp(&x.meta.created_at))
+            .then(y.id.cmp(&x.id))
+    });
+    let mut before = None;
+    for (name, task) in tasks {
+        let node = task
+            .node
+            .map_or_else(String::new, |node| match args.no_resolve {
+                true => node.to_string(),
+                false => view.hostname(node),
+            });
+        let shown = filters.prefix("id", &task.id.to_string())
+            && filters.any("name", |value| name.starts_with(value) || name == value)
+            && filters.any("node", |value| {
+                node == value
+                    || task
+                        .node
+                        .is_some_and(|node| node.to_string().starts_with(value))
+            })
+            && filters.exact("desired-state", desired(task))
+            && filters.labels("label", &task.spec.container.labels);
+        if !shown {
+            continue;
+        }
+        // Older tasks of a position hang below its first.
+        let history = before.as_ref() == Some(&name);
+        let shown_name = match history {
+            true => format!(" \\_ {name}"),
+            false => name.clone(),
+        };
+        before = Some(name);
+        table.row([
+            (
+                "ID",
+                id(&task.id.to_string(), args.no_trunc || args.form.quiet),
+            ),
+            ("Name", shown_name),
+            ("Image", image(&task.spec.container.image, args.no_trunc)),
+            ("Node", node),
+            ("DesiredState", capital(desired(task))),
+            ("CurrentState", current(view, task, now)),
+            ("Error", error(task, args.no_trunc)),
+            ("Ports", host_ports(view, task)),
+        ]);
+    }
+    table
+}
+
+/// `service.slot`; `service.node` for tasks of global services.
+fn name(task: &Task, args: &PsArgs) -> String {
+    if args.no_resolve {
+        let slot = match (task.slot.0, task.node) {
+            (0, Some(node)) => node.to_string(),
+            (slot, _) => slot.to_string(),
+        };
+        return format!("{}.{slot}", task.service);
+    }
+    match (task.slot.0, task.node) {
+        // A task that waits for its node has a position, though no node yet.
+        (0, None) => task.service_name.to_string(),
+        _ => task.name(),
+    }
+}
+
+/// `remove` is a shutdown to users.
+fn desired(task: &Task) -> &'static str {
+    match task.desired {
+        TaskState::Remove => "shutdown",
+        state => state.name(),
+    }
+}
+
+fn current(view: &View, task: &Task, now: u64) -> String {
+    let state = capital(task.status.state.name());
+    let when = ago(task.status.at.0, now).to_lowercase();
+    let lost = task.node.is_some()
+        && !task.status.state.is_terminal()
+        && !view.nodes.is_empty()
+        && !view.is_on_live_node(task);
+    match lost {
+        // What it said last is not what is: its node is gone.
+        true => format!("{state} {when} (node down)"),
+        false => format!("{state} {when}"),
+    }
+}
+
+fn error(task: &Task, whole: bool) -> String {
+    let status = &task.status;
+    let ended_badly = matches!(status.state, TaskState::Failed | TaskState::Rejected);
+    let text = match (status.error.as_str(), status.exit_code) {
+        ("", Some(code)) if ended_badly => format!("exit code {code}"),
+        ("", _) if ended_badly && status.oom_killed => "out of memory".to_owned(),
+        ("", _) => return String::new(),
+        (error, _) => error.split_whitespace().collect::<Vec<_>>().join(" "),
+    };
+    match whole {
+        true => format!("\"{text}\""),
+        false => format!("\"{}\"", ellipsis(&text, ERROR_WIDTH)),
+    }
+}
+
+/// An image without its digest, unless it is to be whole.
+pub fn image(image: &str, whole: bool) -> String {
+    match image.split_once('@') {
+        Some((name, _)) if !whole && !name.is_empty() => name.to_owned(),
+        _ => image.to_owned(),
+    }
+}
+
+/// Ports published on the task's own node.
+fn host_ports(view: &View, task: &Task) -> String {
+    let service = view
+        .services
+        .iter()
+        .find(|service| service.id == task.service);
+    match service {
+        Some(service) if view.runs(task) => ports(&service.endpoint.ports, PublishMode::Host),
+        _ => String::new(),
+    }
+}
+
+/// Published ports of one kind: `*:8080->80/tcp`, consecutive ones as a range.
+pub fn ports(ports: &[PortConfig], mode: PublishMode) -> String {
+    let mut ports: Vec<&PortConfig> = ports.iter().filter(|port| port.mode == mode).collect();
+    ports.sort_by_key(|port| (port.protocol, port.published, port.target));
+    let mut runs: Vec<(&PortConfig, &PortConfig)> = Vec::new();
+    for port in ports {
+        match runs.last_mut() {
+            Some((_, last))
+                if last.protocol == port.protocol
+                    && last.published.checked_add(1) == Some(port.published)
+                    && last.target.checked_add(1) == Some(port.target) =>
+            {
+                *last = port;
+            }
+            _ => runs.push((port, port)),
+        }
+    }
+    let span = |first: u16, last: u16| match first == last {
+        true => first.to_string(),
+        false => format!("{first}-{last}"),
+    };
+    let texts = runs.into_iter().map(|(first, last)| {
+        format!(
+            "*:{}->{}/{}",
+            span(first.published, last.published),
+            span(first.target, last.target),
+            json::protocol(first.protocol)
+        )
+    });
+    texts.collect::<Vec<_>>().join(", ")
+}

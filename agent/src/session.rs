@@ -20,6 +20,9 @@ use tonic::{Status, Streaming};
 const MESSAGE_MAX_BYTES: usize = 64 << 20;
 /// Opening a session and single calls take no longer than this.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// A manager that takes longer to answer a heartbeat is taken for dead: the
+/// node has to be heard by the next one before that one gives it up.
+const BEAT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -188,7 +191,7 @@ async fn beat(mut client: DispatcherClient<Channel>, session: Bytes, mut period_
         let beat = client.heartbeat(pb::HeartbeatRequest {
             session: session.clone(),
         });
-        match tokio::time::timeout(CALL_TIMEOUT, beat).await {
+        match tokio::time::timeout(BEAT_TIMEOUT, beat).await {
             Ok(Ok(answer)) => period_ms = answer.into_inner().period_ms,
             Ok(Err(status)) => return status.into(),
             Err(_) => return Ended::because("the manager does not answer heartbeats"),

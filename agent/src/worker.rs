@@ -68,11 +68,13 @@ impl Worker {
     fn take_up(&mut self, mut task: Task, found: Option<AdoptedState>) {
         let had_container = task.status.state > TaskState::Preparing;
         let ended = task.status.state.is_terminal();
+        if found.is_some() && had_container {
+            // A container keeps its network until it is removed.
+            self.executor.network.adopt(Arc::new(task.clone()));
+        }
         match found {
             _ if ended => {}
-            Some(AdoptedState::Running { .. }) if had_container => {
-                self.executor.network.adopt(Arc::new(task.clone()));
-            }
+            Some(AdoptedState::Running { .. }) if had_container => {}
             // The task manager's wait tells how it ended.
             Some(AdoptedState::Exited(_)) if had_container => {
                 task.status.state = TaskState::Running;

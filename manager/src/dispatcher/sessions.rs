@@ -9,12 +9,16 @@ use skep_proto::pb;
 use skep_types::{NodeId, Timestamp};
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::logs::LogRequests;
 
 /// Messages waiting for an agent that does not read; more end its session.
 const BACKLOG: usize = 64;
+
+/// A node that comes back after this long may be held for Down.
+const LONG_SILENCE: Duration = Duration::from_secs(2);
 
 /// Sessions of this term.
 #[derive(Default)]
@@ -105,7 +109,12 @@ impl Sessions {
         if !inner.is_session(node, session) {
             return false;
         }
-        inner.liveness.heard.insert(node, now);
+        let before = inner.liveness.heard.insert(node, now);
+        drop(inner);
+        // It may have been given up in the meantime.
+        if before.is_none_or(|before| now.since(before) > LONG_SILENCE) {
+            self.liveness_changed.notify_one();
+        }
         true
     }
 

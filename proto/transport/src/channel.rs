@@ -14,7 +14,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// A connection on which nothing is heard for this long is probed, and given
 /// up when the probe is not answered in as long again: a silent host must not
 /// hold a call for ever.
-const KEEP_ALIVE: Duration = Duration::from_secs(2);
+const KEEP_ALIVE: Duration = Duration::from_secs(1);
 
 /// An address no channel can be made for.
 #[derive(Debug, thiserror::Error)]

@@ -21,6 +21,8 @@ mod progress;
 mod table;
 mod tasks;
 mod template;
+#[cfg(test)]
+mod testing;
 mod view;
 
 use args::Cli;

@@ -9,10 +9,12 @@ mod assess;
 mod judge;
 mod render;
 mod screen;
+#[cfg(test)]
+mod tests;
 
 use crate::client::Client;
 use crate::error::CliError;
-use crate::output::{is_terminal, note};
+use crate::output::{is_terminal, note, now_ms};
 use anyhow::{Result, anyhow};
 use judge::{Judge, Verdict};
 use screen::Screen;
@@ -79,7 +81,7 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
                     .iter()
                     .map(|(id, name)| assess::assess(&view, *id, name))
                     .collect();
-                let verdict = judge.look(&reports, Instant::now().into_std());
+                let verdict = judge.look(&reports, Instant::now().into_std(), now_ms());
                 screen.show(&reports, &judge)?;
                 match verdict {
                     Verdict::GoOn => {}

@@ -55,7 +55,11 @@ impl Table {
         Ok(raw(self.render(args)?.as_bytes())?)
     }
 
-    fn render(&self, args: &FormatArgs) -> Result<String> {
+    /// The text of that.
+    ///
+    /// # Errors
+    /// For a template that does not fit.
+    pub fn render(&self, args: &FormatArgs) -> Result<String> {
         let format = args.format.as_deref().unwrap_or("table").trim();
         let mut text = String::new();
         if args.quiet && !format.contains("{{") {

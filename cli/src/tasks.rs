@@ -209,3 +209,106 @@ pub fn ports(ports: &[PortConfig], mode: PublishMode) -> String {
     });
     texts.collect::<Vec<_>>().join(", ")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{service, swarm};
+    use expect_test::{Expect, expect};
+    use skep_types::{NodeId, NodeState, Protocol, Timestamp};
+
+    fn check(view: &View, args: &PsArgs, expected: Expect) {
+        let table = table(
+            view,
+            view.tasks.iter().collect(),
+            &Filters::default(),
+            args,
+            181_000,
+        );
+        expected.assert_eq(
+            &table
+                .render(&args.form)
+                .unwrap_or_else(|error| format!("{error:#}")),
+        );
+    }
+
+    fn failing() -> View {
+        let mut web = service(1, "web", 2);
+        std::sync::Arc::make_mut(&mut web.spec.task).container.image =
+            "web:1@sha256:abc".to_owned();
+        let mut view = swarm(vec![web]);
+        let failed = view.add(0, 1, 2, TaskState::Rejected);
+        failed.status.error = "no such image: web:1 was not found in the registry".to_owned();
+        view.add(0, 1, 1, TaskState::Running);
+        view.add(0, 2, 0, TaskState::Pending).status.at = Timestamp(180_000);
+        view
+    }
+
+    #[test]
+    fn history_hangs_below_and_says_why() {
+        check(
+            &failing(),
+            &PsArgs::default(),
+            expect![[r#"
+                ID             NAME        IMAGE     NODE      DESIRED STATE   CURRENT STATE            ERROR                              PORTS
+                000000000000   web.1       web:1     one       Running         Running 3 minutes ago                                       
+                000000000000    \_ web.1   web:1     two       Shutdown        Rejected 3 minutes ago   "no such image: web:1 was not …"   
+                000000000000   web.2       web:1               Running         Pending 1 second ago                                        
+            "#]],
+        );
+    }
+
+    #[test]
+    fn nothing_is_cut_when_asked_not_to() {
+        let args = PsArgs {
+            form: FormatArgs {
+                format: Some("{{.Image}} {{.Error}}".to_owned()),
+                quiet: false,
+            },
+            no_trunc: true,
+            ..PsArgs::default()
+        };
+        check(
+            &failing(),
+            &args,
+            expect![[r#"
+                web:1@sha256:abc 
+                web:1@sha256:abc "no such image: web:1 was not found in the registry"
+                web:1@sha256:abc 
+            "#]],
+        );
+    }
+
+    #[test]
+    fn what_ran_on_a_node_that_is_down_is_marked() {
+        let mut view = failing();
+        if let Some(node) = view.nodes.get_mut(&NodeId::from_bits(1)) {
+            node.node.status.state = NodeState::Down;
+        }
+        let text = current(&view, &view.tasks[1], 181_000);
+        assert_eq!(text, "Running 3 minutes ago (node down)");
+        assert_eq!(view.replicas(&view.services[0]), (0, 2));
+    }
+
+    #[test]
+    fn consecutive_ports_are_a_range() {
+        let port = |published, target, protocol, mode| PortConfig {
+            protocol,
+            target,
+            published,
+            mode,
+            masquerade: false,
+        };
+        let all = [
+            port(8001, 81, Protocol::Tcp, PublishMode::Ingress),
+            port(8000, 80, Protocol::Tcp, PublishMode::Ingress),
+            port(53, 53, Protocol::Udp, PublishMode::Ingress),
+            port(22, 22, Protocol::Tcp, PublishMode::Host),
+        ];
+        assert_eq!(
+            ports(&all, PublishMode::Ingress),
+            "*:8000-8001->80-81/tcp, *:53->53/udp"
+        );
+        assert_eq!(ports(&all, PublishMode::Host), "*:22->22/tcp");
+    }
+}

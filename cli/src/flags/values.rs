@@ -80,7 +80,7 @@ pub fn bytes(text: &str) -> Result<ByteCount, String> {
 pub fn cpus(text: &str) -> Result<NanoCpus, String> {
     let bad = || format!("{text:?} is not a number of CPUs such as 0.5");
     let number: f64 = text.parse().map_err(|_| bad())?;
-    if !number.is_finite() || number < 0.0 || number > 1e9 {
+    if !(0.0..=1e9).contains(&number) {
         return Err(bad());
     }
     Ok(NanoCpus((number * 1e9).round() as u64))

@@ -35,6 +35,8 @@ pub struct Report {
     pub failed: Vec<Attempt>,
     /// Time it has to be up before it counts as stable.
     pub monitor: Duration,
+    /// When the last of its tasks began to run, in milliseconds since the epoch.
+    pub running_since: u64,
 }
 
 /// A position of a service.
@@ -70,7 +72,9 @@ pub struct Attempt {
 impl Report {
     /// Every position is as it should be, and nothing old is left.
     pub fn is_up(&self) -> bool {
-        self.exists && self.outdated == 0 && self.done == self.total
+        // A global service without a task is one whose tasks are not there yet.
+        let any = self.total > 0 || !self.global;
+        self.exists && any && self.outdated == 0 && self.done == self.total
     }
 }
 
@@ -91,6 +95,7 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         update: None,
         failed: Vec::new(),
         monitor: DEFAULT_MONITOR,
+        running_since: 0,
     };
     let Some(service) = view.services.iter().find(|service| service.id == id) else {
         return report;
@@ -120,43 +125,76 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
     report
         .failed
         .sort_by(|a, b| a.task.cmp(&b.task).then(a.id.cmp(&b.id)));
-    let wanted = match service.spec.mode {
-        ServiceMode::Replicated { replicas } => Some(replicas as usize),
-        ServiceMode::Global => None,
-    };
-    for tasks in positions.values() {
+    let mut slots: Vec<(usize, Bar)> = Vec::new();
+    for ((slot, _), tasks) in &positions {
         let Some(task) = present(tasks) else { continue };
         let on_down_node = task.node.is_some() && !view.is_on_live_node(task);
         if report.global && on_down_node {
             continue;
         }
-        let dead = !task.is_live() && !follows(service, tasks);
-        let complete = dead && task.status.state == TaskState::Complete;
-        if task.desired > TaskState::Running && !(dead && task.status.state.is_terminal()) {
+        let state = task.status.state;
+        let by_itself = matches!(
+            state,
+            TaskState::Complete | TaskState::Failed | TaskState::Rejected
+        );
+        let over = by_itself && task.desired != TaskState::Remove && !follows(service, tasks);
+        // What is told to stop, or has, is no position any more.
+        if !over && !task.is_live() && task.desired > TaskState::Running {
             continue;
         }
-        report.done += usize::from(view.runs(task) || complete);
-        report.bars.push(Bar {
-            label: task
-                .node
-                .filter(|_| report.global)
-                .map_or_else(String::new, |n| view.hostname(n)),
-            task: short_name(view, task),
-            state: task.status.state,
-            error: task.status.error.clone(),
-            dead: dead && !complete,
-        });
-    }
-    report.total = wanted.unwrap_or(report.bars.len());
-    if wanted.is_some() {
-        // Positions that are going away are counted as long as there is room.
-        report.bars.truncate(report.total);
-        for (index, bar) in report.bars.iter_mut().enumerate() {
-            bar.label = format!("{}/{}", index + 1, report.total);
+        if view.runs(task) || (over && state == TaskState::Complete) {
+            report.done += 1;
+            report.running_since = report.running_since.max(task.status.at.0);
         }
-        report.done = report.done.min(report.total);
+        let node = task.node.filter(|_| report.global);
+        let bar = Bar {
+            label: node.map_or_else(String::new, |node| view.hostname(node)),
+            task: short_name(view, task),
+            state,
+            error: task.status.error.clone(),
+            dead: over && state != TaskState::Complete,
+        };
+        slots.push((*slot as usize, bar));
+    }
+    match service.spec.mode {
+        ServiceMode::Global => {
+            report.total = slots.len();
+            report.bars = slots.into_iter().map(|(_, bar)| bar).collect();
+            report.bars.sort_by(|a, b| a.label.cmp(&b.label));
+        }
+        ServiceMode::Replicated { replicas } => {
+            report.total = replicas as usize;
+            report.done = report.done.min(report.total);
+            report.bars = numbered(slots, report.total, name);
+        }
     }
     report
+}
+
+/// One bar a slot, in order; slots beyond the number take the places left.
+fn numbered(slots: Vec<(usize, Bar)>, total: usize, name: &str) -> Vec<Bar> {
+    let mut places: Vec<Option<Bar>> = vec![None; total];
+    let mut rest = Vec::new();
+    for (slot, bar) in slots {
+        match slot.checked_sub(1).and_then(|at| places.get_mut(at)) {
+            Some(place) if place.is_none() => *place = Some(bar),
+            _ => rest.push(bar),
+        }
+    }
+    let mut rest = rest.into_iter();
+    let coming = |at: usize| Bar {
+        label: String::new(),
+        task: format!("{name}.{}", at + 1),
+        state: TaskState::New,
+        error: String::new(),
+        dead: false,
+    };
+    let bars = places.into_iter().enumerate().map(|(at, place)| {
+        let mut bar = place.or_else(|| rest.next()).unwrap_or_else(|| coming(at));
+        bar.label = format!("{}/{total}", at + 1);
+        bar
+    });
+    bars.collect()
 }
 
 /// The task runs what the service says now.

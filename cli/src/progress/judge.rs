@@ -11,6 +11,10 @@ const MOST_ATTEMPTS: usize = 3;
 /// Time a task may be without a node, or a global service without a task.
 const MOST_UNPLACED: Duration = Duration::from_secs(30);
 
+/// Age, in milliseconds, from which tasks need no watching to count as stable:
+/// far above what clocks of nodes may differ by.
+const LONG_UP_MS: u64 = 60_000;
+
 /// Whether to go on waiting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -49,6 +53,8 @@ struct Course {
     forgiven: BTreeSet<TaskId>,
     seen: BTreeSet<TaskId>,
     attempts: BTreeMap<String, BTreeSet<TaskId>>,
+    /// Why it is going back, said only while it does.
+    rolled_back: Option<String>,
     why: String,
     last: String,
 }
@@ -72,6 +78,7 @@ impl Judge {
                 forgiven: BTreeSet::new(),
                 seen: BTreeSet::new(),
                 attempts: BTreeMap::new(),
+                rolled_back: None,
                 why: String::new(),
                 last: String::new(),
             };
@@ -92,7 +99,7 @@ impl Judge {
     }
 
     /// Takes one view in.
-    pub fn look(&mut self, reports: &[Report], now: Instant) -> Verdict {
+    pub fn look(&mut self, reports: &[Report], now: Instant, now_ms: u64) -> Verdict {
         let mut came_up = false;
         for report in reports {
             let Some(course) = self.courses.get_mut(&report.id) else {
@@ -102,7 +109,7 @@ impl Judge {
                 course.forgiven = report.failed.iter().map(|attempt| attempt.id).collect();
             }
             let before = course.phase;
-            course.look(report, self.rollback, now);
+            course.look(report, self.rollback, now, now_ms);
             came_up |= before != Phase::Done && course.phase == Phase::Done;
         }
         self.first = false;
@@ -143,7 +150,7 @@ impl Judge {
 }
 
 impl Course {
-    fn look(&mut self, report: &Report, rollback: bool, now: Instant) {
+    fn look(&mut self, report: &Report, rollback: bool, now: Instant, now_ms: u64) {
         if self.phase == Phase::Done {
             return;
         }
@@ -168,15 +175,20 @@ impl Course {
                 Phase::Failed
             }
             Some((UpdateState::RollbackCompleted, message)) if !rollback => {
+                let message = self.rolled_back.as_ref().unwrap_or(message);
                 self.why = format!("service {name} was rolled back: {message}");
                 Phase::Failed
             }
             Some((UpdateState::Completed | UpdateState::RollbackCompleted, _)) if up => Phase::Done,
             Some((UpdateState::Updating, _)) if up => Phase::Verifying(report.monitor),
-            Some((UpdateState::RollbackStarted, _)) => Phase::RollingBack,
+            Some((UpdateState::RollbackStarted, message)) => {
+                self.rolled_back = Some(message.clone());
+                Phase::RollingBack
+            }
             _ if up => {
                 let since = *self.up_since.get_or_insert(now);
-                match now.saturating_duration_since(since) >= report.monitor {
+                let long_up = now_ms.saturating_sub(report.running_since) >= LONG_UP_MS;
+                match long_up || now.saturating_duration_since(since) >= report.monitor {
                     true => Phase::Done,
                     false => Phase::Verifying(report.monitor),
                 }

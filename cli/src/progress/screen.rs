@@ -76,7 +76,7 @@ impl Screen {
 }
 
 /// Draws over the lines drawn before.
-fn redraw(before: usize, lines: &[String]) -> String {
+pub(super) fn redraw(before: usize, lines: &[String]) -> String {
     let mut text = String::new();
     if before > 0 {
         // Writing to a string cannot fail.
@@ -92,14 +92,14 @@ fn redraw(before: usize, lines: &[String]) -> String {
 
 /// Says each change once.
 #[derive(Debug, Default)]
-struct Plain {
+pub(super) struct Plain {
     said: BTreeSet<String>,
     overall: String,
     standing: Vec<(usize, usize)>,
 }
 
 impl Plain {
-    fn next(&mut self, reports: &[Report], judge: &Judge) -> Vec<String> {
+    pub(super) fn next(&mut self, reports: &[Report], judge: &Judge) -> Vec<String> {
         let single = reports.len() == 1;
         let mut out = Vec::new();
         let overall = render::overall(reports, judge);

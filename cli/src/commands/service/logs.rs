@@ -187,8 +187,7 @@ fn name(view: &View, task: &Task, args: &Args) -> String {
     let mut name = match (args.no_resolve, task.slot.0, task.node) {
         (true, 0, _) => task.service.to_string(),
         (true, slot, _) => format!("{}.{slot}", task.service),
-        (false, 0, Some(_)) => task.service_name.to_string(),
-        (false, slot, _) => format!("{}.{slot}", task.service_name),
+        (false, ..) => task.name(),
     };
     if !args.no_task_ids {
         name.push('.');

@@ -1,0 +1,376 @@
+//! Courses of waiting, as the user sees them.
+
+use super::assess::{Report, assess};
+use super::judge::{Judge, Phase, Verdict};
+use super::screen::{Plain, redraw};
+use super::{Waiting, render};
+use crate::testing::{service, swarm};
+use crate::view::View;
+use expect_test::{Expect, expect};
+use skep_types::{
+    NodeId, NodeState, RestartCondition, ServiceMode, TaskState, Timestamp, UpdateState,
+    UpdateStatus, Version,
+};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Waiting, with the clock in the test's hand.
+struct Course {
+    view: View,
+    judge: Judge,
+    plain: Plain,
+    began: Instant,
+    seconds: u64,
+    said: String,
+}
+
+impl Course {
+    fn of(view: View) -> Self {
+        Course::how(view, Waiting::default())
+    }
+
+    fn how(view: View, how: Waiting) -> Self {
+        let ids: Vec<_> = view.services.iter().map(|service| service.id).collect();
+        Course {
+            judge: Judge::new(&ids, how.rollback),
+            view,
+            plain: Plain::default(),
+            began: Instant::now(),
+            seconds: 0,
+            said: String::new(),
+        }
+    }
+
+    fn reports(&self) -> Vec<Report> {
+        let services = self.view.services.iter();
+        services
+            .map(|service| assess(&self.view, service.id, &service.spec.name))
+            .collect()
+    }
+
+    /// Looks at the view after some more seconds.
+    fn look(&mut self, seconds: u64) -> Verdict {
+        self.seconds += seconds;
+        let reports = self.reports();
+        let now = self.began + Duration::from_secs(self.seconds);
+        let verdict = self.judge.look(&reports, now, 1_000 + self.seconds * 1_000);
+        for line in self.plain.next(&reports, &self.judge) {
+            self.said.push_str(&format!("{} s: {line}\n", self.seconds));
+        }
+        match &verdict {
+            Verdict::GoOn => {}
+            Verdict::Converged => self.said.push_str("=> converged\n"),
+            Verdict::Failed(why) => self.said.push_str(&format!("=> failed: {why}\n")),
+        }
+        verdict
+    }
+
+    fn fails(&mut self, service: usize, slot: u32, error: &str) {
+        let task = self.view.add(service, slot, 2, TaskState::Failed);
+        task.status.error = error.to_owned();
+    }
+
+    fn update(&mut self, state: UpdateState, message: &str) {
+        self.view.services[0].update_status = Some(UpdateStatus {
+            state,
+            started_at: Timestamp(0),
+            completed_at: None,
+            message: message.to_owned(),
+        });
+    }
+
+    fn check(&self, expected: Expect) {
+        expected.assert_eq(&self.said);
+    }
+}
+
+#[test]
+fn a_service_that_comes_up_is_watched_and_then_done() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 2)]));
+    course.look(0);
+    course.view.add(0, 1, 1, TaskState::Preparing);
+    course.view.add(0, 2, 2, TaskState::Pending);
+    course.look(1);
+    for task in &mut course.view.tasks {
+        task.status.state = TaskState::Running;
+    }
+    course.view.tasks[1].node = Some(NodeId::from_bits(2));
+    assert_eq!(course.look(1), Verdict::GoOn);
+    assert_eq!(course.look(4), Verdict::GoOn);
+    assert_eq!(course.look(1), Verdict::Converged);
+    course.check(expect![[r#"
+        0 s: overall progress: 0 out of 2 tasks
+        2 s: overall progress: 2 out of 2 tasks
+        2 s: verify: Waiting 5 seconds to verify that tasks are stable...
+        7 s: verify: Service web converged
+        => converged
+    "#]]);
+}
+
+#[test]
+fn tasks_that_have_run_for_long_need_no_watching() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    course.view.add(0, 1, 1, TaskState::Running);
+    assert_eq!(course.look(61), Verdict::Converged);
+}
+
+#[test]
+fn a_command_that_always_ends_is_given_three_attempts() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    course.look(0);
+    for attempt in 0..3 {
+        course.fails(0, 1, "task: non-zero exit (1)");
+        course.view.add(0, 1, 2, TaskState::Ready);
+        let verdict = course.look(5);
+        assert_eq!(verdict == Verdict::GoOn, attempt < 2);
+        course.view.tasks.pop();
+    }
+    course.check(expect![[r#"
+        0 s: overall progress: 0 out of 1 tasks
+        5 s: web.1 failed on two: task: non-zero exit (1)
+        10 s: web.1 failed on two: task: non-zero exit (1)
+        15 s: web.1 failed on two: task: non-zero exit (1)
+        => failed: service web does not come up after 3 attempts: web.1 failed on two: task: non-zero exit (1)
+    "#]]);
+}
+
+#[test]
+fn failures_from_before_do_not_count() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    for _ in 0..4 {
+        course.fails(0, 1, "exit code 1");
+    }
+    course.view.add(0, 1, 1, TaskState::Starting);
+    assert_eq!(course.look(0), Verdict::GoOn);
+}
+
+#[test]
+fn what_failed_for_want_of_another_service_is_tried_again() {
+    let mut course = Course::of(swarm(vec![service(1, "db", 1), service(2, "worker", 1)]));
+    course.view.add(0, 1, 1, TaskState::Preparing);
+    course.look(0);
+    for _ in 0..3 {
+        course.fails(1, 1, "no database");
+    }
+    course.view.add(1, 1, 2, TaskState::Ready);
+    // The database is still coming.
+    assert_eq!(course.look(15), Verdict::GoOn);
+    course.view.tasks[0].status.state = TaskState::Running;
+    assert_eq!(course.look(1), Verdict::GoOn);
+    assert_eq!(course.look(5), Verdict::GoOn);
+    for task in course
+        .view
+        .tasks
+        .iter_mut()
+        .filter(|t| t.status.state == TaskState::Ready)
+    {
+        task.status.state = TaskState::Running;
+    }
+    assert_eq!(course.look(1), Verdict::GoOn);
+    assert_eq!(course.look(5), Verdict::Converged);
+    course.check(expect![[r#"
+        0 s: db: 0 out of 1 tasks
+        0 s: worker: 0 out of 1 tasks
+        15 s: worker.1 failed on two: no database
+        15 s: worker.1 failed on two: no database
+        15 s: worker.1 failed on two: no database
+        16 s: db: 1 out of 1 tasks
+        16 s: verify: db: Waiting 5 seconds to verify that tasks are stable...
+        21 s: verify: Service db converged
+        22 s: worker: 1 out of 1 tasks
+        22 s: verify: worker: Waiting 5 seconds to verify that tasks are stable...
+        27 s: verify: Service worker converged
+        => converged
+    "#]]);
+}
+
+#[test]
+fn a_task_that_no_node_can_take_is_waited_for_half_a_minute() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    let task = course.view.add(0, 1, 0, TaskState::Pending);
+    task.status.error = "no suitable node (2 nodes not available)".to_owned();
+    assert_eq!(course.look(0), Verdict::GoOn);
+    assert_eq!(course.look(29), Verdict::GoOn);
+    course.look(1);
+    course.check(expect![[r#"
+        0 s: overall progress: 0 out of 1 tasks
+        0 s: web.1 is pending: no suitable node (2 nodes not available)
+        => failed: web.1 cannot be placed: no suitable node (2 nodes not available)
+    "#]]);
+}
+
+#[test]
+fn an_update_counts_its_own_tasks_and_ends_when_managers_say_so() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 2)]));
+    course.view.add(0, 1, 1, TaskState::Running);
+    course.view.add(0, 2, 2, TaskState::Running);
+    let spec = &mut course.view.services[0];
+    spec.spec_version = Version(2);
+    Arc::make_mut(&mut spec.spec.task).container.image = "web:2".to_owned();
+    assert_eq!(course.look(0), Verdict::GoOn);
+    course.update(UpdateState::Updating, "update in progress");
+    for slot in [1, 2] {
+        let old = slot as usize - 1;
+        course.view.tasks[old].desired = TaskState::Shutdown;
+        course.view.tasks[old].status.state = TaskState::Shutdown;
+        course.view.add(0, slot, 1, TaskState::Running);
+        assert_eq!(course.look(1), Verdict::GoOn);
+    }
+    course.update(UpdateState::Completed, "update completed");
+    assert_eq!(course.look(5), Verdict::Converged);
+    course.check(expect![[r#"
+        0 s: overall progress: 0 out of 2 tasks
+        1 s: overall progress: 1 out of 2 tasks
+        2 s: overall progress: 2 out of 2 tasks
+        2 s: verify: Waiting 5 seconds to verify that tasks are stable...
+        7 s: verify: Service web converged
+        => converged
+    "#]]);
+}
+
+#[test]
+fn paused_and_rolled_back_updates_are_failures() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    course.fails(0, 1, "exit code 3");
+    course.view.add(0, 1, 1, TaskState::Ready);
+    course.update(
+        UpdateState::Paused,
+        "update paused due to failure of task x",
+    );
+    course.look(0);
+    course.update(
+        UpdateState::RollbackStarted,
+        "update rolled back due to failure of task x",
+    );
+    assert_eq!(course.look(1), Verdict::GoOn);
+    course.update(UpdateState::RollbackCompleted, "rollback completed");
+    course.look(1);
+    course.check(expect![[r#"
+        0 s: overall progress: 0 out of 1 tasks
+        0 s: web.1 failed on two: exit code 3
+        => failed: service update paused: update paused due to failure of task x: web.1 failed on two: exit code 3
+        1 s: rolling back update: 0 out of 1 tasks
+        2 s: overall progress: 0 out of 1 tasks
+        => failed: service web was rolled back: update rolled back due to failure of task x
+    "#]]);
+}
+
+#[test]
+fn a_rollback_that_was_asked_for_is_no_failure() {
+    let how = Waiting {
+        rollback: true,
+        ..Waiting::default()
+    };
+    let mut course = Course::how(swarm(vec![service(1, "web", 1)]), how);
+    course.view.add(0, 1, 1, TaskState::Running);
+    course.update(UpdateState::RollbackStarted, "manually requested rollback");
+    assert_eq!(course.look(0), Verdict::GoOn);
+    course.update(UpdateState::RollbackCompleted, "rollback completed");
+    assert_eq!(course.look(1), Verdict::Converged);
+}
+
+#[test]
+fn a_one_shot_that_ended_well_is_done_and_one_that_failed_is_not_waited_for() {
+    for (state, converges) in [(TaskState::Complete, true), (TaskState::Failed, false)] {
+        let mut once = service(1, "once", 1);
+        Arc::make_mut(&mut once.spec.task).restart.condition = RestartCondition::None;
+        let mut course = Course::of(swarm(vec![once]));
+        course.look(0);
+        course.view.add(0, 1, 1, state).status.exit_code = Some(i32::from(!converges));
+        course.look(1);
+        let verdict = course.look(5);
+        assert_eq!(verdict == Verdict::Converged, converges, "{verdict:?}");
+        assert_eq!(
+            matches!(verdict, Verdict::Failed(_)),
+            !converges,
+            "{verdict:?}"
+        );
+    }
+}
+
+#[test]
+fn tasks_of_a_node_that_is_down_do_not_count() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    course.view.add(0, 1, 1, TaskState::Running);
+    if let Some(node) = course.view.nodes.get_mut(&NodeId::from_bits(1)) {
+        node.node.status.state = NodeState::Down;
+    }
+    assert_eq!(course.look(0), Verdict::GoOn);
+    assert_eq!(course.reports()[0].done, 0);
+}
+
+#[test]
+fn a_service_removed_meanwhile_ends_the_wait() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    course.look(0);
+    let gone = course.view.services[0].id;
+    course.view.services.clear();
+    let report = assess(&course.view, gone, "web");
+    let verdict = course.judge.look(&[report], course.began, 0);
+    assert_eq!(
+        verdict,
+        Verdict::Failed("service web was removed".to_owned())
+    );
+}
+
+#[test]
+fn a_global_service_has_a_bar_a_node() {
+    let mut agent = service(1, "agent", 0);
+    agent.spec.mode = ServiceMode::Global;
+    let mut course = Course::of(swarm(vec![agent]));
+    course.look(0);
+    course.view.add(0, 0, 2, TaskState::Running);
+    course.view.add(0, 0, 1, TaskState::Starting);
+    course.look(1);
+    let lines = render::lines(&course.reports(), &course.judge, 60);
+    course.said.push_str(&lines.join("\n"));
+    course.check(expect![[r#"
+        0 s: overall progress: waiting for new tasks
+        1 s: overall progress: 1 out of 2 tasks
+        overall progress: 1 out of 2 tasks
+        one: starting  [===================================>      ]
+        two: running   [=========================================>]"#]]);
+}
+
+#[test]
+fn a_terminal_shows_bars_and_what_is_wrong() {
+    let mut view = swarm(vec![service(1, "db", 1), service(2, "web", 3)]);
+    view.add(0, 1, 1, TaskState::Running);
+    view.add(1, 1, 1, TaskState::Preparing);
+    let task = view.add(1, 3, 0, TaskState::Pending);
+    task.status.error = "no suitable node\n(insufficient memory on 3 nodes)".to_owned();
+    let mut course = Course::of(view);
+    course.look(0);
+    let lines = render::lines(&course.reports(), &course.judge, 70);
+    expect![[r#"
+        overall progress: 1 out of 4 tasks
+        db 1/1 : running   [===============================================>]
+        web 1/3: preparing [=============================>                  ]
+        web 2/3: new       [=====>                                          ]
+        web 3/3: no suitable node (insufficient memory on 3 nodes)
+        verify: db: Waiting 5 seconds to verify that tasks are stable..."#]]
+    .assert_eq(&lines.join("\n"));
+    assert!(matches!(
+        course.judge.phase(course.view.services[0].id),
+        Phase::Verifying(_)
+    ));
+    let narrow = render::lines(&course.reports(), &course.judge, 24);
+    assert!(
+        narrow.iter().all(|line| line.chars().count() <= 24),
+        "{narrow:?}"
+    );
+}
+
+#[test]
+fn many_tasks_are_a_sum_alone() {
+    let course = Course::of(swarm(vec![service(1, "web", 21)]));
+    let lines = render::lines(&course.reports(), &course.judge, 80);
+    assert_eq!(lines, ["overall progress: 0 out of 21 tasks"]);
+}
+
+#[test]
+fn a_drawing_covers_the_one_before() {
+    let lines = ["a".to_owned(), "b".to_owned()];
+    assert_eq!(redraw(0, &lines), "\x1b[2Ka\n\x1b[2Kb\n\x1b[J");
+    assert!(redraw(3, &lines).starts_with("\x1b[3A\x1b[2Ka\n"));
+}

@@ -1,0 +1,98 @@
+//! Swarms for tests, made by hand.
+
+use crate::view::{NodeView, View};
+use skep_proto::pb;
+use skep_types::{
+    Endpoint, Meta, Node, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Role, Service,
+    ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskState, TaskStatus, Timestamp,
+    Version,
+};
+
+/// A node that is Ready.
+pub fn node(number: u128, hostname: &str) -> NodeView {
+    let node = Node {
+        id: NodeId::from_bits(number),
+        meta: Meta::default(),
+        spec: NodeSpec::default(),
+        description: NodeDescription {
+            hostname: hostname.to_owned(),
+            ..NodeDescription::default()
+        },
+        status: NodeStatus {
+            state: NodeState::Ready,
+            ..NodeStatus::default()
+        },
+        role: Role::Worker,
+        manager: None,
+        mesh: None,
+    };
+    NodeView {
+        node,
+        reachability: pb::Reachability::Unknown,
+        leader: false,
+    }
+}
+
+/// A replicated service.
+pub fn service(number: u128, name: &str, replicas: u32) -> Service {
+    Service {
+        id: ServiceId::from_bits(number),
+        meta: Meta::default(),
+        spec: ServiceSpec {
+            name: name.to_owned(),
+            mode: ServiceMode::Replicated { replicas },
+            ..ServiceSpec::default()
+        },
+        spec_version: Version(1),
+        previous_spec: None,
+        endpoint: Endpoint::default(),
+        update_status: None,
+    }
+}
+
+/// A swarm of nodes `one`, `two` and `three` with these services.
+pub fn swarm(services: Vec<Service>) -> View {
+    let mut view = View {
+        services,
+        ..View::default()
+    };
+    for (number, name) in [(1, "one"), (2, "two"), (3, "three")] {
+        let node = node(number, name);
+        view.nodes.insert(node.node.id, node);
+    }
+    view
+}
+
+impl View {
+    /// Adds a task that is wanted, on the node with this number (0 for none).
+    pub fn add(&mut self, service: usize, slot: u32, node: u128, state: TaskState) -> &mut Task {
+        let number = self.tasks.len() as u128 + 1;
+        let service = &self.services[service];
+        let status = TaskStatus {
+            state,
+            at: Timestamp(1_000),
+            ..TaskStatus::default()
+        };
+        self.tasks.push(Task {
+            id: TaskId::from_bits(number),
+            meta: Meta {
+                created_at: Timestamp(u64::try_from(number).unwrap_or(u64::MAX)),
+                ..Meta::default()
+            },
+            service: service.id,
+            service_name: service.spec.name.as_str().into(),
+            slot: Slot(slot),
+            node: (node > 0).then(|| NodeId::from_bits(node)),
+            spec: service.spec.task.clone(),
+            spec_version: service.spec_version,
+            desired: match state.is_terminal() {
+                true => TaskState::Shutdown,
+                false => TaskState::Running,
+            },
+            status,
+            attachments: Vec::new(),
+        });
+        let last = self.tasks.len() - 1;
+        &mut self.tasks[last]
+    }
+}

@@ -96,3 +96,50 @@ fn failed(operation: &'static str, path: &Path, source: std::io::Error) -> Ledge
         source,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_types::{Meta, ServiceId, Slot, TaskState, TaskStatus, Version};
+
+    fn task(bits: u128) -> Task {
+        Task {
+            id: TaskId::from_bits(bits),
+            meta: Meta::default(),
+            service: ServiceId::from_bits(9),
+            service_name: "web".into(),
+            slot: Slot(1),
+            node: None,
+            spec: std::sync::Arc::default(),
+            spec_version: Version(1),
+            desired: TaskState::Running,
+            status: TaskStatus {
+                state: TaskState::Running,
+                ..TaskStatus::default()
+            },
+            attachments: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_ledger_opened_again_holds_what_was_put_and_not_what_was_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path().join("tasks")).unwrap();
+        ledger.put(&task(1)).unwrap();
+        ledger.put(&task(2)).unwrap();
+        ledger.remove(TaskId::from_bits(1)).unwrap();
+        ledger.remove(TaskId::from_bits(1)).unwrap();
+        let again = Ledger::open(dir.path().join("tasks")).unwrap();
+        assert_eq!(again.load().unwrap(), [task(2)]);
+    }
+
+    #[test]
+    fn a_damaged_file_is_dropped_and_the_others_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path().to_owned()).unwrap();
+        ledger.put(&task(1)).unwrap();
+        fs::write(dir.path().join("half.new"), b"\xff\xff").unwrap();
+        assert_eq!(ledger.load().unwrap(), [task(1)]);
+        assert!(!dir.path().join("half.new").exists());
+    }
+}

@@ -61,3 +61,40 @@ impl Reporter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_types::TaskState;
+
+    fn status(state: TaskState) -> TaskStatus {
+        TaskStatus {
+            state,
+            ..TaskStatus::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn only_the_newest_word_of_a_task_is_said_and_none_is_lost() {
+        let (reporter, task) = (Reporter::default(), TaskId::from_bits(1));
+        reporter.report(task, status(TaskState::Starting));
+        reporter.report(task, status(TaskState::Running));
+        let batch = reporter.next().await;
+        assert_eq!(batch, [(task, status(TaskState::Running))]);
+        // What comes while a batch is on its way is not taken with it.
+        reporter.report(task, status(TaskState::Failed));
+        reporter.taken(&batch);
+        assert_eq!(reporter.next().await, [(task, status(TaskState::Failed))]);
+        reporter.taken(&[(task, status(TaskState::Failed))]);
+        assert!(reporter.pending().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_batch_that_was_not_taken_is_said_again() {
+        let (reporter, task) = (Reporter::default(), TaskId::from_bits(1));
+        reporter.report(task, status(TaskState::Running));
+        assert_eq!(reporter.next().await, reporter.next().await);
+        reporter.forget(task);
+        assert!(reporter.pending().is_empty());
+    }
+}

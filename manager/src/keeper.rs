@@ -23,7 +23,7 @@ enum Step {
     /// The member goes; then its node is a worker.
     Remove(u64),
     /// This manager leads and has to go: another one has to lead first.
-    StepDown,
+    HandOver,
     /// The node is a worker.
     Demote(NodeId),
 }
@@ -82,7 +82,7 @@ fn steps(snapshot: &Snapshot, members: &BTreeMap<u64, String>, this: NodeId) -> 
                     steps.push(Step::Move(*raft_id, address.clone()));
                 }
                 (Role::Manager, Some(_)) => {}
-                (Role::Worker, Some(_)) if *id == this => steps.push(Step::StepDown),
+                (Role::Worker, Some(_)) if *id == this => steps.push(Step::HandOver),
                 (Role::Worker, Some(_)) => steps.push(Step::Remove(*raft_id)),
                 (Role::Worker, None) => steps.push(Step::Demote(*id)),
             }
@@ -124,7 +124,7 @@ async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
             .await
             .map_err(|e| say(&e)),
         Step::Remove(id) => shared.raft.remove_member(*id).await.map_err(|e| say(&e)),
-        Step::StepDown => shared
+        Step::HandOver => shared
             .raft
             .transfer_leadership()
             .await
@@ -143,5 +143,143 @@ async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
             ];
             shared.propose_all(&actions).await.map_err(|e| say(&e))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_manager_store::{ClusterAction, Store};
+    use skep_types::{
+        Cluster, ClusterId, ClusterSpec, JoinSecrets, Meta, NodeDescription, NodeSpec, NodeStatus,
+        RootCa, Timestamp, Version,
+    };
+
+    const THIS: NodeId = NodeId::from_bits(1);
+
+    fn node(bits: u128, wanted: Role, role: Role) -> Action {
+        Action::Node(NodeAction::Create(Box::new(Node {
+            id: NodeId::from_bits(bits),
+            meta: Meta::default(),
+            spec: NodeSpec {
+                role: wanted,
+                ..NodeSpec::default()
+            },
+            description: NodeDescription::default(),
+            status: NodeStatus::default(),
+            role,
+            manager: None,
+            mesh: None,
+        })))
+    }
+
+    fn manager(bits: u128, raft_id: u64) -> Action {
+        let address = format!("10.0.0.{bits}:2377");
+        Action::Node(NodeAction::SetManager {
+            id: NodeId::from_bits(bits),
+            manager: Some(ManagerStatus { raft_id, address }),
+        })
+    }
+
+    fn cluster() -> Action {
+        Action::Cluster(ClusterAction::Create(Box::new(Cluster {
+            id: ClusterId::from_bits(9),
+            meta: Meta::default(),
+            spec: ClusterSpec {
+                heartbeat: Duration::from_secs(1),
+                task_history: 5,
+                cert_expiry: Duration::from_secs(3600),
+                address_pools: Vec::new(),
+                subnet_length: 24,
+                mesh_subnet: "10.255.0.0/16".parse().unwrap(),
+                data_path_port: 51820,
+            },
+            root_ca: RootCa {
+                certificate: String::new(),
+                key: String::new(),
+            },
+            join_secrets: JoinSecrets {
+                worker: String::new(),
+                manager: String::new(),
+            },
+            blocked: BTreeMap::new(),
+            last_raft_id: 0,
+        })))
+    }
+
+    fn check(actions: Vec<Action>, members: &[(u64, &str)], expected: &[Step]) {
+        let mut store = Store::new();
+        let actions: Vec<Action> = std::iter::once(cluster()).chain(actions).collect();
+        let applied = store.apply(Version(1), Timestamp(1), &actions);
+        applied.into_result().unwrap();
+        let members = members
+            .iter()
+            .map(|(id, at)| (*id, (*at).to_owned()))
+            .collect();
+        assert_eq!(steps(&store.snapshot(), &members, THIS), expected);
+    }
+
+    #[test]
+    fn a_group_that_is_as_wanted_is_left_alone() {
+        let nodes = vec![
+            node(1, Role::Manager, Role::Manager),
+            manager(1, 1),
+            node(2, Role::Worker, Role::Worker),
+        ];
+        check(nodes, &[(1, "10.0.0.1:2377")], &[]);
+    }
+
+    #[test]
+    fn a_promoted_worker_first_gets_the_role_and_then_a_seat() {
+        let first = vec![
+            node(1, Role::Manager, Role::Manager),
+            manager(1, 1),
+            node(2, Role::Manager, Role::Worker),
+        ];
+        check(
+            first,
+            &[(1, "10.0.0.1:2377")],
+            &[Step::Promote(NodeId::from_bits(2))],
+        );
+        let then = vec![
+            node(1, Role::Manager, Role::Manager),
+            manager(1, 1),
+            node(2, Role::Manager, Role::Manager),
+            manager(2, 2),
+        ];
+        check(
+            then,
+            &[(1, "10.0.0.1:2377")],
+            &[Step::Add(2, "10.0.0.2:2377".to_owned())],
+        );
+    }
+
+    #[test]
+    fn a_demoted_manager_loses_its_seat_before_its_role() {
+        let nodes = || {
+            vec![
+                node(1, Role::Manager, Role::Manager),
+                manager(1, 1),
+                node(2, Role::Worker, Role::Manager),
+                manager(2, 2),
+            ]
+        };
+        let both = [(1, "10.0.0.1:2377"), (2, "10.0.0.2:2377")];
+        check(nodes(), &both, &[Step::Remove(2)]);
+        check(nodes(), &both[..1], &[Step::Demote(NodeId::from_bits(2))]);
+    }
+
+    #[test]
+    fn a_leader_that_is_demoted_lets_another_lead_first() {
+        let nodes = vec![node(1, Role::Worker, Role::Manager), manager(1, 1)];
+        check(nodes, &[(1, "10.0.0.1:2377")], &[Step::HandOver]);
+    }
+
+    #[test]
+    fn a_member_without_a_node_goes_and_one_that_moved_is_followed() {
+        let nodes = vec![node(1, Role::Manager, Role::Manager), manager(1, 1)];
+        let members = [(1, "10.0.0.77:2377"), (5, "10.0.0.5:2377")];
+        let expected = [Step::Move(1, "10.0.0.1:2377".to_owned()), Step::Remove(5)];
+        check(nodes, &members, &expected);
     }
 }

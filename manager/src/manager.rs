@@ -15,7 +15,7 @@ use skep_manager_store::{Action, ClusterAction, NetworkAction, NodeAction};
 use skep_proto::pb;
 use skep_proto::pb::raft_client::RaftClient;
 use skep_transport::{Channels, redirected_to};
-use skep_types::{Cluster, ManagerStatus, NetworkId, NetworkSpec, Node, NodeId};
+use skep_types::{Cluster, NetworkId, NetworkSpec, Node, NodeId};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -128,6 +128,7 @@ impl Manager {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(leader::run(shared.clone()));
+        tasks.spawn(mourn(shared.raft.clone()));
         tasks.spawn(serve(shared.clone(), listener, server_tls, stopping));
         Ok(Manager {
             shared,
@@ -164,6 +165,14 @@ impl Manager {
         if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
             self.tasks.shutdown().await;
         }
+    }
+}
+
+/// A member that stops by itself (its disk is full, say) must not do so in
+/// silence; the others go on without it.
+async fn mourn(raft: Raft) {
+    if let Some(reason) = raft.stopped().await {
+        tracing::error!(%reason, "this manager takes no part any more; mend it, then restart the daemon");
     }
 }
 
@@ -272,15 +281,4 @@ pub async fn join_raft(
         managers: managers.join(", "),
         last,
     })
-}
-
-/// What a node that makes a swarm is in it.
-impl ManagerConfig {
-    /// Its place in the group, as other nodes are told.
-    pub fn status(&self) -> ManagerStatus {
-        ManagerStatus {
-            raft_id: self.raft_id,
-            address: self.advertise.clone(),
-        }
-    }
 }

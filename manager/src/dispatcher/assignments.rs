@@ -273,3 +273,112 @@ fn gone<I: Ord + Copy, T>(
             .map(|id| change(*id, None)),
     );
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_types::assignment::AssignmentChange as Change;
+    use skep_types::{Meta, Secret, SecretId, SecretSpec, Slot, TaskId, TaskStatus};
+
+    fn task(bits: u128, desired: TaskState) -> (TaskId, Arc<Task>) {
+        let id = TaskId::from_bits(bits);
+        let task = Task {
+            id,
+            meta: Meta::default(),
+            service: ServiceId::from_bits(1),
+            service_name: "web".into(),
+            slot: Slot(1),
+            node: None,
+            spec: Arc::default(),
+            spec_version: Version(1),
+            desired,
+            status: TaskStatus {
+                state: TaskState::Assigned,
+                ..TaskStatus::default()
+            },
+            attachments: Vec::new(),
+        };
+        (id, Arc::new(task))
+    }
+
+    fn secret(bits: u128) -> (SecretId, Arc<Secret>) {
+        let id = SecretId::from_bits(bits);
+        (
+            id,
+            Arc::new(Secret {
+                id,
+                meta: Meta::default(),
+                spec: SecretSpec::default(),
+            }),
+        )
+    }
+
+    fn applied(old: &AssignmentSet, new: &AssignmentSet) -> AssignmentSet {
+        let mut set = old.clone();
+        for change in changes(old, new) {
+            set.apply(change);
+        }
+        set
+    }
+
+    #[test]
+    fn the_changes_lead_from_one_set_to_the_other() {
+        let empty = AssignmentSet::default();
+        let mut one = AssignmentSet::default();
+        one.tasks
+            .extend([task(1, TaskState::Running), task(2, TaskState::Running)]);
+        one.secrets.extend([secret(1)]);
+        let mut other = AssignmentSet::default();
+        other
+            .tasks
+            .extend([task(2, TaskState::Shutdown), task(3, TaskState::Running)]);
+        other.secrets.extend([secret(2)]);
+        for (from, to) in [
+            (&empty, &one),
+            (&one, &other),
+            (&other, &one),
+            (&one, &empty),
+        ] {
+            assert_eq!(&applied(from, to), to);
+        }
+        assert!(changes(&one, &one).is_empty());
+    }
+
+    #[test]
+    fn what_a_task_needs_comes_before_it_and_goes_after_it() {
+        let empty = AssignmentSet::default();
+        let mut full = AssignmentSet::default();
+        full.tasks.extend([task(1, TaskState::Running)]);
+        full.secrets.extend([secret(1)]);
+        let there = changes(&empty, &full);
+        assert!(
+            matches!(there[..], [Change::Secret(..), Change::Task(..)]),
+            "{there:?}"
+        );
+        let back = changes(&full, &empty);
+        assert!(
+            matches!(back[..], [Change::Task(..), Change::Secret(..)]),
+            "{back:?}"
+        );
+    }
+
+    #[test]
+    fn a_node_is_not_told_what_it_said_itself() {
+        let mut old = AssignmentSet::default();
+        let (id, before) = task(1, TaskState::Running);
+        old.tasks.insert(id, before.clone());
+        let mut new = AssignmentSet::default();
+        let status = TaskStatus {
+            state: TaskState::Running,
+            ..TaskStatus::default()
+        };
+        new.tasks.insert(
+            id,
+            Arc::new(Task {
+                status,
+                ..before.as_ref().clone()
+            }),
+        );
+        assert!(changes(&old, &new).is_empty());
+    }
+}

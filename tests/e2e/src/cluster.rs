@@ -277,7 +277,22 @@ impl Cluster {
     /// # Errors
     /// When nobody does.
     pub fn whoami(&self, from: From, url: &str) -> Result<(String, String), String> {
-        let answer = self.get(from, &format!("{url}/whoami"))?.json()?;
+        self.whoami_within(from, url, 5.0)
+    }
+
+    /// [`Cluster::whoami`] with so many seconds for the answer.
+    ///
+    /// # Errors
+    /// When nobody answers in time.
+    pub fn whoami_within(
+        &self,
+        from: From,
+        url: &str,
+        seconds: f32,
+    ) -> Result<(String, String), String> {
+        let answer = self
+            .get_within(from, &format!("{url}/whoami"), seconds)?
+            .json()?;
         let text = |key: &str| answer[key].as_str().unwrap_or_default().to_owned();
         Ok((text("hostname"), text("client")))
     }

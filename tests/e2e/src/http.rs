@@ -41,7 +41,15 @@ impl Cluster {
     /// What curl says when there was no answer, or the answer when its status is
     /// not 200.
     pub fn get(&self, from: From, url: &str) -> Result<Response, String> {
-        self.curl(from, &[url])
+        self.get_within(from, url, 5.0)
+    }
+
+    /// [`Cluster::get`] with so many seconds for the answer.
+    ///
+    /// # Errors
+    /// As [`Cluster::get`].
+    pub fn get_within(&self, from: From, url: &str, seconds: f32) -> Result<Response, String> {
+        self.curl(from, &["-m", &seconds.to_string(), url])
     }
 
     /// One vote of `voter` for `choice` at a node.

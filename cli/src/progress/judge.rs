@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 /// Failed attempts of one position after which another one is not waited for.
 const MOST_ATTEMPTS: usize = 3;
-/// Time a task may be without a node, or a global service without a task.
-const MOST_UNPLACED: Duration = Duration::from_secs(30);
+/// Time a task may be kept from running by the same trouble (no node, no image),
+/// or a global service be without a task.
+const MOST_STUCK: Duration = Duration::from_secs(30);
 
 /// Age, in milliseconds, from which tasks need no watching to count as stable:
 /// far above what clocks of nodes may differ by.
@@ -47,7 +48,7 @@ pub enum Phase {
 struct Course {
     phase: Phase,
     up_since: Option<Instant>,
-    unplaced_since: Option<Instant>,
+    stuck_since: Option<Instant>,
     /// Failures that do not count: from before, or of a time when what the
     /// service may need was not there yet.
     forgiven: BTreeSet<TaskId>,
@@ -74,7 +75,7 @@ impl Judge {
             let course = Course {
                 phase: Phase::Coming,
                 up_since: None,
-                unplaced_since: None,
+                stuck_since: None,
                 forgiven: BTreeSet::new(),
                 seen: BTreeSet::new(),
                 attempts: BTreeMap::new(),
@@ -217,7 +218,7 @@ impl Course {
     fn forgive(&mut self) {
         self.forgiven.extend(self.seen.iter().copied());
         self.attempts.clear();
-        self.unplaced_since = None;
+        self.stuck_since = None;
     }
 
     /// Why the service will not come up by itself.
@@ -237,21 +238,28 @@ impl Course {
                 "service {name} does not come up after {attempts} attempts{why}"
             ));
         }
-        let unplaced = report
+        // A node that cannot get an image, say, goes on trying for ever.
+        let stuck = report
             .bars
             .iter()
-            .find(|bar| bar.state <= TaskState::Pending && !bar.error.is_empty());
+            .find(|bar| bar.state < TaskState::Running && !bar.error.is_empty());
         let homeless = report.global && report.bars.is_empty();
-        if unplaced.is_none() && !homeless {
-            self.unplaced_since = None;
+        if stuck.is_none() && !homeless {
+            self.stuck_since = None;
             return None;
         }
-        let since = *self.unplaced_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < MOST_UNPLACED {
+        let since = *self.stuck_since.get_or_insert(now);
+        if now.saturating_duration_since(since) < MOST_STUCK {
             return None;
         }
-        Some(match unplaced {
-            Some(bar) => format!("{} cannot be placed: {}", bar.task, bar.error),
+        Some(match stuck {
+            Some(bar) if bar.state <= TaskState::Pending => {
+                format!("{} cannot be placed: {}", bar.task, bar.error)
+            }
+            Some(bar) => format!(
+                "{} gets no further than {}: {}",
+                bar.task, bar.state, bar.error
+            ),
             None => format!("service {name} has no task: no node is eligible"),
         })
     }

@@ -106,7 +106,7 @@ impl Plain {
         self.standing
             .resize(reports.len(), (usize::MAX, usize::MAX));
         if single {
-            if overall != self.overall {
+            if overall != self.overall && reports.iter().all(|report| report.exists) {
                 out.push(overall.clone());
             }
         } else {

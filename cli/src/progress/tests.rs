@@ -200,6 +200,25 @@ fn a_task_that_no_node_can_take_is_waited_for_half_a_minute() {
 }
 
 #[test]
+fn a_task_whose_image_cannot_be_had_is_not_waited_for_for_ever() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    let task = course.view.add(0, 1, 1, TaskState::Preparing);
+    task.status.error = "cannot reach registry docker.io".to_owned();
+    assert_eq!(course.look(0), Verdict::GoOn);
+    course.view.tasks[0].status.error.clear();
+    assert_eq!(course.look(20), Verdict::GoOn);
+    course.view.tasks[0].status.error = "cannot reach registry docker.io".to_owned();
+    assert_eq!(course.look(5), Verdict::GoOn);
+    assert_eq!(course.look(29), Verdict::GoOn);
+    course.look(1);
+    course.check(expect![[r#"
+        0 s: overall progress: 0 out of 1 tasks
+        0 s: web.1 is preparing: cannot reach registry docker.io
+        => failed: web.1 gets no further than preparing: cannot reach registry docker.io
+    "#]]);
+}
+
+#[test]
 fn an_update_counts_its_own_tasks_and_ends_when_managers_say_so() {
     let mut course = Course::of(swarm(vec![service(1, "web", 2)]));
     course.view.add(0, 1, 1, TaskState::Running);

@@ -54,40 +54,46 @@ impl Cluster {
         cluster
     }
 
-    /// [`Cluster::start`], then one swarm of it: `managers` managers, the rest
-    /// workers.
+    /// [`Cluster::start`], then [`Cluster::form`].
     ///
     /// # Panics
     /// When a node does not become ready.
     #[must_use]
     pub fn swarm(name: &str, managers: usize, workers: usize) -> Self {
         let cluster = Self::start(name, managers + workers);
-        let own = cluster.address(1).to_owned();
+        cluster.form(managers);
         cluster
-            .skep(1, &["swarm", "init", "--advertise-addr", &own])
+    }
+
+    /// Makes one swarm of the hosts: the first so many are managers, the rest workers.
+    ///
+    /// # Panics
+    /// When a node does not become ready.
+    pub fn form(&self, managers: usize) {
+        let count = self.count();
+        let own = self.address(1).to_owned();
+        self.skep(1, &["swarm", "init", "--advertise-addr", &own])
             .succeeds();
-        for host in 2..=managers + workers {
+        for host in 2..=count {
             let role = if host <= managers {
                 "manager"
             } else {
                 "worker"
             };
-            cluster.join(host, role).succeeds();
+            self.join(host, role).succeeds();
         }
         wait_for("every node is ready", Duration::from_secs(30), || {
-            let nodes = cluster.table(1, &["node", "ls"])?;
+            let nodes = self.table(1, &["node", "ls"])?;
             let ready = nodes
                 .iter()
                 .filter(|n| cell(n, "STATUS") == "Ready")
                 .count();
-            let count = managers + workers;
             if ready == count && nodes.len() == count {
                 Ok(())
             } else {
                 Err(format!("{nodes:?}"))
             }
         });
-        cluster
     }
 
     /// Joins a host to the swarm of host 1.

@@ -170,11 +170,15 @@ fn serves_with(cluster: &Cluster, asked: usize, count: usize, hosts: &[usize], l
     );
 }
 
+/// Requests to a node are answered, all of them, once those tasks listen that have only
+/// just begun to run.
 fn every_request_is_answered(cluster: &Cluster, node: usize) {
     let url = format!("http://{}:8080", cluster.address(node));
-    holds_for("every request is answered", Duration::from_secs(2), || {
-        cluster.whoami(From::Outside, &url).map(drop)
+    let ask = || cluster.whoami(From::Outside, &url).map(drop);
+    wait_for("twenty in a row", Duration::from_secs(5), || {
+        (0..20).try_for_each(|_| ask())
     });
+    holds_for("every request is answered", Duration::from_secs(2), ask);
 }
 
 /// Writes something, again and again until it is accepted.

@@ -71,18 +71,41 @@ fn what_is_wrong_is_refused_with_a_reason_and_leaves_nothing() {
     assert_ne!(misspelt.code, 0, "{misspelt}");
 
     steps.step("an image that is nowhere");
-    failing_service(&cluster, &["nowhere/at-all:1"], &["nowhere/at-all"]);
+    // Docker Hub is out of reach here: that is tried again, and said meanwhile.
+    let far = [
+        "service",
+        "create",
+        "--detach",
+        "--name",
+        "far",
+        "nowhere/at-all:1",
+    ];
+    cluster.skep(1, &far).succeeds();
+    let unknown = format!("{}/nowhere/at-all:1", cluster.registry());
+    failing_service(&cluster, &[&unknown], &["nowhere/at-all:1", "not found"]);
 
     steps.step("a command that the image does not have");
     failing_service(
         &cluster,
-        &["redis:alpine", "no-such-program"],
+        &["--entrypoint", "no-such-program", "redis:alpine"],
         &["no-such-program"],
     );
 
     steps.step("a program that ends with an error");
     failing_service(&cluster, &["redis:alpine", "sh", "-c", "exit 7"], &["7"]);
 
+    steps.step("an image that cannot be had now is explained while it is tried again");
+    wait_for("service ps tells the reason", SOON * 3, || {
+        let rows = cluster.table(1, &["service", "ps", "--no-trunc", "far"])?;
+        let words = ["nowhere/at-all:1", "docker.io", "not found at mirror"];
+        let told = |row| words.iter().all(|w| cell(row, "ERROR").contains(w));
+        if rows.iter().any(told) {
+            Ok(())
+        } else {
+            Err(format!("{rows:#?}"))
+        }
+    });
+    cluster.skep(1, &["service", "rm", "far"]).succeeds();
     cluster.finish();
 }
 

@@ -7,12 +7,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 const HOSTS: usize = 3;
+const IMAGE: &str = "dockersamples/examplevotingapp_vote";
 const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn the_voting_application_lives_on_three_hosts() {
     let steps = Steps::begin();
-    let mut cluster = Cluster::swarm("voting", HOSTS, 0);
+    let mut cluster = Cluster::start("voting", HOSTS);
+    let alone: Vec<Traces> = (1..=HOSTS).map(|host| cluster.traces(host)).collect();
+    cluster.form(HOSTS);
+    // The network of published ports stays once a port was published.
+    let first = [
+        "service", "create", "--name", "first", "--mode", "global", "-p", "9090:80", IMAGE,
+    ];
+    cluster.skep(1, &first).succeeds();
+    cluster.skep(1, &["service", "rm", "first"]).succeeds();
+    wait_for("its containers are gone", SOON, || nothing_runs(&cluster));
     let before: Vec<Traces> = (1..=HOSTS).map(|host| cluster.traces(host)).collect();
 
     steps.step("stack deploy brings up five services");
@@ -68,9 +78,38 @@ fn the_voting_application_lives_on_three_hosts() {
 
     steps.step("after stack rm nothing is left in any host");
     cluster.skep(1, &["stack", "rm", "vote"]).succeeds();
+    as_it_was(&cluster, &before);
+    for kind in ["service", "network", "stack"] {
+        let listed = cluster.skep(1, &[kind, "ls"]).succeeds();
+        assert!(!listed.out.contains("vote"), "{listed}");
+    }
+
+    steps.step("after swarm leave a host is as before it ever joined");
     for host in 1..=HOSTS {
+        cluster
+            .skep(host, &["swarm", "leave", "--force"])
+            .succeeds();
+    }
+    as_it_was(&cluster, &alone);
+
+    steps.step("after the end nothing is left on the machine");
+    cluster.finish();
+}
+
+fn nothing_runs(cluster: &Cluster) -> Result<(), String> {
+    let left: Vec<_> = (1..=HOSTS).flat_map(|h| cluster.containers(h)).collect();
+    if left.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("{left:?}"))
+    }
+}
+
+/// Waits until no host holds more than it did.
+fn as_it_was(cluster: &Cluster, before: &[Traces]) {
+    for (host, before) in (1..).zip(before) {
         wait_for(&format!("host {host} is as it was"), SOON, || {
-            let more = cluster.traces(host).beyond(&before[host - 1]);
+            let more = cluster.traces(host).beyond(before);
             if more.is_empty() {
                 Ok(())
             } else {
@@ -78,13 +117,6 @@ fn the_voting_application_lives_on_three_hosts() {
             }
         });
     }
-    for kind in ["service", "network", "stack"] {
-        let listed = cluster.skep(1, &[kind, "ls"]).succeeds();
-        assert!(!listed.out.contains("vote"), "{listed}");
-    }
-
-    steps.step("after the end nothing is left on the machine");
-    cluster.finish();
 }
 
 fn counts(cluster: &Cluster, node: usize) -> Result<(u64, u64), String> {
@@ -212,9 +244,10 @@ fn networks_are_apart(cluster: &Cluster) {
         \x20   except OSError: pass"
     );
     let votes = containers(cluster, "vote_vote");
+    let program = &program;
     std::thread::scope(|scope| {
         for vote in &votes {
-            scope.spawn(|| assert_eq!(python(cluster, vote, &program), "", "from {vote:?}"));
+            scope.spawn(move || assert_eq!(python(cluster, vote, program), "", "from {vote:?}"));
         }
     });
     // Nor from the outside, by way of any node.

@@ -24,6 +24,8 @@ use tokio::task::JoinHandle;
 /// First and longest pause between attempts to reach a manager.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
+/// How long a node that leaves waits for its containers to stop.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an agent is made of.
 pub struct AgentConfig {
@@ -51,6 +53,9 @@ pub enum AgentError {
     /// What it had taken on cannot be read.
     #[error("cannot take up the tasks of this node")]
     Ledger(#[from] LedgerError),
+    /// Its containers cannot be looked for.
+    #[error("cannot look for the containers of this node")]
+    Runtime(#[from] skep_agent_runtime::Error),
 }
 
 /// What the managers said of this node last.
@@ -176,14 +181,12 @@ impl Agent {
     pub async fn clear(self) {
         self.connection.abort();
         let _ = self.connection.await;
-        self.shared.worker.lock().await.clear().await;
-        let runtime = &self.shared.executor.runtime;
-        // Stopping is under way in the background; wait for what is left.
-        while let Ok(left) = runtime.adopt().await {
-            if left.is_empty() {
-                return;
-            }
-            tokio::time::sleep(RETRY_MIN).await;
+        let mut worker = self.shared.worker.lock().await;
+        if tokio::time::timeout(CLEAR_TIMEOUT, worker.clear())
+            .await
+            .is_err()
+        {
+            tracing::error!("some containers could not be removed; see the messages above");
         }
     }
 }
@@ -216,6 +219,7 @@ async fn stay_connected(
             Ok(channel) => channel,
             Err(error) => {
                 tracing::warn!(%error, "manager address");
+                tokio::time::sleep(RETRY_MAX).await;
                 continue;
             }
         };

@@ -17,6 +17,13 @@ use std::time::Duration;
 /// Time between the stop signal and the end, where nobody says another.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
+/// How long a registry may take to say whether it has a newer image than the
+/// one that is here.
+const FRESHNESS_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Pause after a wait that failed.
+const WAIT_RETRY: Duration = Duration::from_secs(1);
+
 /// Why a task cannot go on.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -32,7 +39,7 @@ pub(crate) struct Executor {
     pub(crate) images: ImageStore,
     pub(crate) runtime: Runtime,
     pub(crate) network: Network,
-    told: Arc<RwLock<Arc<AssignmentSet>>>,
+    told: Arc<RwLock<Option<Arc<AssignmentSet>>>>,
 }
 
 impl Executor {
@@ -47,14 +54,17 @@ impl Executor {
 
     /// Secrets and configs are looked up in this set from now on.
     pub(crate) fn told(&self, set: Arc<AssignmentSet>) {
-        *self.told.write().unwrap_or_else(PoisonError::into_inner) = set;
+        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Some(set);
     }
 
-    fn set(&self) -> Arc<AssignmentSet> {
-        self.told
+    /// What the managers said; right after the daemon's start, nothing yet.
+    fn set(&self) -> Result<Arc<AssignmentSet>, Failure> {
+        let told = self
+            .told
             .read()
             .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+            .clone();
+        told.ok_or_else(|| Failure::Temporary("waiting for a manager".to_owned()))
     }
 
     /// Makes everything but the process. May be called again after a failure.
@@ -107,22 +117,33 @@ impl Executor {
         let reference: Reference = name.parse().map_err(|error| {
             Failure::Fatal(format!("invalid image reference {name:?}: {error}"))
         })?;
-        match self.images.pull(&reference, None, |_| {}).await {
-            Ok(image) => Ok(image),
-            // The registry may be away while the image is here already.
-            Err(error) => match self.images.lookup(&reference) {
-                Some(image) => {
-                    tracing::info!(image = %name, error = %chain(&error), "using the local image");
-                    Ok(image)
-                }
-                None if error.is_transient() => Err(Failure::Temporary(chain(&error))),
-                None => Err(Failure::Fatal(chain(&error))),
+        let present = self.images.lookup(&reference);
+        let pull = self.images.pull(&reference, None, |_| {});
+        let pulled = match &present {
+            None => pull.await,
+            // The name may stand for something newer by now. A registry that
+            // does not say so at once must not hold the task up.
+            Some(present) => match tokio::time::timeout(FRESHNESS_TIMEOUT, pull).await {
+                Ok(pulled) => pulled,
+                Err(_) => return Ok(present.clone()),
             },
+        };
+        match (pulled, present) {
+            (Ok(image), _) => Ok(image),
+            (Err(error), Some(present)) => {
+                tracing::info!(image = %name, error = %chain(&error), "using the local image");
+                Ok(present)
+            }
+            (Err(error), None) if error.is_transient() => Err(Failure::Temporary(chain(&error))),
+            (Err(error), None) => Err(Failure::Fatal(chain(&error))),
         }
     }
 
     fn secrets(&self, task: &Task) -> Result<Vec<FileInTmpfs>, Failure> {
-        let set = self.set();
+        let set = match &task.spec.container {
+            spec if spec.secrets.is_empty() => return Ok(Vec::new()),
+            _ => self.set()?,
+        };
         let files = task.spec.container.secrets.iter().map(|reference| {
             let secret = set.secrets.get(&reference.id);
             file(
@@ -135,7 +156,10 @@ impl Executor {
     }
 
     fn configs(&self, task: &Task) -> Result<Vec<FileInTmpfs>, Failure> {
-        let set = self.set();
+        let set = match &task.spec.container {
+            spec if spec.configs.is_empty() => return Ok(Vec::new()),
+            _ => self.set()?,
+        };
         let files = task.spec.container.configs.iter().map(|reference| {
             let config = set.configs.get(&reference.id);
             file(
@@ -172,10 +196,17 @@ impl Executor {
     /// # Errors
     /// When there is none, and nobody knows how it ended.
     pub(crate) async fn wait(&self, task: TaskId) -> Result<ExitRecord, String> {
-        self.runtime
-            .wait(&task)
-            .await
-            .map_err(|error| error.chain())
+        loop {
+            match self.runtime.wait(&task).await {
+                Ok(exit) => return Ok(exit),
+                Err(error @ skep_agent_runtime::Error::NotFound(_)) => return Err(error.chain()),
+                // It may well be running: asking again is all there is to do.
+                Err(error) => {
+                    tracing::warn!(task.id = %task, error = %error.chain(), "cannot wait");
+                    tokio::time::sleep(WAIT_RETRY).await;
+                }
+            }
+        }
     }
 
     /// Stops the container: signal, time to end, then the end.

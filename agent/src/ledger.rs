@@ -7,8 +7,9 @@
 use prost::Message;
 use skep_proto::{pb, task_on_wire, task_with_spec};
 use skep_types::{Task, TaskId};
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// A file operation that failed.
@@ -44,6 +45,11 @@ impl Ledger {
             let path = entry
                 .map_err(|source| failed("list", &self.dir, source))?
                 .path();
+            if path.extension().is_some() {
+                // Written aside and not renamed: the file it was to replace counts.
+                fs::remove_file(&path).map_err(|source| failed("remove", &path, source))?;
+                continue;
+            }
             let bytes = fs::read(&path).map_err(|source| failed("read", &path, source))?;
             let task = pb::Task::decode(bytes.as_slice())
                 .map_err(|error| error.to_string())
@@ -65,10 +71,17 @@ impl Ledger {
         let aside = path.with_extension("new");
         let bytes = task_on_wire(task, true).encode_to_vec();
         let write = || {
-            let mut file = File::create(&aside)?;
+            // A spec may hold passwords in its environment.
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&aside)?;
             file.write_all(&bytes)?;
             file.sync_data()?;
-            fs::rename(&aside, &path)
+            fs::rename(&aside, &path)?;
+            File::open(&self.dir)?.sync_data()
         };
         write().map_err(|source| failed("write", &path, source))
     }
@@ -138,8 +151,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(dir.path().to_owned()).unwrap();
         ledger.put(&task(1)).unwrap();
-        fs::write(dir.path().join("half.new"), b"\xff\xff").unwrap();
+        fs::write(dir.path().join("half"), b"\xff\xff").unwrap();
+        fs::copy(
+            dir.path().join(task(1).id.to_string()),
+            dir.path().join("copy.new"),
+        )
+        .unwrap();
         assert_eq!(ledger.load().unwrap(), [task(1)]);
-        assert!(!dir.path().join("half.new").exists());
+        assert!(!dir.path().join("half").exists() && !dir.path().join("copy.new").exists());
     }
 }

@@ -182,6 +182,7 @@ async fn listen(
             None => {}
         }
         while publishing.try_join_next().is_some() {}
+        handles.retain(|_, handle| !handle.is_finished());
     }
 }
 

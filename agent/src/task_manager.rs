@@ -55,6 +55,10 @@ impl TaskManager {
 
     /// The task is somewhere new: on disk first, then said.
     fn to(&mut self, task: &Task, state: TaskState, message: &str) {
+        if state.is_terminal() {
+            // Its addresses may be given to another task from now on.
+            self.executor.network.detach(task.id);
+        }
         self.status.state = state;
         self.status.at = now();
         message.clone_into(&mut self.status.message);
@@ -71,7 +75,12 @@ impl TaskManager {
         self.reporter.report(task.id, self.status.clone());
     }
 
-    fn fail(&mut self, task: &Task, error: String) {
+    async fn fail(&mut self, task: &Task, error: String) {
+        if self.status.state >= TaskState::Ready {
+            // A task that is said to have ended is replaced: nothing of it may run.
+            self.stop(task).await;
+        }
+        self.status.pid = 0;
         self.status.error = error;
         let state = after_failure(self.status.state);
         let message = if state == TaskState::Rejected {
@@ -107,7 +116,7 @@ impl TaskManager {
                     self.status.error.clear();
                     return self.to(task, TaskState::Ready, "prepared");
                 }
-                Err(Failure::Fatal(error)) => return self.fail(task, error),
+                Err(Failure::Fatal(error)) => return self.fail(task, error).await,
                 Err(Failure::Temporary(error)) => {
                     if self.status.error != error {
                         // Somebody looking at the task should see why it waits.
@@ -131,7 +140,7 @@ impl TaskManager {
         match self.executor.start(task.id).await {
             Ok(pid) => self.status.pid = pid,
             Err(Failure::Fatal(error) | Failure::Temporary(error)) => {
-                return self.fail(task, error);
+                return self.fail(task, error).await;
             }
         }
         let Some(check) = self.executor.health_check(task) else {
@@ -141,7 +150,7 @@ impl TaskManager {
         let mut health = Health::new(task.id, check);
         let executor = self.executor.clone();
         tokio::select! {
-            exit = executor.wait(task.id) => self.exited(task, exit),
+            exit = executor.wait(task.id) => self.exited(task, exit).await,
             verdict = health.verdict(&executor) => match verdict {
                 Verdict::Healthy => {
                     self.to(task, TaskState::Running, "started");
@@ -174,16 +183,16 @@ impl TaskManager {
             }
         };
         tokio::select! {
-            exit = executor.wait(task.id) => self.exited(task, exit),
+            exit = executor.wait(task.id) => self.exited(task, exit).await,
             reason = sick => self.unhealthy(task, &reason).await,
             () = Self::unwanted(&mut self.assigned) => {}
         }
     }
 
-    fn exited(&mut self, task: &Task, exit: Result<ExitRecord, String>) {
+    async fn exited(&mut self, task: &Task, exit: Result<ExitRecord, String>) {
         let exit = match exit {
             Ok(exit) => exit,
-            Err(error) => return self.fail(task, error),
+            Err(error) => return self.fail(task, error).await,
         };
         let code = exit.code;
         self.status.exit_code = Some(code);
@@ -204,31 +213,41 @@ impl TaskManager {
     }
 
     async fn unhealthy(&mut self, task: &Task, reason: &str) {
-        if let Err(error) = self.executor.stop(task).await {
-            tracing::warn!(task.id = %task.id, %error, "unhealthy container not stopped");
-        }
-        self.status.pid = 0;
-        self.fail(task, format!("task: unhealthy container: {reason}"));
+        self.fail(task, format!("task: unhealthy container: {reason}"))
+            .await;
     }
 
     async fn shutdown(&mut self, task: &Task) {
-        let mut pause = RETRY_MIN;
-        if self.status.state >= TaskState::Ready {
-            while let Err(error) = self.executor.stop(task).await {
-                tracing::warn!(task.id = %task.id, %error, "container not stopped, trying again");
+        if self.status.state < TaskState::Starting {
+            // Nothing ran, so there is nothing to keep. A create that is still
+            // under way is waited for.
+            let mut pause = RETRY_MIN;
+            while let Err(error) = self.executor.remove(task.id).await {
+                tracing::warn!(task.id = %task.id, %error, "container not removed, trying again");
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(RETRY_MAX);
             }
+        } else {
+            self.stop(task).await;
             if let Ok(exit) = self.executor.wait(task.id).await {
                 self.status.exit_code = Some(exit.code);
             }
         }
-        // An address must not serve two containers: what this one held goes
-        // before the managers hear that it has ended.
-        self.executor.network.detach(task.id);
         self.status.pid = 0;
         self.status.error.clear();
         self.to(task, TaskState::Shutdown, "shutdown");
+    }
+}
+
+impl TaskManager {
+    /// Stops the container, however long it takes.
+    async fn stop(&self, task: &Task) {
+        let mut pause = RETRY_MIN;
+        while let Err(error) = self.executor.stop(task).await {
+            tracing::warn!(task.id = %task.id, %error, "container not stopped, trying again");
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(RETRY_MAX);
+        }
     }
 }
 

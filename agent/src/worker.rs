@@ -1,8 +1,9 @@
 //! The tasks of this node: starts a manager for each that is assigned, and
 //! takes away what is no longer.
 
+use crate::agent::AgentError;
 use crate::executor::Executor;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::Ledger;
 use crate::reporter::Reporter;
 use crate::task_manager::TaskManager;
 use skep_agent_runtime::AdoptedState;
@@ -10,8 +11,12 @@ use skep_types::assignment::AssignmentSet;
 use skep_types::{Task, TaskId, TaskState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
+
+/// Pause after a container could not be removed.
+const REMOVE_RETRY: Duration = Duration::from_secs(1);
 
 struct Running {
     assigned: watch::Sender<Arc<Task>>,
@@ -24,6 +29,8 @@ pub(crate) struct Worker {
     ledger: Ledger,
     reporter: Reporter,
     tasks: BTreeMap<TaskId, Running>,
+    /// Removals under way.
+    removing: JoinSet<()>,
 }
 
 impl Worker {
@@ -33,21 +40,16 @@ impl Worker {
         executor: Executor,
         ledger: Ledger,
         reporter: Reporter,
-    ) -> Result<Worker, LedgerError> {
+    ) -> Result<Worker, AgentError> {
         let mut worker = Worker {
             executor,
             ledger,
             reporter,
             tasks: BTreeMap::new(),
+            removing: JoinSet::new(),
         };
         let known = worker.ledger.load()?;
-        let found = match worker.executor.runtime.adopt().await {
-            Ok(found) => found,
-            Err(error) => {
-                tracing::error!(error = %error.chain(), "containers cannot be looked for");
-                Vec::new()
-            }
-        };
+        let found = worker.executor.runtime.adopt().await?;
         let mut found: BTreeMap<TaskId, AdoptedState> = found
             .into_iter()
             .map(|adopted| (adopted.task, adopted.state))
@@ -68,7 +70,7 @@ impl Worker {
     fn take_up(&mut self, mut task: Task, found: Option<AdoptedState>) {
         let had_container = task.status.state > TaskState::Preparing;
         let ended = task.status.state.is_terminal();
-        if found.is_some() && had_container {
+        if found.is_some() && had_container && !ended {
             // A container keeps its network until it is removed.
             self.executor.network.adopt(Arc::new(task.clone()));
         }
@@ -86,7 +88,6 @@ impl Worker {
                 task.status.state = TaskState::Failed;
                 task.status.error =
                     "task: container was lost, e.g. by a restart of the node".to_owned();
-                self.reporter.report(task.id, task.status.clone());
             }
             _ => task.status.state = TaskState::Accepted,
         }
@@ -111,6 +112,7 @@ impl Worker {
                 None => self.manage(task.clone(), false),
             }
         }
+        while self.removing.try_join_next().is_some() {}
         let gone: Vec<TaskId> = self
             .tasks
             .keys()
@@ -129,7 +131,7 @@ impl Worker {
                 self.reporter.clone(),
             );
             // Stopping may take its time; other tasks must not wait for it.
-            tokio::spawn(async move {
+            self.removing.spawn(async move {
                 if let Err(error) = running.manager.await {
                     tracing::error!(task.id = %id, %error, "task manager ended badly");
                 }
@@ -164,12 +166,15 @@ impl Worker {
     /// Stops and removes everything: the node leaves its swarm.
     pub(crate) async fn clear(&mut self) {
         self.assign(&AssignmentSet::default()).await;
+        while self.removing.join_next().await.is_some() {}
     }
 }
 
 async fn forget(executor: &Executor, ledger: &Ledger, reporter: &Reporter, task: TaskId) {
-    if let Err(error) = executor.remove(task).await {
-        tracing::warn!(task.id = %task, %error, "container not removed");
+    // What is forgotten too early is found by nobody.
+    while let Err(error) = executor.remove(task).await {
+        tracing::warn!(task.id = %task, %error, "container not removed, trying again");
+        tokio::time::sleep(REMOVE_RETRY).await;
     }
     reporter.forget(task);
     if let Err(error) = ledger.remove(task) {

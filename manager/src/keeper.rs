@@ -1,6 +1,7 @@
 //! Keeps the Raft group and the roles of nodes at what users asked for:
 //! members come and go, roles follow.
 
+use crate::error::ProposeError;
 use crate::shared::Shared;
 use skep_manager_store::{Action, NodeAction, Snapshot};
 use skep_types::{ManagerStatus, Node, NodeId, Role};
@@ -100,6 +101,14 @@ fn steps(snapshot: &Snapshot, members: &BTreeMap<u64, String>, this: NodeId) -> 
     steps
 }
 
+fn applied(proposed: Result<usize, ProposeError>) -> Result<(), String> {
+    match proposed {
+        Ok(0) => Err("the store refused it".to_owned()),
+        Ok(_) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
     let say = |error: &dyn std::fmt::Display| error.to_string();
     match step {
@@ -108,10 +117,7 @@ async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
                 id: *id,
                 role: Role::Manager,
             };
-            shared
-                .propose_all(&[Action::Node(action)])
-                .await
-                .map_err(|e| say(&e))
+            applied(shared.propose_all(&[Action::Node(action)]).await)
         }
         Step::Add(id, address) => shared
             .raft
@@ -141,7 +147,7 @@ async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
                     role: Role::Worker,
                 }),
             ];
-            shared.propose_all(&actions).await.map_err(|e| say(&e))
+            applied(shared.propose_all(&actions).await)
         }
     }
 }

@@ -29,6 +29,9 @@ use tonic::transport::Server;
 /// under way to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
+/// Largest change another manager may forward.
+const CHANGE_MAX_BYTES: usize = 64 << 20;
+
 /// What a manager is made of.
 pub struct ManagerConfig {
     /// This node.
@@ -192,18 +195,16 @@ async fn serve(
     })
     .max_decoding_message_size(raft::MESSAGE_MAX_BYTES)
     .max_encoding_message_size(raft::MESSAGE_MAX_BYTES);
+    let control = pb::control_server::ControlServer::new(Control::remote(shared.clone()))
+        .max_decoding_message_size(CHANGE_MAX_BYTES);
     let server = Server::builder()
         .tcp_nodelay(true)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .add_service(raft)
         .add_service(pb::dispatcher_server::DispatcherServer::new(dispatcher))
-        .add_service(pb::ca_server::CaServer::new(ca::CaService {
-            shared: shared.clone(),
-        }))
-        .add_service(pb::control_server::ControlServer::new(Control::remote(
-            shared,
-        )))
+        .add_service(pb::ca_server::CaServer::new(ca::CaService { shared }))
+        .add_service(control)
         .serve_with_incoming_shutdown(skep_transport::accept(listener, tls), async move {
             // An error means that the manager is gone: the same.
             let _ = stopping.wait_for(|stop| *stop).await;

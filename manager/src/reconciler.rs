@@ -24,8 +24,13 @@ pub(crate) async fn run(shared: Shared) {
         if !plan.actions.is_empty() {
             tracing::debug!(actions = plan.actions.len(), version = %snapshot.version(), "planned");
             match shared.propose_all(&plan.actions).await {
+                // A plan the store does not take at all is made again with a pause.
+                Ok(0) => {
+                    tokio::time::sleep(AFTER_FAILURE).await;
+                    continue;
+                }
                 // The next pass sees what it did.
-                Ok(()) => continue,
+                Ok(_) => continue,
                 Err(error) => {
                     tracing::warn!(%error, "plan could not be agreed on");
                     tokio::time::sleep(AFTER_FAILURE).await;

@@ -64,15 +64,17 @@ impl Shared {
     }
 
     /// Proposes and logs what was refused; for loops that plan again anyway.
-    pub(crate) async fn propose_all(&self, actions: &[Action]) -> Result<(), ProposeError> {
+    /// Returns how many actions were applied.
+    pub(crate) async fn propose_all(&self, actions: &[Action]) -> Result<usize, ProposeError> {
         let proposed = self.propose(actions).await?;
+        let mut applied = 0;
         for result in proposed.results {
             match result.refused {
                 Some(reason) if result.stale => tracing::debug!(%reason, "action was stale"),
                 Some(reason) => tracing::warn!(%reason, "action was refused"),
-                None => {}
+                None => applied += 1,
             }
         }
-        Ok(())
+        Ok(applied)
     }
 }

@@ -46,8 +46,7 @@ impl Runtime {
     /// finished, neither lost. Call it once, before anything else.
     ///
     /// # Errors
-    /// The directory of the containers cannot be read, or the rest of a lost
-    /// container cannot be removed.
+    /// The directory of the containers cannot be read.
     pub async fn adopt(&self) -> Result<Vec<Adopted>> {
         let dir = self.tasks_dir();
         let mut found = Vec::new();
@@ -61,10 +60,13 @@ impl Runtime {
             else {
                 continue;
             };
-            found.push(Adopted {
-                task,
-                state: self.look_at(&task).await?,
+            // One that cannot be looked at must not make the others lost; whether
+            // it runs is found out by whoever waits for it.
+            let state = self.look_at(&task).await.unwrap_or_else(|error| {
+                tracing::error!(%task, error = %error.chain(), "container taken for running");
+                AdoptedState::Running { pid: 0 }
             });
+            found.push(Adopted { task, state });
         }
         found.sort_by_key(|adopted| adopted.task);
         Ok(found)

@@ -264,6 +264,12 @@ impl Runtime {
     /// [`Error::Start`] when the kernel does not run the program.
     pub async fn start(&self, task: &TaskId) -> Result<Started> {
         let bundle = self.existing(task)?;
+        // The daemon may have died between the start and its answer.
+        if let Ok(ControlResponse::State(status)) = shim::ask(&bundle, &ControlRequest::State).await
+            && status.started
+        {
+            return Ok(Started { pid: status.pid });
+        }
         match shim::ask(&bundle, &ControlRequest::Start).await {
             Ok(ControlResponse::Done) => {}
             Ok(ControlResponse::Failed { reason }) => return Err(Error::Start { reason }),
@@ -352,6 +358,12 @@ impl Runtime {
             Some(signal) => signal.number(),
             None => read_json::<Meta>(&bundle.meta())
                 .map_or(StopSignal::TERM.number(), |meta| meta.stop_signal),
+        };
+        // What has not been started does not hear a polite signal.
+        let state = shim::ask(&bundle, &ControlRequest::State).await;
+        let number = match state {
+            Ok(ControlResponse::State(status)) if !status.started => StopSignal::KILL.number(),
+            _ => number,
         };
         self.signal(task, number).await?;
         match timeout(grace, self.wait(task)).await {

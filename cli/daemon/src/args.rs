@@ -66,6 +66,11 @@ pub struct DaemonArgs {
     pub shim: Option<PathBuf>,
 
     /// What is logged, e.g. info or skep_agent=debug
-    #[arg(long, env = "SKEP_LOG", default_value = "info,openraft=off", value_name = "FILTER")]
+    #[arg(
+        long,
+        env = "SKEP_LOG",
+        default_value = "info,openraft=off",
+        value_name = "FILTER"
+    )]
     pub log: String,
 }

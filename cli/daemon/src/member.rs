@@ -151,10 +151,19 @@ impl Member {
 
     /// Takes on the role of a newly issued certificate.
     pub(crate) async fn take_role(&mut self, identity: Identity) -> Result<()> {
-        let role = identity.peer().role;
         identity.save(&self.parts.files.certificates())?;
         self.credentials.replace(identity)?;
-        match (role, &self.manager) {
+        self.settle().await
+    }
+
+    /// Whether the node does what its certificate says.
+    pub(crate) fn is_settled(&self) -> bool {
+        (self.credentials.identity().peer().role == Role::Manager) == self.is_manager()
+    }
+
+    /// Starts or stops the manager, as the certificate says.
+    pub(crate) async fn settle(&mut self) -> Result<()> {
+        match (self.credentials.identity().peer().role, &self.manager) {
             (Role::Manager, None) => self.promote().await,
             (Role::Worker, Some(_)) => self.demote().await,
             _ => Ok(()),
@@ -169,6 +178,10 @@ impl Member {
             &self.membership.advertise,
         )
         .await?;
+        if self.membership.raft_id != Some(raft_id) {
+            // A log of an earlier time as a manager is another member's.
+            self.parts.files.forget_raft()?;
+        }
         self.membership.raft_id = Some(raft_id);
         self.parts.files.save(&self.membership)?;
         let manager = start_manager(
@@ -216,11 +229,9 @@ impl Member {
         if let Some(manager) = self.manager {
             manager.stop().await;
         }
-        self.dataplane
-            .shutdown(true)
-            .await
-            .context("the node's network was not all removed")?;
-        self.parts.files.forget_swarm()
+        let network = self.dataplane.shutdown(true).await;
+        self.parts.files.forget_swarm()?;
+        network.context("the node's network was not all removed")
     }
 }
 

@@ -23,6 +23,9 @@ use tokio::sync::RwLock;
 
 const ALREADY: &str = "This node is already part of a swarm. Use \"skep swarm leave\" to leave \
                        this swarm and join another one.";
+/// How long a manager that leaves waits to be removed by the others.
+const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
+
 const NOT_IN_SWARM: &str = "This node is not part of a swarm";
 
 /// The node. Cheap to clone.
@@ -159,10 +162,13 @@ impl SwarmNode {
             && let Err(error) = member.promote().await
         {
             // Half a manager is none.
-            if let Some(member) = slot.take()
-                && let Err(error) = member.leave().await
-            {
-                tracing::error!(%error, "not all was taken back");
+            if let Some(member) = slot.take() {
+                if let Err(error) = announce(&member).await {
+                    tracing::warn!(%error, "the managers were not told");
+                }
+                if let Err(error) = member.leave().await {
+                    tracing::error!(%error, "not all was taken back");
+                }
             }
             return Err(error);
         }
@@ -223,6 +229,16 @@ impl SwarmNode {
         // The others should know at once; a swarm that is gone cannot.
         if let Err(error) = announce(member).await {
             tracing::warn!(%error, "the managers were not told that this node leaves");
+        } else if member.is_manager() {
+            // Its vote may be needed for its own removal.
+            let mut told = member.told();
+            let gone = told.wait_for(|told| {
+                told.as_ref()
+                    .is_some_and(|told| told.node.role == Role::Worker)
+            });
+            if tokio::time::timeout(REMOVAL_TIMEOUT, gone).await.is_err() {
+                tracing::warn!("the others have not yet removed this manager; leaving anyway");
+            }
         }
         let Some(member) = slot.take() else {
             bail!(NOT_IN_SWARM)

@@ -2,7 +2,7 @@
 
 use crate::join;
 use crate::node::SwarmNode;
-use anyhow::Result;
+use anyhow::{Result, bail};
 use skep_agent::Told;
 use skep_manager_ca::Credentials;
 use skep_transport::Channels;
@@ -27,6 +27,7 @@ async fn run(
     mut told: watch::Receiver<Option<Told>>,
     credentials: Arc<Credentials>,
 ) {
+    let mut unsettled;
     let mut due = credentials.identity().validity().renewal_time();
     loop {
         let now = told.borrow_and_update().clone();
@@ -34,14 +35,35 @@ async fn run(
         let role_changed = now
             .as_ref()
             .is_some_and(|told| told.node.role != identity.peer().role);
-        if let Some(told) = &now
-            && let Some(member) = node.member.write().await.as_mut()
-            && let Err(error) = member.remember_managers(told.managers.clone())
         {
-            tracing::warn!(%error, "managers not remembered");
+            let mut slot = node.member.write().await;
+            // The node has left, and may be in another swarm by now.
+            let Some(member) = slot
+                .as_mut()
+                .filter(|m| Arc::ptr_eq(&m.credentials, &credentials))
+            else {
+                return;
+            };
+            if let Some(told) = &now
+                && let Err(error) = member.remember_managers(told.managers.clone())
+            {
+                tracing::warn!(%error, "managers not remembered");
+            }
+            if !role_changed
+                && !member.is_settled()
+                && let Err(error) = member.settle().await
+            {
+                tracing::warn!(error = %format!("{error:#}"), "role not taken on yet");
+                unsettled = true;
+            } else {
+                unsettled = false;
+            }
         }
         let mut pause = due.duration_since(SystemTime::now()).unwrap_or_default();
-        if role_changed || pause.is_zero() {
+        if unsettled {
+            pause = pause.min(RETRY);
+        }
+        if role_changed || due <= SystemTime::now() {
             match renew(&node, &credentials).await {
                 Ok(()) => {
                     due = credentials.identity().validity().renewal_time();
@@ -64,12 +86,14 @@ async fn run(
 async fn renew(node: &SwarmNode, credentials: &Arc<Credentials>) -> Result<()> {
     let managers = match node.member.read().await.as_ref() {
         Some(member) => member.membership.managers.clone(),
-        None => return Ok(()),
+        None => bail!("the node has left its swarm"),
     };
     let channels = Channels::new(credentials.client_config()?);
     let identity = join::renew(&channels, &managers, &credentials.identity()).await?;
     match node.member.write().await.as_mut() {
-        Some(member) => member.take_role(identity).await,
-        None => Ok(()),
+        Some(member) if Arc::ptr_eq(&member.credentials, credentials) => {
+            member.take_role(identity).await
+        }
+        _ => bail!("the node has left its swarm"),
     }
 }

@@ -1,6 +1,7 @@
 //! Log requests under way: lines come from agents and go to whoever asked.
 
 use skep_proto::pb;
+use skep_types::NodeId;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use tokio::sync::mpsc;
@@ -14,16 +15,16 @@ pub(crate) struct LogRequests {
 #[derive(Default)]
 struct Inner {
     next: u64,
-    waiting: HashMap<u64, mpsc::Sender<pb::PublishLogsRequest>>,
+    waiting: HashMap<u64, (NodeId, mpsc::Sender<pb::PublishLogsRequest>)>,
 }
 
 impl LogRequests {
-    /// A new request; `lines` gets what agents send for it.
-    pub(crate) fn begin(&self, lines: mpsc::Sender<pb::PublishLogsRequest>) -> u64 {
+    /// A new request to one node; `lines` gets what its agent sends for it.
+    pub(crate) fn begin(&self, node: NodeId, lines: mpsc::Sender<pb::PublishLogsRequest>) -> u64 {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.next += 1;
         let number = inner.next;
-        inner.waiting.insert(number, lines);
+        inner.waiting.insert(number, (node, lines));
         number
     }
 
@@ -36,9 +37,15 @@ impl LogRequests {
             .remove(&number);
     }
 
-    /// Where lines of this request go; `None` when nobody waits any more.
-    pub(crate) fn get(&self, number: u64) -> Option<mpsc::Sender<pb::PublishLogsRequest>> {
+    /// Where lines of this request go; `None` when nobody waits any more, or not
+    /// for this node.
+    pub(crate) fn get(
+        &self,
+        number: u64,
+        from: NodeId,
+    ) -> Option<mpsc::Sender<pb::PublishLogsRequest>> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.waiting.get(&number).cloned()
+        let (node, lines) = inner.waiting.get(&number)?;
+        (*node == from).then(|| lines.clone())
     }
 }

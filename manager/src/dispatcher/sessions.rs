@@ -123,6 +123,11 @@ impl Sessions {
         self.lock().is_session(node, session)
     }
 
+    /// Whether the node has a session here.
+    pub(crate) fn is_open(&self, node: NodeId) -> bool {
+        self.lock().sessions.contains_key(&node)
+    }
+
     /// Closes when the node's session ends.
     pub(crate) fn alive(&self, node: NodeId, session: &[u8]) -> Option<watch::Receiver<()>> {
         let inner = self.lock();

@@ -67,6 +67,6 @@ impl Statuses {
     }
 }
 
-fn answer(result: Result<(), ProposeError>) -> Answer {
-    result.map_err(|error| error.to_string())
+fn answer(result: Result<usize, ProposeError>) -> Answer {
+    result.map(drop).map_err(|error| error.to_string())
 }

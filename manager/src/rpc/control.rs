@@ -9,6 +9,7 @@ use crate::shared::{Lead, Shared};
 use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
 use skep_transport::not_leader;
+use skep_types::Role;
 use std::pin::Pin;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
@@ -49,7 +50,18 @@ impl Control {
 
     fn allow<T>(&self, request: &Request<T>) -> Result<(), Status> {
         if !self.local {
-            peer::manager(&self.shared, request)?;
+            let peer = peer::manager(&self.shared, request)?;
+            // A certificate outlives a demotion.
+            let snapshot = self.shared.state.snapshot();
+            if snapshot
+                .node(peer.node)
+                .is_none_or(|node| node.role != Role::Manager)
+            {
+                return Err(Status::permission_denied(format!(
+                    "node {} is not a manager any more",
+                    peer.node
+                )));
+            }
         }
         Ok(())
     }
@@ -72,6 +84,33 @@ impl Control {
             ControlClient::new(channel).max_decoding_message_size(ANSWER_MAX_BYTES),
         ))
     }
+
+    /// Waits for what the leader answers, and no longer than it leads: a host that
+    /// lost power answers nothing, and its connection takes seconds to break.
+    async fn while_it_leads<T>(
+        &self,
+        answer: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<Response<T>, Status> {
+        let Lead::At(address) = self.shared.lead() else {
+            return answer.await;
+        };
+        let mut leadership = self.shared.raft.leadership();
+        let another = leadership.wait_for(|now| match &now.leader {
+            _ if now.is_leader => true,
+            Some((_, leader)) => *leader != address,
+            None => false,
+        });
+        tokio::select! {
+            answer = answer => answer,
+            _ = another => {
+                self.shared.channels.forget(&address);
+                Err(Status::unavailable(
+                    "the leader was lost before it answered; look whether the change was made, \
+                     and ask again",
+                ))
+            }
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -90,7 +129,7 @@ impl pb::control_server::Control for Control {
             if request.nodes
                 && let Some(mut leader) = self.elsewhere()?
             {
-                return leader.read(request).await;
+                return self.while_it_leads(leader.read(request)).await;
             }
             self.shared
                 .raft
@@ -107,7 +146,8 @@ impl pb::control_server::Control for Control {
     ) -> Result<Response<pb::ChangeResponse>, Status> {
         self.allow(&request)?;
         if let Some(mut leader) = self.elsewhere()? {
-            return leader.change(request.into_inner()).await;
+            let change = leader.change(request.into_inner());
+            return self.while_it_leads(change).await;
         }
         change::change(&self.shared, request.into_inner())
             .await

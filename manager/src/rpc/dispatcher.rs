@@ -226,12 +226,20 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         let mut batches = request.into_inner();
         while let Some(batch) = batches.next().await {
             let mut batch = batch?;
-            let Some(out) = self.shared.sessions.logs.get(batch.id) else {
+            let Some(out) = self.shared.sessions.logs.get(batch.id, peer.node) else {
                 break;
             };
-            for line in &mut batch.lines {
+            let snapshot = self.shared.state.snapshot();
+            // A node speaks for its own tasks only.
+            batch.lines.retain_mut(|line| {
+                let task = id::<TaskId>(&line.task, "line.task").ok();
+                let Some(task) = task.and_then(|task| snapshot.task(task)) else {
+                    return false;
+                };
                 line.node = id_bytes(peer.node);
-            }
+                line.service = id_bytes(task.service);
+                task.node == Some(peer.node)
+            });
             if out.send(batch).await.is_err() {
                 break;
             }

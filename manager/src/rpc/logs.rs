@@ -5,10 +5,14 @@ use skep_proto::{Invalid, id, id_bytes, pb};
 use skep_types::{NodeId, ServiceId, Task, TaskId, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
+
+/// How often it is looked whether the agents asked are still there.
+const SESSION_CHECK: Duration = Duration::from_secs(1);
 
 type Line = Result<pb::LogLine, Status>;
 
@@ -61,7 +65,7 @@ async fn gather(
             }
         }
         for (node, tasks) in by_node {
-            let number = shared.sessions.logs.begin(batches.clone());
+            let number = shared.sessions.logs.begin(node, batches.clone());
             let message = pb::session_message::Message::Logs(pb::LogRequest {
                 id: number,
                 tasks: tasks.iter().map(|task| id_bytes(task.id)).collect(),
@@ -99,7 +103,6 @@ async fn gather(
                 let Some(pb::PublishLogsRequest { id: number, lines, end }) = batch else { break };
                 for line in lines {
                     if out.send(Ok(line)).await.is_err() {
-                        requests.insert(number, NodeId::default());
                         break;
                     }
                 }
@@ -110,6 +113,16 @@ async fn gather(
             }
             // New tasks join, when following.
             _ = changes.changed(), if options.follow => {}
+            // An agent whose session has ended answers no more.
+            () = tokio::time::sleep(SESSION_CHECK) => {
+                requests.retain(|number, node| {
+                    let open = shared.sessions.is_open(*node);
+                    if !open {
+                        shared.sessions.logs.end(*number);
+                    }
+                    open
+                });
+            }
             () = out.closed() => break,
         }
     }

@@ -103,6 +103,9 @@ pub enum Refused {
         "node {0} is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal"
     )]
     NodeIsManager(NodeId),
+    /// A swarm without a manager cannot be brought back.
+    #[error("attempting to demote the last manager of the swarm")]
+    LastManager,
     /// A Raft id was given before.
     #[error("raft id {raft_id} of node {node} was given before; ids are never reused")]
     RaftIdUsed {

@@ -12,10 +12,15 @@ use std::sync::Arc;
 pub(super) fn apply(write: &mut Write<'_>, action: &NodeAction) -> Result<(), Refused> {
     match action {
         NodeAction::Create(node) => create(write, node),
-        NodeAction::Update { id, version, spec } => edit(write, *id, Some(*version), |node| {
-            node.spec = spec.clone();
-            Ok(())
-        }),
+        NodeAction::Update { id, version, spec } => {
+            if spec.role == Role::Worker {
+                another_manager(write, *id)?;
+            }
+            edit(write, *id, Some(*version), |node| {
+                node.spec = spec.clone();
+                Ok(())
+            })
+        }
         NodeAction::Describe {
             id,
             description,
@@ -117,6 +122,19 @@ fn take_raft_id(write: &mut Write<'_>, node: NodeId, raft_id: u64) -> Result<(),
         cluster::put(write, &cluster, |cluster| cluster.last_raft_id = raft_id);
     }
     Ok(())
+}
+
+/// A swarm keeps at least one manager, also when two go at the same moment.
+fn another_manager(write: &Write<'_>, id: NodeId) -> Result<(), Refused> {
+    let mut managers = write
+        .state
+        .nodes
+        .values()
+        .filter(|node| node.spec.role == Role::Manager);
+    match (managers.next(), managers.next()) {
+        (Some(last), None) if last.id == id => Err(Refused::LastManager),
+        _ => Ok(()),
+    }
 }
 
 fn edit(

@@ -11,6 +11,7 @@ use skep_proto::pb::control_client::ControlClient;
 use skep_transport::not_leader;
 use skep_types::Role;
 use std::pin::Pin;
+use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -28,6 +29,10 @@ pub struct Control {
     /// Callers come by the node's own socket, whose file mode is their right.
     local: bool,
 }
+
+/// How long a change waits for a majority. Raft itself goes on waiting: what was
+/// proposed may still be agreed on when the others are back.
+const AGREE_TIMEOUT: Duration = Duration::from_secs(15);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -149,9 +154,15 @@ impl pb::control_server::Control for Control {
             let change = leader.change(request.into_inner());
             return self.while_it_leads(change).await;
         }
-        change::change(&self.shared, request.into_inner())
-            .await
-            .map(Response::new)
+        let change = change::change(&self.shared, request.into_inner());
+        match tokio::time::timeout(AGREE_TIMEOUT, change).await {
+            Ok(changed) => changed.map(Response::new),
+            Err(_) => Err(Status::unavailable(format!(
+                "the managers did not agree on the change within {AGREE_TIMEOUT:?}, and may still \
+                 do so. It's possible that too few managers are online. Make sure more than half \
+                 of the managers are online"
+            ))),
+        }
     }
 
     async fn watch(

@@ -113,12 +113,9 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     let refused = cluster.skep(other, &["network", "create", "-d", "overlay", "minority"]);
     assert_ne!(refused.code, 0, "{refused}");
     assert!(refused.took < Duration::from_secs(30), "{refused}");
-    assert!(
-        refused.err.contains("leader")
-            || refused.err.contains("quorum")
-            || refused.err.contains("majority"),
-        "{refused}"
-    );
+    let words = ["leader", "managers", "cannot reach"];
+    let said = words.iter().any(|w| refused.err.contains(w));
+    assert!(said, "{refused}");
     // What runs, runs on.
     every_request_is_answered(&cluster, other);
 

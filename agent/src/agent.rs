@@ -170,6 +170,11 @@ impl Agent {
         live.map(|task| task.spec.container.image.clone()).collect()
     }
 
+    /// Ends the session for good: the managers hear nothing more of this node.
+    pub fn disconnect(&self) {
+        self.connection.abort();
+    }
+
     /// Ends the session. Containers go on.
     pub async fn stop(self) {
         self.connection.abort();

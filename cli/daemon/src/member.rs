@@ -115,6 +115,11 @@ impl Member {
         self.agent.told()
     }
 
+    /// The managers hear nothing more of this node's agent.
+    pub(crate) fn disconnect(&self) {
+        self.agent.disconnect();
+    }
+
     /// Whether this node is a manager now.
     pub(crate) fn is_manager(&self) -> bool {
         self.manager.is_some()

@@ -226,19 +226,9 @@ impl SwarmNode {
                 }
             );
         }
-        // The others should know at once; a swarm that is gone cannot.
-        if let Err(error) = announce(member).await {
+        if let Err(error) = say_goodbye(member).await {
+            // A swarm that is gone cannot be told.
             tracing::warn!(%error, "the managers were not told that this node leaves");
-        } else if member.is_manager() {
-            // Its vote may be needed for its own removal.
-            let mut told = member.told();
-            let gone = told.wait_for(|told| {
-                told.as_ref()
-                    .is_some_and(|told| told.node.role == Role::Worker)
-            });
-            if tokio::time::timeout(REMOVAL_TIMEOUT, gone).await.is_err() {
-                tracing::warn!("the others have not yet removed this manager; leaving anyway");
-            }
         }
         let Some(member) = slot.take() else {
             bail!(NOT_IN_SWARM)
@@ -252,6 +242,26 @@ impl SwarmNode {
             member.stop().await;
         }
     }
+}
+
+/// Has the others go on without this node at once: as a manager it loses its
+/// seat first, then it is Down.
+async fn say_goodbye(member: &Member) -> Result<()> {
+    if member.is_manager() {
+        announce(member).await?;
+        // Its vote may be needed for its own removal.
+        let mut told = member.told();
+        let gone = told.wait_for(|told| {
+            told.as_ref()
+                .is_some_and(|told| told.node.role == Role::Worker)
+        });
+        if tokio::time::timeout(REMOVAL_TIMEOUT, gone).await.is_err() {
+            bail!("the others have not yet removed this manager");
+        }
+    }
+    // A session would be taken for a sign of life.
+    member.disconnect();
+    announce(member).await
 }
 
 async fn announce(member: &Member) -> Result<()> {

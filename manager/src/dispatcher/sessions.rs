@@ -140,9 +140,12 @@ impl Sessions {
             .map(|session| session._alive.subscribe())
     }
 
-    /// Ends a node's session, e.g. because the node was removed.
+    /// Ends a node's session, because the node was removed or says goodbye; it
+    /// is as if it had never been heard.
     pub(crate) fn close(&self, node: NodeId) {
-        self.lock().sessions.remove(&node);
+        let mut inner = self.lock();
+        inner.sessions.remove(&node);
+        inner.liveness.heard.remove(&node);
     }
 
     /// Sends a message to a node's agent. False when it has no session here.

@@ -106,7 +106,17 @@ impl Control {
             None => false,
         });
         tokio::select! {
-            answer = answer => answer,
+            answer = answer => answer.map_err(|status| {
+                // Only what never came from the leader has a source.
+                match std::error::Error::source(&status) {
+                    Some(_) => Status::unavailable(format!(
+                        "cannot reach the leader at {address}: {}; ask again when another manager \
+                         leads",
+                        status.message()
+                    )),
+                    None => status,
+                }
+            }),
             _ = another => {
                 self.shared.channels.forget(&address);
                 Err(Status::unavailable(

@@ -113,9 +113,10 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     let refused = cluster.skep(other, &["network", "create", "-d", "overlay", "minority"]);
     assert_ne!(refused.code, 0, "{refused}");
     assert!(refused.took < Duration::from_secs(30), "{refused}");
-    let words = ["leader", "managers", "cannot reach"];
-    let said = words.iter().any(|w| refused.err.contains(w));
-    assert!(said, "{refused}");
+    assert!(
+        refused.err.contains("leader") || refused.err.contains("managers"),
+        "{refused}"
+    );
     // What runs, runs on.
     every_request_is_answered(&cluster, other);
 
@@ -131,9 +132,14 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     serves_with(&cluster, leader, 10, &[1, 2, 3, WORKER], SOON);
 
     steps.step("a cut cable is a lost node; mended, it is one again");
+    cluster.skep(1, &["service", "scale", "web=14"]).succeeds();
+    assert!(
+        !cluster.containers(WORKER).is_empty(),
+        "it has something to lose"
+    );
     let cut = Instant::now();
     cluster.do_to("cut", WORKER);
-    serves_with(&cluster, 1, 10, &[1, 2, 3], SOON);
+    serves_with(&cluster, 1, 14, &[1, 2, 3], SOON);
     println!("its tasks served elsewhere after {:?}", cut.elapsed());
     cluster.do_to("mend", WORKER);
     wait_for("all are ready again", SOON, || all_ready(&cluster, 1));

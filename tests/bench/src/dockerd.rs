@@ -38,6 +38,8 @@ pub fn measure(figures: &mut [Figure]) {
             "-q",
             "-d",
             "--no-resolve-image",
+            "--stop-signal",
+            "KILL",
             "--name",
             "web",
             "--replicas",

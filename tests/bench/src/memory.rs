@@ -11,6 +11,14 @@ pub fn share(pid: i32) -> u64 {
     kib.unwrap_or_default() * 1024
 }
 
+/// The process that started this one.
+#[must_use]
+pub fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// The processes of this machine whose program has this name and whose command line
 /// holds `mark`.
 #[must_use]

@@ -1,7 +1,7 @@
 //! From a command to running containers, how many a second, and what they weigh.
 
 use crate::figures::{Figure, percentiles, spread};
-use crate::memory::{mb, processes, share};
+use crate::memory::{mb, parent, share};
 use skep_e2e::{Cluster, wait_for};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -62,15 +62,13 @@ pub fn measure() -> Vec<Figure> {
     let rate = MANY as f64 / took.as_secs_f64();
     eprintln!("starts: {MANY} containers on one node in {took:?}");
     sleep(Duration::from_secs(2));
-    let mark = cluster.folder().to_string_lossy().into_owned();
-    let mut shims: Vec<u64> = processes("skep-shim", &mark)
-        .into_iter()
+    // A container's first process is the child of its supervisor.
+    let shims: Vec<u64> = cluster
+        .containers(4)
+        .iter()
+        .filter_map(|container| parent(container.pid))
         .map(share)
         .collect();
-    if shims.is_empty() {
-        // Its command line need not name the folder.
-        shims = processes("skep-shim", "").into_iter().map(share).collect();
-    }
     let shim = shims.iter().sum::<u64>() / shims.len().max(1) as u64;
     scale(&cluster, "heap", 0);
     cluster.finish();

@@ -177,8 +177,8 @@ fn serves_with(cluster: &Cluster, asked: usize, count: usize, hosts: &[usize], l
 /// just begun to run.
 fn every_request_is_answered(cluster: &Cluster, node: usize) {
     let url = format!("http://{}:8080", cluster.address(node));
-    let ask = || cluster.whoami(From::Outside, &url).map(drop);
-    wait_for("twenty in a row", Duration::from_secs(5), || {
+    let ask = || cluster.whoami_within(From::Outside, &url, 1.0).map(drop);
+    wait_for("twenty in a row", Duration::from_secs(20), || {
         (0..20).try_for_each(|_| ask())
     });
     holds_for("every request is answered", Duration::from_secs(2), ask);

@@ -362,9 +362,6 @@ fn a_killed_daemon_takes_up_its_containers(cluster: &mut Cluster) {
         }
     });
     assert_eq!(tasks(cluster), planned, "the same tasks in the same states");
-    cluster
-        .skep(1, &["swarm", "update", "--dispatcher-heartbeat", "1s"])
-        .succeeds();
     // They are watched again: one that dies is replaced.
     let victim = container(cluster, "vote_vote", 2);
     let pid = rustix::process::Pid::from_raw(victim.pid).expect("a pid");

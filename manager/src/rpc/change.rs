@@ -315,8 +315,9 @@ fn may_change_role(snapshot: &Snapshot, node: &Node, role: Role) -> Result<(), S
     Ok(())
 }
 
-/// When the last certificate issued until now ends: renewals included, no
-/// certificate lives longer than twice the setting.
+/// When the last certificate issued under the present setting has ended. One
+/// issued under a longer setting may live longer; entries are never dropped, so
+/// it is refused all the same.
 fn certificates_end(snapshot: &Snapshot) -> Timestamp {
     let life = snapshot
         .cluster()
@@ -324,8 +325,9 @@ fn certificates_end(snapshot: &Snapshot) -> Timestamp {
     clock::now() + life * 2
 }
 
-/// A node says that it goes: it is Down at once instead of after missed
-/// heartbeats, and if it was a manager it is one no longer.
+/// A node says that it goes. A manager is asked to be a worker first and says
+/// it again once it is; a worker is Down at once instead of after missed
+/// heartbeats.
 pub(crate) async fn announce_leave(shared: &Shared, node: NodeId) -> Result<(), Status> {
     let snapshot = shared.state.snapshot();
     let found = known(snapshot.node(node), "node", node)?;

@@ -2,28 +2,32 @@
 
 use crate::executor::Executor;
 use crate::ledger::{Ledger, LedgerError};
+use crate::line::{Line, Told, Work};
+use crate::logs;
 use crate::network::Network;
 use crate::reporter::Reporter;
-use crate::session;
+use crate::session::Held;
 use crate::worker::Worker;
+use async_trait::async_trait;
 use ipnet::Ipv4Net;
 use rustls::ClientConfig;
 use skep_agent_dataplane::Dataplane;
 use skep_agent_images::ImageStore;
 use skep_agent_runtime::Runtime;
+use skep_proto::pb;
+use skep_proto::pb::dispatcher_client::DispatcherClient;
 use skep_transport::Channels;
 use skep_types::assignment::AssignmentSet;
-use skep_types::{Node, NodeDescription, NodeId};
+use skep_types::{NodeDescription, NodeId};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tonic::transport::Channel;
 
-/// First and longest pause between attempts to reach a manager.
-const RETRY_MIN: Duration = Duration::from_millis(50);
-const RETRY_MAX: Duration = Duration::from_secs(2);
 /// How long a node that leaves waits for its containers to stop.
 const CLEAR_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -58,54 +62,53 @@ pub enum AgentError {
     Runtime(#[from] skep_agent_runtime::Error),
 }
 
-/// What the managers said of this node last.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Told {
-    /// The node as they know it; its role may have changed.
-    pub node: Node,
-    /// Where managers are.
-    pub managers: Vec<String>,
-    /// The root certificate, PEM.
-    pub root_ca: String,
-    /// Addresses of the nodes in the mesh.
-    pub mesh_subnet: Ipv4Net,
-}
-
 /// What the parts of an agent share.
-pub(crate) struct Shared {
-    pub(crate) executor: Executor,
-    pub(crate) reporter: Reporter,
-    pub(crate) told: watch::Sender<Option<Told>>,
+struct Shared {
+    executor: Executor,
     set: Mutex<Arc<AssignmentSet>>,
     worker: tokio::sync::Mutex<Worker>,
 }
 
 impl Shared {
     /// What the managers said this node is to do, last.
-    pub(crate) fn set(&self) -> Arc<AssignmentSet> {
+    fn set(&self) -> Arc<AssignmentSet> {
         self.set
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
+}
 
-    /// They say this now.
-    pub(crate) async fn assign(&self, set: Arc<AssignmentSet>) {
+#[async_trait]
+impl Work for Shared {
+    async fn assign(&self, set: Arc<AssignmentSet>, mesh: Ipv4Net) {
         *self.set.lock().unwrap_or_else(PoisonError::into_inner) = set.clone();
         self.executor.told(set.clone());
-        let mesh = self.told.borrow().as_ref().map(|told| told.mesh_subnet);
-        if let Some(mesh) = mesh {
-            self.executor.network.told(set.clone(), mesh);
-        }
+        self.executor.network.told(set.clone(), mesh);
         self.worker.lock().await.assign(&set).await;
+    }
+
+    fn logs(
+        &self,
+        client: DispatcherClient<Channel>,
+        request: pb::LogRequest,
+    ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let set = self.set();
+        let tasks = set.tasks.iter();
+        let services = tasks.map(|(id, task)| (*id, task.service)).collect();
+        let executor = self.executor.clone();
+        Box::pin(logs::publish(executor, client, request, services))
     }
 }
 
 /// A running agent.
 pub struct Agent {
+    node: NodeId,
     shared: Arc<Shared>,
-    told: watch::Receiver<Option<Told>>,
-    connection: JoinHandle<()>,
+    reporter: Reporter,
+    told: watch::Sender<Option<Told>>,
+    connection: Mutex<Option<JoinHandle<()>>>,
+    description: watch::Sender<NodeDescription>,
 }
 
 impl Agent {
@@ -129,30 +132,44 @@ impl Agent {
         let reporter = Reporter::default();
         let ledger = Ledger::open(ledger_dir)?;
         let worker = Worker::open(executor.clone(), ledger, reporter.clone()).await?;
-        let (told, receiver) = watch::channel(None);
+        let told = watch::Sender::new(None);
         let shared = Arc::new(Shared {
             executor,
-            reporter,
-            told,
             set: Mutex::default(),
             worker: tokio::sync::Mutex::new(worker),
         });
-        let connection = tokio::spawn(stay_connected(
-            shared.clone(),
-            Channels::new(tls),
-            managers,
-            description,
-        ));
+        let (description, described) = watch::channel(description);
+        let line = Line {
+            work: shared.clone(),
+            reporter: reporter.clone(),
+            told: told.clone(),
+            channels: Channels::new(tls),
+            known: managers,
+            described,
+            held: Held::default(),
+        };
+        let connection = tokio::spawn(line.hold(node));
         Ok(Agent {
+            node,
             shared,
-            told: receiver,
-            connection,
+            reporter,
+            told,
+            connection: Mutex::new(Some(connection)),
+            description,
         })
     }
 
     /// What the managers say of this node, as it changes.
     pub fn told(&self) -> watch::Receiver<Option<Told>> {
-        self.told.clone()
+        self.told.subscribe()
+    }
+
+    /// This node proves itself with another certificate from now on, or trusts
+    /// other roots (their SHA-256): the managers are told in a new session.
+    pub fn renewed(&self, trusted: [u8; 32]) {
+        self.description.send_modify(|description| {
+            description.tls.trusted = trusted;
+        });
     }
 
     /// Tasks this node has been given and not yet been told to forget.
@@ -170,80 +187,65 @@ impl Agent {
         live.map(|task| task.spec.container.image.clone()).collect()
     }
 
+    fn connection(&self) -> MutexGuard<'_, Option<JoinHandle<()>>> {
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Ends the session for good: the managers hear nothing more of this node.
     pub fn disconnect(&self) {
-        self.connection.abort();
+        if let Some(connection) = self.connection().as_ref() {
+            connection.abort();
+        }
+    }
+
+    /// Looks for a manager at these addresses from now on, and says this of the
+    /// node. What was told before counts no more.
+    pub fn reconnect(
+        &self,
+        tls: Arc<ClientConfig>,
+        managers: Vec<String>,
+        description: NodeDescription,
+    ) {
+        self.disconnect();
+        // Its managers, role and seat may be those of another group.
+        self.told.send_replace(None);
+        self.description.send_replace(description);
+        let line = Line {
+            work: self.shared.clone(),
+            reporter: self.reporter.clone(),
+            told: self.told.clone(),
+            channels: Channels::new(tls),
+            known: managers,
+            held: Held::default(),
+            described: self.description.subscribe(),
+        };
+        *self.connection() = Some(tokio::spawn(line.hold(self.node)));
     }
 
     /// Ends the session. Containers go on.
-    pub async fn stop(self) {
-        self.connection.abort();
-        // Aborted on purpose: the result says just that.
-        let _ = self.connection.await;
+    pub async fn stop(&self) {
+        let connection = self.connection().take();
+        if let Some(connection) = connection {
+            connection.abort();
+            // Aborted on purpose: the result says just that.
+            let _ = connection.await;
+        }
     }
 
     /// Ends the session and removes every container: the node leaves.
-    pub async fn clear(self) {
-        self.connection.abort();
-        let _ = self.connection.await;
+    pub async fn clear(&self) {
+        self.stop().await;
         let mut worker = self.shared.worker.lock().await;
-        if tokio::time::timeout(CLEAR_TIMEOUT, worker.clear())
-            .await
-            .is_err()
+        let stopped = tokio::time::timeout(CLEAR_TIMEOUT, worker.clear()).await;
+        // Some may have asked for longer; but the node leaves now.
+        if stopped.is_err()
+            && tokio::time::timeout(CLEAR_TIMEOUT, worker.remove_all())
+                .await
+                .is_err()
         {
             tracing::error!("some containers could not be removed; see the messages above");
-        }
-    }
-}
-
-async fn stay_connected(
-    shared: Arc<Shared>,
-    channels: Channels,
-    known: Vec<String>,
-    description: NodeDescription,
-) {
-    let mut pause = RETRY_MIN;
-    let mut leader = None;
-    let mut turn = 0;
-    loop {
-        let managers = match shared.told.borrow().as_ref() {
-            Some(told) if !told.managers.is_empty() => told.managers.clone(),
-            _ => known.clone(),
-        };
-        let address: Option<String> = match leader.take() {
-            Some(address) => Some(address),
-            None if managers.is_empty() => None,
-            None => Some(managers[turn % managers.len()].clone()),
-        };
-        turn += 1;
-        let Some(address) = address else {
-            tracing::error!("no manager is known");
-            return;
-        };
-        let channel = match channels.to(&address) {
-            Ok(channel) => channel,
-            Err(error) => {
-                tracing::warn!(%error, "manager address");
-                tokio::time::sleep(RETRY_MAX).await;
-                continue;
-            }
-        };
-        let ended = session::run(&shared, channel, &description).await;
-        tracing::info!(manager = %address, reason = %ended.reason, "session ended");
-        if ended.opened {
-            pause = RETRY_MIN;
-        }
-        // A broken connection is made anew, not waited for.
-        channels.forget(&address);
-        let redirected = ended.leader.is_some_and(|next| {
-            let elsewhere = next != address;
-            leader = Some(next);
-            elsewhere
-        });
-        if !redirected || turn % 8 == 0 {
-            let jitter = pause.mul_f64(rand::random_range(0.5..1.5));
-            tokio::time::sleep(jitter).await;
-            pause = (pause * 2).min(RETRY_MAX);
         }
     }
 }

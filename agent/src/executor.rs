@@ -2,17 +2,19 @@
 //! three together and knows nothing of when.
 
 use crate::health;
-use crate::network::{Network, chain};
+use crate::network::Network;
 use skep_agent_images::{Image, ImageStore, Reference};
 use skep_agent_runtime::{
     ContainerRequest, ExitRecord, FileInTmpfs, ImageConfig, RootImage, Runtime,
 };
 use skep_types::assignment::AssignmentSet;
-use skep_types::{FileReference, HealthCheck, Task, TaskId};
+use skep_types::{FileReference, HealthCheck, LogDriver, ServiceId, Task, TaskId, Version, chain};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
+use tokio::sync::OnceCell;
 
 /// Time between the stop signal and the end, where nobody says another.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -40,6 +42,14 @@ pub(crate) struct Executor {
     pub(crate) runtime: Runtime,
     pub(crate) network: Network,
     told: Arc<RwLock<Option<Arc<AssignmentSet>>>>,
+    asked: Arc<Mutex<BTreeMap<ServiceId, Asked>>>,
+}
+
+/// A service's version for which the registry was asked whether the image that is
+/// here is still what its name stands for. All its tasks use what came of it.
+struct Asked {
+    version: Version,
+    done: Arc<OnceCell<()>>,
 }
 
 impl Executor {
@@ -49,11 +59,14 @@ impl Executor {
             runtime,
             network,
             told: Arc::default(),
+            asked: Arc::default(),
         }
     }
 
     /// Secrets and configs are looked up in this set from now on.
     pub(crate) fn told(&self, set: Arc<AssignmentSet>) {
+        self.asked()
+            .retain(|service, _| set.services.contains_key(service));
         *self.told.write().unwrap_or_else(PoisonError::into_inner) = Some(set);
     }
 
@@ -98,8 +111,8 @@ impl Executor {
             secrets,
             configs,
             labels: labels(task),
-            log_max_bytes: option("max-size").and_then(|size| bytes(size)),
-            log_max_files: option("max-file").and_then(|count| count.parse().ok()),
+            log_max_bytes: option("max-size").and_then(|size| LogDriver::size_bytes(size)),
+            log_max_files: option("max-file").and_then(|count| LogDriver::file_count(count)),
         };
         // What an earlier attempt left must not stand in the way.
         self.runtime
@@ -117,26 +130,50 @@ impl Executor {
         let reference: Reference = name.parse().map_err(|error| {
             Failure::Fatal(format!("invalid image reference {name:?}: {error}"))
         })?;
-        let present = self.images.lookup(&reference);
-        let pull = self.images.pull(&reference, None, |_| {});
-        let pulled = match &present {
-            None => pull.await,
-            // The name may stand for something newer by now. A registry that
-            // does not say so at once must not hold the task up.
-            Some(present) => match tokio::time::timeout(FRESHNESS_TIMEOUT, pull).await {
-                Ok(pulled) => pulled,
-                Err(_) => return Ok(present.clone()),
-            },
+        let Some(present) = self.images.lookup(&reference) else {
+            let pulled = self.images.pull(&reference, None, |_| {}).await;
+            return pulled.map_err(|error| match error.is_transient() {
+                true => Failure::Temporary(chain(&error)),
+                false => Failure::Fatal(chain(&error)),
+            });
         };
-        match (pulled, present) {
-            (Ok(image), _) => Ok(image),
-            (Err(error), Some(present)) => {
-                tracing::info!(image = %name, error = %chain(&error), "using the local image");
-                Ok(present)
+        let freshen = || async {
+            // A registry that does not answer at once must not hold the task up; what
+            // it has that is newer is waited for.
+            let ask = self.images.resolve(&reference, None);
+            let pulled = match tokio::time::timeout(FRESHNESS_TIMEOUT, ask).await {
+                Ok(Ok(_)) => self.images.pull(&reference, None, |_| {}).await.map(drop),
+                Ok(Err(error)) => Err(error),
+                Err(_) => {
+                    let limit = FRESHNESS_TIMEOUT;
+                    tracing::warn!(image = %name, ?limit, "the registry does not answer: using the local image");
+                    return;
+                }
+            };
+            if let Err(error) = pulled {
+                tracing::warn!(image = %name, error = %chain(&error), "using the local image");
             }
-            (Err(error), None) if error.is_transient() => Err(Failure::Temporary(chain(&error))),
-            (Err(error), None) => Err(Failure::Fatal(chain(&error))),
+        };
+        self.once(task).get_or_init(freshen).await;
+        Ok(self.images.lookup(&reference).unwrap_or(present))
+    }
+
+    fn asked(&self) -> MutexGuard<'_, BTreeMap<ServiceId, Asked>> {
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is done once for this version of the task's service.
+    fn once(&self, task: &Task) -> Arc<OnceCell<()>> {
+        let mut asked = self.asked();
+        let anew = || Asked {
+            version: task.spec_version,
+            done: Arc::default(),
+        };
+        let known = asked.entry(task.service).or_insert_with(anew);
+        if known.version != task.spec_version {
+            *known = anew();
         }
+        known.done.clone()
     }
 
     fn secrets(&self, task: &Task) -> Result<Vec<FileInTmpfs>, Failure> {
@@ -236,6 +273,7 @@ impl Executor {
 fn root_image(image: &Image) -> RootImage {
     let config = &image.config;
     RootImage {
+        id: image.id.to_string(),
         layers: image.layers.clone(),
         config: ImageConfig {
             user: config.user.clone(),
@@ -323,35 +361,4 @@ fn labels(task: &Task) -> skep_types::Labels {
         put("com.docker.swarm.node.id", node.to_string());
     }
     labels
-}
-
-/// A size as log options have it: a number with k, m or g.
-fn bytes(text: &str) -> Option<u64> {
-    let text = text.trim();
-    let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
-        Some((at, _)) => text.split_at(at),
-        None => (text, ""),
-    };
-    let factor = match unit.to_ascii_lowercase().as_str() {
-        "" | "b" => 1,
-        "k" | "kb" => 1 << 10,
-        "m" | "mb" => 1 << 20,
-        "g" | "gb" => 1 << 30,
-        _ => return None,
-    };
-    number.parse::<u64>().ok()?.checked_mul(factor)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_of_log_options_are_read_with_their_unit() {
-        assert_eq!(bytes("10m"), Some(10 << 20));
-        assert_eq!(bytes("512"), Some(512));
-        assert_eq!(bytes("1g"), Some(1 << 30));
-        assert_eq!(bytes("ten"), None);
-        assert_eq!(bytes("5x"), None);
-    }
 }

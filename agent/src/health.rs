@@ -17,14 +17,15 @@ const RETRIES: u32 = 3;
 pub(crate) fn effective(spec: Option<&HealthCheck>, image: Option<&Image>) -> Option<HealthCheck> {
     let of_image = image
         .and_then(|image| image.config.healthcheck.as_ref())
-        .map(from_image);
+        .map(|check| without_zeros(from_image(check)));
+    let spec = spec.cloned().map(without_zeros);
     let mut check = match (spec, of_image) {
         (None, image) => image?,
-        (Some(spec), None) => spec.clone(),
+        (Some(spec), None) => spec,
         (Some(spec), Some(image)) => HealthCheck {
-            test: match &spec.test {
+            test: match spec.test {
                 HealthTest::Inherit => image.test,
-                own => own.clone(),
+                own => own,
             },
             interval: spec.interval.or(image.interval),
             timeout: spec.timeout.or(image.timeout),
@@ -40,16 +41,28 @@ pub(crate) fn effective(spec: Option<&HealthCheck>, image: Option<&Image>) -> Op
 }
 
 fn from_image(check: &Healthcheck) -> HealthCheck {
-    let set = |duration: Duration| (!duration.is_zero()).then_some(duration);
     HealthCheck {
         test: match check.test.split_first() {
             Some((kind, words)) if kind == "CMD" => HealthTest::Command(words.to_vec()),
             Some((kind, words)) if kind == "CMD-SHELL" => HealthTest::Shell(words.join(" ")),
             _ => HealthTest::Disabled,
         },
+        interval: Some(check.interval),
+        timeout: Some(check.timeout),
+        retries: Some(check.retries),
+        start_period: Some(check.start_period),
+        start_interval: Some(check.start_interval),
+    }
+}
+
+/// A zero leaves open what it stands for, in a spec as in an image.
+fn without_zeros(check: HealthCheck) -> HealthCheck {
+    let set = |duration: Option<Duration>| duration.filter(|duration| !duration.is_zero());
+    HealthCheck {
+        test: check.test,
         interval: set(check.interval),
         timeout: set(check.timeout),
-        retries: (check.retries > 0).then_some(check.retries),
+        retries: check.retries.filter(|retries| *retries > 0),
         start_period: set(check.start_period),
         start_interval: set(check.start_interval),
     }
@@ -118,7 +131,7 @@ impl Health {
                 }
                 Err(reason) if counts => {
                     self.failures += 1;
-                    if self.failures >= self.check.retries.unwrap_or(RETRIES).max(1) {
+                    if self.failures >= self.check.retries.unwrap_or(RETRIES) {
                         return Verdict::Unhealthy(reason);
                     }
                 }
@@ -147,5 +160,33 @@ impl Health {
             }
             Err(error) => Err(format!("health check: {}", error.chain())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zeros_of_a_spec_leave_the_defaults_in_force() {
+        let given = |duration, retries| HealthCheck {
+            test: HealthTest::Shell("true".to_owned()),
+            interval: Some(duration),
+            timeout: Some(duration),
+            retries: Some(retries),
+            start_period: Some(duration),
+            start_interval: Some(duration),
+        };
+        let open = HealthCheck {
+            test: HealthTest::Shell("true".to_owned()),
+            interval: None,
+            timeout: None,
+            retries: None,
+            start_period: None,
+            start_interval: None,
+        };
+        assert_eq!(effective(Some(&given(Duration::ZERO, 0)), None), Some(open));
+        let chosen = given(Duration::from_secs(1), 1);
+        assert_eq!(effective(Some(&chosen), None), Some(chosen.clone()));
     }
 }

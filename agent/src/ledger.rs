@@ -2,7 +2,10 @@
 //! where it was last. After a restart the agent goes on from here, whether a
 //! manager can be reached or not. Secrets are not part of it.
 //!
-//! One file a task, written aside, synced and renamed.
+//! One file a task, written aside and renamed. How a task ended is synced, as its
+//! container may be gone soon after. What comes before that need only outlive the
+//! daemon: a machine that loses power loses its containers as well, and a mark of
+//! the boot tells that what was written may lag behind.
 
 use prost::Message;
 use skep_proto::{pb, task_on_wire, task_with_spec};
@@ -65,8 +68,26 @@ impl Ledger {
         Ok(tasks)
     }
 
-    /// Writes a task and its present status; durable on return.
-    pub(crate) fn put(&self, task: &Task) -> Result<(), LedgerError> {
+    /// Marks the machine's present boot; whether it was marked before.
+    pub(crate) fn mark_boot(&self) -> Result<bool, LedgerError> {
+        let source = Path::new("/proc/sys/kernel/random/boot_id");
+        let boot = fs::read(source).map_err(|error| failed("read", source, error))?;
+        let mark = self.dir.with_extension("boot");
+        if fs::read(&mark).is_ok_and(|marked| marked == boot) {
+            return Ok(true);
+        }
+        fs::write(&mark, &boot).map_err(|source| failed("write", &mark, source))?;
+        Ok(false)
+    }
+
+    /// Writes a task and its present status: durable on return if it has ended.
+    pub(crate) async fn put(&self, task: Task) -> Result<(), LedgerError> {
+        let (ledger, id) = (self.clone(), task.id);
+        let written = tokio::task::spawn_blocking(move || ledger.write(&task)).await;
+        written.unwrap_or_else(|cut| Err(failed("write", &self.path(id), cut.into())))
+    }
+
+    fn write(&self, task: &Task) -> Result<(), LedgerError> {
         let path = self.path(task.id);
         let aside = path.with_extension("new");
         let bytes = task_on_wire(task, true).encode_to_vec();
@@ -79,6 +100,9 @@ impl Ledger {
                 .mode(0o600)
                 .open(&aside)?;
             file.write_all(&bytes)?;
+            if !task.status.state.is_terminal() {
+                return fs::rename(&aside, &path);
+            }
             file.sync_data()?;
             fs::rename(&aside, &path)?;
             File::open(&self.dir)?.sync_data()
@@ -138,8 +162,8 @@ mod tests {
     fn a_ledger_opened_again_holds_what_was_put_and_not_what_was_removed() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(dir.path().join("tasks")).unwrap();
-        ledger.put(&task(1)).unwrap();
-        ledger.put(&task(2)).unwrap();
+        ledger.write(&task(1)).unwrap();
+        ledger.write(&task(2)).unwrap();
         ledger.remove(TaskId::from_bits(1)).unwrap();
         ledger.remove(TaskId::from_bits(1)).unwrap();
         let again = Ledger::open(dir.path().join("tasks")).unwrap();
@@ -147,10 +171,21 @@ mod tests {
     }
 
     #[test]
+    fn a_boot_is_new_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path().join("tasks")).unwrap();
+        assert!(!ledger.mark_boot().unwrap());
+        assert!(ledger.mark_boot().unwrap());
+        fs::write(dir.path().join("tasks.boot"), "another").unwrap();
+        assert!(!ledger.mark_boot().unwrap());
+        assert_eq!(ledger.load().unwrap(), []);
+    }
+
+    #[test]
     fn a_damaged_file_is_dropped_and_the_others_are_read() {
         let dir = tempfile::tempdir().unwrap();
         let ledger = Ledger::open(dir.path().to_owned()).unwrap();
-        ledger.put(&task(1)).unwrap();
+        ledger.write(&task(1)).unwrap();
         fs::write(dir.path().join("half"), b"\xff\xff").unwrap();
         fs::copy(
             dir.path().join(task(1).id.to_string()),

@@ -10,11 +10,16 @@ mod agent;
 mod executor;
 mod health;
 mod ledger;
+mod line;
 mod logs;
 mod network;
 mod reporter;
+mod search;
 mod session;
 mod task_manager;
 mod worker;
 
-pub use agent::{Agent, AgentConfig, AgentError, Told};
+pub use agent::{Agent, AgentConfig, AgentError};
+pub use line::{Line, Told, Work};
+pub use reporter::Reporter;
+pub use session::Held;

@@ -46,6 +46,8 @@ pub(crate) async fn publish(
         };
         let lines = match executor.runtime.logs(&task, options.clone()) {
             Ok(lines) => lines.boxed(),
+            // It has no container yet, or no more: it said nothing.
+            Err(skep_agent_runtime::Error::NotFound(_)) => continue,
             Err(error) => futures::stream::iter([Err(error)]).boxed(),
         };
         streams.push(lines.map(move |line| (task, line)).boxed());
@@ -59,7 +61,7 @@ pub(crate) async fn publish(
         let message = pb::PublishLogsRequest {
             id: number,
             lines: lines.collect(),
-            end: false,
+            ..pb::PublishLogsRequest::default()
         };
         if out.send(message).await.is_err() {
             return;
@@ -67,8 +69,8 @@ pub(crate) async fn publish(
     }
     let end = pb::PublishLogsRequest {
         id: number,
-        lines: Vec::new(),
         end: true,
+        ..pb::PublishLogsRequest::default()
     };
     // The manager has gone away when this fails.
     let _ = out.send(end).await;

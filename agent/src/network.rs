@@ -6,17 +6,22 @@
 
 use ipnet::Ipv4Net;
 use skep_agent_dataplane::Dataplane;
-use skep_agent_planner::network::desired;
+use skep_agent_planner::network::{Desired, desired};
 use skep_types::assignment::AssignmentSet;
-use skep_types::{NodeId, Task, TaskId};
+use skep_types::{NodeId, Task, TaskId, chain};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 /// A failed pass is made again after this long.
 const RETRY: Duration = Duration::from_secs(1);
+/// While change follows change, passes take no more than about half of the time,
+/// or begin this long after each other: what arrives in between is one pass.
+const PAUSE_MAX: Duration = Duration::from_millis(20);
+/// How long the last answers of a container may take: those who asked may be gone, too.
+const SENT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the network is worked out from.
 #[derive(Clone, Default)]
@@ -25,8 +30,28 @@ struct Inputs {
     generation: u64,
     /// `None` until the managers said something: then all is left as found.
     told: Option<(Arc<AssignmentSet>, Ipv4Net)>,
-    /// Tasks that have a container or are about to get one.
-    tasks: BTreeMap<TaskId, Arc<Task>>,
+    /// Tasks that have a container or are about to get one, each with the generation
+    /// it came with.
+    tasks: BTreeMap<TaskId, (u64, Arc<Task>)>,
+}
+
+impl Inputs {
+    fn add(&mut self, task: Arc<Task>) {
+        self.generation += 1;
+        let came = self
+            .tasks
+            .get(&task.id)
+            .map_or(self.generation, |old| old.0);
+        self.tasks.insert(task.id, (came, task));
+    }
+
+    /// The tasks, in the order in which they came: none takes the address of one
+    /// that was here before.
+    fn in_order(&self) -> impl Iterator<Item = &Task> {
+        let mut tasks: Vec<&(u64, Arc<Task>)> = self.tasks.values().collect();
+        tasks.sort_by_key(|(came, _)| *came);
+        tasks.into_iter().map(|(_, task)| task.as_ref())
+    }
 }
 
 /// What became of it.
@@ -72,10 +97,7 @@ impl Network {
     /// These tasks were here before the daemon started; nothing is applied
     /// for them until the managers have spoken.
     pub(crate) fn adopt(&self, task: Arc<Task>) {
-        self.inputs.send_modify(|inputs| {
-            inputs.generation += 1;
-            inputs.tasks.insert(task.id, task);
-        });
+        self.inputs.send_modify(|inputs| inputs.add(task));
     }
 
     /// Makes the network of a task and returns the path of its namespace.
@@ -86,9 +108,8 @@ impl Network {
         let id = task.id;
         let mut wanted = 0;
         self.inputs.send_modify(|inputs| {
-            inputs.generation += 1;
+            inputs.add(task);
             wanted = inputs.generation;
-            inputs.tasks.insert(id, task);
         });
         let mut outcome = self.outcome.clone();
         let reached = outcome
@@ -98,6 +119,14 @@ impl Network {
         match (&reached.error, reached.failed.get(&id)) {
             (Some(error), _) | (None, Some(error)) => Err(error.clone()),
             (None, None) => Ok(self.dataplane.netns_path(&id)),
+        }
+    }
+
+    /// What a container that has ended still had to say reaches who asked; an
+    /// answer would be cut off with the network.
+    pub(crate) async fn sent(&self, task: TaskId) {
+        if let Err(error) = self.dataplane.sent(&task, SENT_TIMEOUT).await {
+            tracing::warn!(task.id = %task, error = %chain(&error), "last answers may be lost");
         }
     }
 
@@ -117,22 +146,29 @@ async fn converge(
     mut inputs: watch::Receiver<Inputs>,
     outcome: watch::Sender<Outcome>,
 ) {
+    // As last applied without a failure; what others break, the data plane mends.
+    let mut settled = None;
     loop {
         let current = inputs.borrow_and_update().clone();
-        let again = match &current.told {
-            None => false,
-            Some((set, mesh)) => {
-                let result = pass(node, &dataplane, *mesh, set, &current.tasks).await;
-                let failed = result.error.is_some() || !result.failed.is_empty();
-                outcome.send_replace(Outcome {
-                    generation: current.generation,
-                    ..result
-                });
-                failed
-            }
-        };
+        let begun = Instant::now();
+        if let Some((set, mesh)) = &current.told {
+            let result = pass(
+                node,
+                &dataplane,
+                *mesh,
+                set,
+                current.in_order(),
+                &mut settled,
+            )
+            .await;
+            outcome.send_replace(Outcome {
+                generation: current.generation,
+                ..result
+            });
+        }
+        tokio::time::sleep(begun.elapsed().min(PAUSE_MAX)).await;
         let retry = async {
-            if again {
+            if settled.is_none() && current.told.is_some() {
                 tokio::time::sleep(RETRY).await;
             } else {
                 std::future::pending().await
@@ -150,9 +186,11 @@ async fn pass(
     dataplane: &Dataplane,
     mesh: Ipv4Net,
     set: &AssignmentSet,
-    tasks: &BTreeMap<TaskId, Arc<Task>>,
+    tasks: impl Iterator<Item = &Task>,
+    settled: &mut Option<Desired>,
 ) -> Outcome {
-    let wanted = match desired(node, mesh, set, tasks.values().map(AsRef::as_ref)) {
+    let before = settled.take();
+    let wanted = match desired(node, mesh, set, tasks) {
         Ok(wanted) => wanted,
         Err(error) => {
             return Outcome {
@@ -161,8 +199,15 @@ async fn pass(
             };
         }
     };
+    if before.as_ref() == Some(&wanted) {
+        *settled = before;
+        return Outcome::default();
+    }
     match dataplane.apply(&wanted).await {
         Ok(applied) => {
+            if applied.failed.is_empty() {
+                *settled = Some(wanted);
+            }
             if applied.steps > 0 {
                 tracing::debug!(steps = applied.steps, "network applied");
             }
@@ -184,16 +229,4 @@ async fn pass(
             }
         }
     }
-}
-
-/// An error with all its causes.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }

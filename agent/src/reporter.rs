@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 /// Statuses on their way to the managers. Cheap to clone.
 #[derive(Clone, Default)]
-pub(crate) struct Reporter {
+pub struct Reporter {
     inner: Arc<Inner>,
 }
 
@@ -26,13 +26,13 @@ impl Reporter {
     }
 
     /// A task is somewhere new.
-    pub(crate) fn report(&self, task: TaskId, status: TaskStatus) {
+    pub fn report(&self, task: TaskId, status: TaskStatus) {
         self.pending().insert(task, status);
         self.inner.arrived.notify_one();
     }
 
     /// A task is of no interest to anybody any more.
-    pub(crate) fn forget(&self, task: TaskId) {
+    pub fn forget(&self, task: TaskId) {
         self.pending().remove(&task);
     }
 

@@ -3,11 +3,11 @@
 
 use crate::executor::{Executor, Failure};
 use crate::health::{Health, Verdict};
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::reporter::Reporter;
 use skep_agent_planner::task::{Step, after_exit, after_failure, step};
 use skep_agent_runtime::ExitRecord;
-use skep_types::{Task, TaskState, TaskStatus, Timestamp};
+use skep_types::{Task, TaskState, TaskStatus, Timestamp, chain};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -36,7 +36,7 @@ impl TaskManager {
         loop {
             let task = self.assigned.borrow_and_update().clone();
             match step(self.status.state, task.desired) {
-                Step::Accept => self.to(&task, TaskState::Accepted, "accepted"),
+                Step::Accept => self.to(&task, TaskState::Accepted, "accepted").await,
                 Step::Prepare => self.prepare(&task).await,
                 Step::Start => self.start(&task).await,
                 Step::Wait => self.watch(&task).await,
@@ -54,8 +54,11 @@ impl TaskManager {
     }
 
     /// The task is somewhere new: on disk first, then said.
-    fn to(&mut self, task: &Task, state: TaskState, message: &str) {
+    async fn to(&mut self, task: &Task, state: TaskState, message: &str) {
         if state.is_terminal() {
+            if self.status.state >= TaskState::Starting {
+                self.executor.network.sent(task.id).await;
+            }
             // Its addresses may be given to another task from now on.
             self.executor.network.detach(task.id);
         }
@@ -64,15 +67,25 @@ impl TaskManager {
         message.clone_into(&mut self.status.message);
         tracing::info!(task.id = %task.id, service = %task.service_name, %state,
             error = %self.status.error, "task");
-        let known = Task {
-            status: self.status.clone(),
-            ..task.clone()
-        };
-        if let Err(error) = self.ledger.put(&known) {
+        // The others are written before the container is made, or can be told from it.
+        if state >= TaskState::Starting
+            && let Err(error) = self.record(task).await
+        {
             // The container is what counts; it will be found again by itself.
             tracing::error!(task.id = %task.id, %error, "task not recorded");
         }
         self.reporter.report(task.id, self.status.clone());
+    }
+
+    /// Writes down where the task is.
+    async fn record(&self, task: &Task) -> Result<(), LedgerError> {
+        let status = self.status.clone();
+        self.ledger
+            .put(Task {
+                status,
+                ..task.clone()
+            })
+            .await
     }
 
     async fn fail(&mut self, task: &Task, error: String) {
@@ -88,7 +101,7 @@ impl TaskManager {
         } else {
             "failed"
         };
-        self.to(task, state, message);
+        self.to(task, state, message).await;
     }
 
     /// The assignment is gone, or wants the task stopped.
@@ -102,26 +115,32 @@ impl TaskManager {
     async fn prepare(&mut self, task: &Arc<Task>) {
         if self.status.state == TaskState::Accepted {
             self.status.container = container_id();
-            self.to(task, TaskState::Preparing, "preparing");
+            self.to(task, TaskState::Preparing, "preparing").await;
         }
         let mut pause = RETRY_MIN;
         loop {
             let container = self.status.container.clone();
+            // A container nobody knows of would not be taken up again.
+            let recorded = self.record(task).await;
+            let prepare = async {
+                recorded.map_err(|error| Failure::Temporary(chain(&error)))?;
+                self.executor.prepare(task, &container).await
+            };
             let prepared = tokio::select! {
-                prepared = self.executor.prepare(task, &container) => prepared,
+                prepared = prepare => prepared,
                 () = Self::unwanted(&mut self.assigned) => return,
             };
             match prepared {
                 Ok(()) => {
                     self.status.error.clear();
-                    return self.to(task, TaskState::Ready, "prepared");
+                    return self.to(task, TaskState::Ready, "prepared").await;
                 }
                 Err(Failure::Fatal(error)) => return self.fail(task, error).await,
                 Err(Failure::Temporary(error)) => {
                     if self.status.error != error {
                         // Somebody looking at the task should see why it waits.
                         self.status.error = error;
-                        self.to(task, TaskState::Preparing, "preparing");
+                        self.to(task, TaskState::Preparing, "preparing").await;
                     }
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
@@ -135,16 +154,20 @@ impl TaskManager {
 
     async fn start(&mut self, task: &Arc<Task>) {
         if self.status.state == TaskState::Ready {
-            self.to(task, TaskState::Starting, "starting");
+            self.to(task, TaskState::Starting, "starting").await;
         }
-        match self.executor.start(task.id).await {
+        let started = tokio::select! {
+            started = self.executor.start(task.id) => started,
+            () = Self::unwanted(&mut self.assigned) => return,
+        };
+        match started {
             Ok(pid) => self.status.pid = pid,
             Err(Failure::Fatal(error) | Failure::Temporary(error)) => {
                 return self.fail(task, error).await;
             }
         }
         let Some(check) = self.executor.health_check(task) else {
-            return self.to(task, TaskState::Running, "started");
+            return self.to(task, TaskState::Running, "started").await;
         };
         // With a check, RUNNING means healthy.
         let mut health = Health::new(task.id, check);
@@ -153,7 +176,7 @@ impl TaskManager {
             exit = executor.wait(task.id) => self.exited(task, exit).await,
             verdict = health.verdict(&executor) => match verdict {
                 Verdict::Healthy => {
-                    self.to(task, TaskState::Running, "started");
+                    self.to(task, TaskState::Running, "started").await;
                     self.watch_with(task, Some(health)).await;
                 }
                 Verdict::Unhealthy(reason) => self.unhealthy(task, &reason).await,
@@ -200,7 +223,7 @@ impl TaskManager {
         self.status.pid = 0;
         let state = after_exit(code);
         if state == TaskState::Complete {
-            return self.to(task, state, "finished");
+            return self.to(task, state, "finished").await;
         }
         self.status.error = if let Some(error) = exit.error {
             error
@@ -209,7 +232,7 @@ impl TaskManager {
         } else {
             format!("task: non-zero exit ({code})")
         };
-        self.to(task, state, "failed");
+        self.to(task, state, "failed").await;
     }
 
     async fn unhealthy(&mut self, task: &Task, reason: &str) {
@@ -235,7 +258,7 @@ impl TaskManager {
         }
         self.status.pid = 0;
         self.status.error.clear();
-        self.to(task, TaskState::Shutdown, "shutdown");
+        self.to(task, TaskState::Shutdown, "shutdown").await;
     }
 }
 

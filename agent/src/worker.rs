@@ -12,6 +12,7 @@ use skep_types::{Task, TaskId, TaskState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -31,6 +32,8 @@ pub(crate) struct Worker {
     tasks: BTreeMap<TaskId, Running>,
     /// Removals under way.
     removing: JoinSet<()>,
+    /// The tasks that they are of; a receiver ends with its removal.
+    leaving: BTreeMap<TaskId, oneshot::Receiver<()>>,
 }
 
 impl Worker {
@@ -47,8 +50,10 @@ impl Worker {
             reporter,
             tasks: BTreeMap::new(),
             removing: JoinSet::new(),
+            leaving: BTreeMap::new(),
         };
         let known = worker.ledger.load()?;
+        let same_boot = worker.ledger.mark_boot()?;
         let found = worker.executor.runtime.adopt().await?;
         let mut found: BTreeMap<TaskId, AdoptedState> = found
             .into_iter()
@@ -56,40 +61,36 @@ impl Worker {
             .collect();
         for task in known {
             let state = found.remove(&task.id);
-            worker.take_up(task, state);
+            worker.take_up(task, state, same_boot);
         }
         for task in found.into_keys() {
-            tracing::warn!(task.id = %task, "container without a task removed");
-            worker.remove(task).await;
+            tracing::warn!(task.id = %task, "removing a container without a task");
+            // One that cannot be removed must not keep the agent from starting.
+            worker.remove(task, async {});
         }
         Ok(worker)
     }
 
-    /// Goes on with a task where it was. One that was being made starts over;
-    /// one whose container is gone without a word has failed.
-    fn take_up(&mut self, mut task: Task, found: Option<AdoptedState>) {
-        let had_container = task.status.state > TaskState::Preparing;
-        let ended = task.status.state.is_terminal();
-        if found.is_some() && had_container && !ended {
-            // A container keeps its network until it is removed.
-            self.executor.network.adopt(Arc::new(task.clone()));
-        }
-        match found {
-            _ if ended => {}
-            Some(AdoptedState::Running { .. }) if had_container => {}
-            // The task manager's wait tells how it ended.
-            Some(AdoptedState::Exited(_)) if had_container => {
-                task.status.state = TaskState::Running;
+    /// Goes on with a task where it was. The container counts for more than what was
+    /// written of it: a disk may have been full.
+    fn take_up(&mut self, mut task: Task, found: Option<AdoptedState>, same_boot: bool) {
+        if !task.status.state.is_terminal() {
+            if matches!(
+                found,
+                Some(
+                    AdoptedState::Running { .. }
+                        | AdoptedState::Created { .. }
+                        | AdoptedState::Exited(_)
+                )
+            ) {
+                // It keeps its network until it is removed.
+                self.executor.network.adopt(Arc::new(task.clone()));
             }
-            Some(AdoptedState::Created { .. }) if had_container => {
-                task.status.state = TaskState::Ready
-            }
-            _ if had_container => {
-                task.status.state = TaskState::Failed;
+            task.status.state = taken_up(task.status.state, found.as_ref(), same_boot);
+            if task.status.state == TaskState::Failed {
                 task.status.error =
                     "task: container was lost, e.g. by a restart of the node".to_owned();
             }
-            _ => task.status.state = TaskState::Accepted,
         }
         // The managers may have missed the last word.
         self.reporter.report(task.id, task.status.clone());
@@ -113,6 +114,8 @@ impl Worker {
             }
         }
         while self.removing.try_join_next().is_some() {}
+        self.leaving
+            .retain(|_, left| matches!(left.try_recv(), Err(TryRecvError::Empty)));
         let gone: Vec<TaskId> = self
             .tasks
             .keys()
@@ -125,20 +128,15 @@ impl Worker {
             };
             let task = running.assigned.borrow().clone();
             drop(running.assigned);
-            let (executor, ledger, reporter) = (
-                self.executor.clone(),
-                self.ledger.clone(),
-                self.reporter.clone(),
-            );
+            let executor = self.executor.clone();
             // Stopping may take its time; other tasks must not wait for it.
-            self.removing.spawn(async move {
+            self.remove(id, async move {
                 if let Err(error) = running.manager.await {
                     tracing::error!(task.id = %id, %error, "task manager ended badly");
                 }
                 if let Err(error) = executor.stop(&task).await {
                     tracing::debug!(task.id = %id, %error, "container not stopped");
                 }
-                forget(&executor, &ledger, &reporter, id).await;
             });
         }
     }
@@ -155,18 +153,70 @@ impl Worker {
             status,
             adopted,
         };
-        let manager = tokio::spawn(manager.run());
+        let left = self.leaving.remove(&id);
+        let manager = tokio::spawn(async move {
+            if let Some(left) = left {
+                // It never says a word: it ends.
+                let _ = left.await;
+            }
+            manager.run().await;
+        });
         self.tasks.insert(id, Running { assigned, manager });
     }
 
-    async fn remove(&self, task: TaskId) {
-        forget(&self.executor, &self.ledger, &self.reporter, task).await;
+    /// Removes every container there is, without asking it to stop.
+    pub(crate) async fn remove_all(&mut self) {
+        self.removing.shutdown().await;
+        match self.executor.runtime.adopt().await {
+            Ok(found) => {
+                for adopted in found {
+                    self.remove(adopted.task, async {});
+                }
+                while self.removing.join_next().await.is_some() {}
+            }
+            Err(error) => tracing::error!(error = %error.chain(), "containers not looked for"),
+        }
+    }
+
+    /// Removes a container beside everything else, once `before` is done. A task
+    /// of that id that is assigned anew waits for it.
+    fn remove(&mut self, task: TaskId, before: impl Future<Output = ()> + Send + 'static) {
+        let (executor, ledger, reporter) = (
+            self.executor.clone(),
+            self.ledger.clone(),
+            self.reporter.clone(),
+        );
+        let (removed, left) = oneshot::channel::<()>();
+        self.leaving.insert(task, left);
+        self.removing.spawn(async move {
+            before.await;
+            forget(&executor, &ledger, &reporter, task).await;
+            drop(removed);
+        });
     }
 
     /// Stops and removes everything: the node leaves its swarm.
     pub(crate) async fn clear(&mut self) {
         self.assign(&AssignmentSet::default()).await;
         while self.removing.join_next().await.is_some() {}
+    }
+}
+
+/// Where a task is that was last known at `state`, by what was found of its
+/// container. One that was being made starts over, unless the machine was started
+/// anew since: then `state` may lag behind what the managers were told.
+fn taken_up(state: TaskState, found: Option<&AdoptedState>, same_boot: bool) -> TaskState {
+    match found {
+        // Starting is idempotent, and looks at the health again.
+        Some(AdoptedState::Running { .. }) => state.max(TaskState::Starting),
+        // The task manager's wait tells how it ended.
+        Some(AdoptedState::Exited(_)) => TaskState::Running,
+        Some(AdoptedState::Created { .. }) => TaskState::Ready,
+        None if state < TaskState::Preparing => TaskState::Accepted,
+        Some(AdoptedState::Lost) | None if state <= TaskState::Preparing && same_boot => {
+            TaskState::Accepted
+        }
+        Some(AdoptedState::Lost) | None => TaskState::Failed,
     }
 }
 
@@ -179,5 +229,50 @@ async fn forget(executor: &Executor, ledger: &Ledger, reporter: &Reporter, task:
     reporter.forget(task);
     if let Err(error) = ledger.remove(task) {
         tracing::warn!(task.id = %task, %error, "task file not removed");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_agent_runtime::ExitRecord;
+
+    #[test]
+    fn what_is_found_of_a_container_counts_for_more_than_what_was_written() {
+        use TaskState::{Accepted, Failed, Preparing, Ready, Running, Starting};
+        let running = Some(AdoptedState::Running { pid: 7 });
+        let created = Some(AdoptedState::Created { pid: 7 });
+        let exited = Some(AdoptedState::Exited(ExitRecord {
+            code: 0,
+            signal: None,
+            oom: false,
+            at_unix_nanos: 0,
+            error: None,
+        }));
+        let lost = Some(AdoptedState::Lost);
+        for (state, found, same_boot, expected) in [
+            (Running, &running, true, Running),
+            // The disk was full.
+            (Preparing, &running, true, Starting),
+            (Preparing, &created, true, Ready),
+            (Starting, &created, true, Ready),
+            (Preparing, &exited, true, Running),
+            // Killed while the container was made.
+            (Preparing, &lost, true, Accepted),
+            (Preparing, &None, true, Accepted),
+            (Accepted, &None, false, Accepted),
+            // It may have run before the power went.
+            (Preparing, &lost, false, Failed),
+            (Preparing, &None, false, Failed),
+            (Starting, &lost, true, Failed),
+            (Running, &None, true, Failed),
+        ] {
+            let found = found.as_ref();
+            assert_eq!(
+                taken_up(state, found, same_boot),
+                expected,
+                "{state} {found:?} {same_boot}"
+            );
+        }
     }
 }

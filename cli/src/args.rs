@@ -21,6 +21,10 @@ pub struct Cli {
     /// Socket of the daemon to talk to
     #[arg(short = 'H', long, value_name = "SOCKET", env = "SKEP_HOST", default_value = DEFAULT_HOST)]
     pub host: String,
+    /// Show what this node's manager knew last, without asking the others; for a
+    /// swarm that has lost most of its managers
+    #[arg(long, global = true)]
+    pub stale: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -1,7 +1,8 @@
 //! The daemon's socket: where it is, connecting to it, and the calls that more
 //! than one command makes.
 
-use crate::error::{CliError, is_stale, usage};
+use crate::error::{CliError, is_passing, is_stale, usage};
+use crate::output::note;
 use crate::view::View;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
@@ -13,7 +14,10 @@ use skep_proto::pb::local_node_client::LocalNodeClient;
 use skep_proto::{id, id_bytes};
 use skep_types::{NodeId, Service, ServiceId, ServiceSpec};
 use std::path::PathBuf;
+use std::time::Duration;
 use tokio::net::UnixStream;
+use tokio::time::{Instant, timeout_at};
+use tonic::Code;
 use tonic::transport::{Channel, Endpoint};
 use tower::service_fn;
 
@@ -21,6 +25,10 @@ use tower::service_fn;
 pub const DEFAULT_HOST: &str = "unix:///run/skep/skep.sock";
 /// Largest message either way, in bytes: a list of some 100,000 tasks.
 const MESSAGE_MAX_BYTES: usize = 64 << 20;
+/// How long a question waits for a swarm that is without a leader.
+const LEADERLESS: Duration = Duration::from_secs(3);
+/// What to do when it still is.
+const STALE_HINT: &str = "To see what this node's manager knew last, add --stale";
 /// Times a read-modify-write is tried when others change the object meanwhile.
 const ATTEMPTS: usize = 10;
 
@@ -29,6 +37,7 @@ const ATTEMPTS: usize = 10;
 pub struct Host {
     text: String,
     path: PathBuf,
+    stale: bool,
 }
 
 impl Host {
@@ -46,7 +55,19 @@ impl Host {
         Ok(Host {
             text: format!("unix://{path}"),
             path: PathBuf::from(path),
+            stale: false,
         })
+    }
+
+    /// Whether its manager is asked for what it knows, without asking the others.
+    #[must_use]
+    pub fn stale(self, stale: bool) -> Self {
+        Host { stale, ..self }
+    }
+
+    /// See [`Host::stale`].
+    pub fn is_stale(&self) -> bool {
+        self.stale
     }
 
     /// Connects to the daemon.
@@ -74,7 +95,10 @@ impl Host {
             .connect_with_connector(connector)
             .await
             .with_context(|| format!("cannot talk to the daemon at {}", self.text))?;
-        Ok(Client { channel })
+        Ok(Client {
+            channel,
+            stale: self.stale,
+        })
     }
 }
 
@@ -82,6 +106,8 @@ impl Host {
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
+    /// Reads are answered by this node's manager alone.
+    stale: bool,
 }
 
 impl Client {
@@ -99,14 +125,52 @@ impl Client {
             .max_encoding_message_size(MESSAGE_MAX_BYTES)
     }
 
-    /// One consistent view of the kinds asked for.
+    /// One consistent view of the kinds asked for. Waits out the moment between two
+    /// leaders, of which managers need less than a second.
+    ///
+    /// # Errors
+    /// What the manager says; within three seconds when there is no majority.
     pub async fn read(&self, request: pb::ReadRequest) -> Result<View> {
+        if self.stale {
+            note!("skep: --stale: this is what this node's manager knew last; it may be old");
+        }
+        let until = Instant::now() + LEADERLESS;
+        let mut last = String::from("The managers did not answer.");
+        while let Ok(read) = timeout_at(until, self.read_now(request.clone())).await {
+            match read {
+                Err(error) if is_passing(&error) => {
+                    last = error.to_string();
+                    tokio::time::sleep(LEADERLESS / 10).await;
+                }
+                read => return read,
+            }
+        }
+        let message = match (self.stale, last.ends_with('.')) {
+            (true, _) => last,
+            (false, true) => format!("{last} {STALE_HINT}"),
+            (false, false) => format!("{last}. {STALE_HINT}"),
+        };
+        let code = Code::Unavailable;
+        Err(CliError::Refused { code, message }.into())
+    }
+
+    /// As [`Client::read`], for who has a patience of their own.
+    pub async fn read_now(&self, request: pb::ReadRequest) -> Result<View> {
+        let request = pb::ReadRequest {
+            stale: self.stale,
+            ..request
+        };
         let answer = self.control().read(request).await.map_err(CliError::from)?;
         View::decode(answer.into_inner())
     }
 
     /// Makes one change and returns the id of what it made or touched.
     pub async fn change(&self, change: Change) -> Result<Bytes> {
+        if self.stale {
+            return Err(usage(
+                "--stale is for reading: leave it out to change something",
+            ));
+        }
         let request = pb::ChangeRequest {
             changes: vec![pb::Change {
                 change: Some(change),
@@ -123,6 +187,19 @@ impl Client {
             .into_iter()
             .next()
             .context("the manager did not say which object it changed")
+    }
+
+    /// As [`Client::change`] for a change of whatever version there is. The
+    /// manager reads and writes in two steps; where somebody comes between them,
+    /// it is asked again.
+    pub async fn change_as_it_is(&self, change: Change) -> Result<Bytes> {
+        for _ in 1..ATTEMPTS {
+            match self.change(change.clone()).await {
+                Err(error) if is_stale(&error) => {}
+                done => return done,
+            }
+        }
+        self.change(change).await
     }
 
     /// What the node says of itself.

@@ -69,7 +69,7 @@ pub enum Command {
 /// # Errors
 /// What ended it.
 pub fn run(cli: Cli) -> Result<()> {
-    let host = Host::parse(&cli.host);
+    let host = Host::parse(&cli.host).map(|host| host.stale(cli.stale));
     let command = match cli.command {
         Command::Completion(args) => return completion::run(&args),
         // It has a runtime of its own, and more threads.

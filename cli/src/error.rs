@@ -3,6 +3,7 @@
 //! Commands pass `anyhow` errors up; the ones here are those whose kind decides
 //! about the exit code or the words. Everything else is a failure.
 
+use skep_types::with_causes;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
@@ -53,21 +54,13 @@ const NOT_A_MANAGER: &str = "This node is not a swarm manager. Use \"skep swarm 
 
 impl From<Status> for CliError {
     fn from(status: Status) -> Self {
-        let mut message = match (status.code(), status.message()) {
+        let said = match (status.code(), status.message()) {
             (Code::Unimplemented, _) => NOT_A_MANAGER.to_owned(),
             (code, "") => format!("the daemon answered: {}", code.description()),
             (_, said) => said.to_owned(),
         };
         // Only errors of the connection have a source; they say little without it.
-        let mut source = status.source();
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            if !message.contains(&cause_text) {
-                // Writing to a string cannot fail.
-                let _ = write!(message, ": {cause_text}");
-            }
-            source = cause.source();
-        }
+        let message = with_causes(said, status.source());
         CliError::Refused {
             code: status.code(),
             message,
@@ -80,15 +73,23 @@ pub fn usage(message: impl Into<String>) -> anyhow::Error {
     CliError::Usage(message.into()).into()
 }
 
+/// The kind of a refusal, where the error is one.
+pub fn refusal(error: &anyhow::Error) -> Option<Code> {
+    match error.downcast_ref() {
+        Some(CliError::Refused { code, .. }) => Some(*code),
+        _ => None,
+    }
+}
+
 /// Whether the object was changed by somebody else since it was read.
 pub fn is_stale(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(CliError::Refused {
-            code: Code::Aborted,
-            ..
-        })
-    )
+    refusal(error) == Some(Code::Aborted)
+}
+
+/// Whether asking again may help: the swarm has no leader now, or the daemon went
+/// away in the middle.
+pub fn is_passing(error: &anyhow::Error) -> bool {
+    refusal(error) == Some(Code::Unavailable)
 }
 
 /// The exit code an error means.

@@ -5,10 +5,12 @@
 
 mod mount;
 mod publish;
+mod registry;
 mod values;
 
 pub use mount::mount;
 pub use publish::publish;
+pub use registry::{Resolve, note_without_effect};
 pub use values::{
     FileRef, NetworkRef, bytes, cpus, duration, env_file, env_value, file_ref, host_entry,
     key_value, labels, network, ulimit, words,

@@ -152,12 +152,13 @@ pub fn config(config: &Config) -> Value {
 }
 
 /// Settings of the cluster.
-pub fn cluster_spec(spec: &pb::ClusterSpec) -> Value {
+pub fn cluster_spec(spec: &pb::ClusterSpec, autolock: bool) -> Value {
     json!({
         "Name": "default",
         "Orchestration": {"TaskHistoryRetentionLimit": spec.task_history},
         "Dispatcher": {"HeartbeatPeriod": spec.heartbeat_ms.saturating_mul(1_000_000)},
         "CAConfig": {"NodeCertExpiry": spec.cert_expiry_ms.saturating_mul(1_000_000)},
+        "EncryptionConfig": {"AutoLockManagers": autolock},
         "MeshSubnet": spec.mesh_subnet,
     })
 }

@@ -10,6 +10,7 @@
 mod args;
 mod client;
 mod commands;
+mod each;
 mod error;
 mod filter;
 mod find;
@@ -18,6 +19,7 @@ mod human;
 mod json;
 mod output;
 mod progress;
+mod prompt;
 mod table;
 mod tasks;
 mod template;

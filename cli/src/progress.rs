@@ -13,11 +13,12 @@ mod screen;
 mod tests;
 
 use crate::client::Client;
-use crate::error::CliError;
+use crate::error::{CliError, is_passing};
 use crate::output::{is_terminal, note, now_ms};
 use anyhow::{Result, anyhow};
 use judge::{Judge, Verdict};
 use screen::Screen;
+pub use screen::redraw;
 use skep_proto::{id_bytes, pb};
 use skep_types::ServiceId;
 use std::time::Duration;
@@ -74,7 +75,7 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
     // A manager that goes away in the middle is given time to be followed.
     let mut trouble_since: Option<Instant> = None;
     loop {
-        match client.read(request.clone()).await {
+        match client.read_now(request.clone()).await {
             Ok(view) => {
                 trouble_since = None;
                 let reports: Vec<_> = services
@@ -129,16 +130,6 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
 /// How long a swarm may be without a leader, or the daemon's connection broken,
 /// while somebody waits.
 const TROUBLE: Duration = Duration::from_secs(15);
-
-fn is_passing(error: &anyhow::Error) -> bool {
-    matches!(
-        error.downcast_ref(),
-        Some(CliError::Refused {
-            code: tonic::Code::Unavailable,
-            ..
-        })
-    )
-}
 
 async fn until(deadline: Option<Instant>) {
     match deadline {

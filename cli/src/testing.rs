@@ -23,6 +23,7 @@ pub fn node(number: u128, hostname: &str) -> NodeView {
             ..NodeStatus::default()
         },
         role: Role::Worker,
+        role_since: Default::default(),
         manager: None,
         mesh: None,
     };

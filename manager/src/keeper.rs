@@ -1,16 +1,21 @@
 //! Keeps the Raft group and the roles of nodes at what users asked for:
-//! members come and go, roles follow.
+//! members come and go, roles follow. Once all of them read a newer format of
+//! what they keep, it is written.
 
 use crate::error::ProposeError;
 use crate::shared::Shared;
-use skep_manager_store::{Action, NodeAction, Snapshot};
-use skep_types::{ManagerStatus, Node, NodeId, Role};
+use skep_manager_raft::Member;
+use skep_manager_store::format::NEWEST;
+use skep_manager_store::{Action, ClusterAction, NodeAction, Snapshot};
+use skep_types::{Format, ManagerStatus, Node, NodeId, Role};
 use std::collections::BTreeMap;
 use std::time::Duration;
+use tokio::time::Instant;
 
-/// A step that failed (a member out of reach, mostly) is tried again after
-/// this long.
-const RETRY: Duration = Duration::from_secs(1);
+/// A step that failed is tried again after this long: a new member may not listen
+/// yet. The pause doubles while nothing succeeds: it may be out of reach for long.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// The next thing to do.
 #[derive(Debug, PartialEq)]
@@ -27,44 +32,55 @@ enum Step {
     HandOver,
     /// The node is a worker.
     Demote(NodeId),
+    /// Every manager reads this.
+    Raise(Format),
 }
 
 /// Works until it is dropped. Run by the leader only.
 pub(crate) async fn run(shared: Shared) {
     let mut changes = shared.state.changes();
     let mut unsuccessful = Vec::new();
+    let (mut pause, mut retry_at) = (RETRY_MIN, Instant::now());
     loop {
         changes.borrow_and_update();
-        let members = shared
-            .raft
-            .members()
-            .into_iter()
-            .map(|m| (m.id, m.address))
-            .collect();
-        let steps = steps(&shared.state.snapshot(), &members, shared.node);
+        let steps = steps(
+            &shared.state.snapshot(),
+            &shared.raft.members(),
+            shared.node,
+        );
         let next = steps.into_iter().find(|step| !unsuccessful.contains(step));
         if let Some(step) = next {
             tracing::info!(?step, "membership");
             if let Err(error) = take(&shared, &step).await {
                 tracing::warn!(?step, %error, "membership step did not succeed");
+                if unsuccessful.is_empty() {
+                    retry_at = Instant::now() + pause;
+                    pause = (pause * 2).min(RETRY_MAX);
+                }
                 unsuccessful.push(step);
+            } else {
+                pause = RETRY_MIN;
             }
             continue;
         }
-        if unsuccessful.is_empty() {
-            if changes.changed().await.is_err() {
-                return;
+        let retry = async {
+            if unsuccessful.is_empty() {
+                std::future::pending().await
+            } else {
+                tokio::time::sleep_until(retry_at).await;
             }
-        } else {
-            // Whatever stood in the way may be gone by then.
-            tokio::time::sleep(RETRY).await;
-            unsuccessful.clear();
+        };
+        tokio::select! {
+            changed = changes.changed() => if changed.is_err() { return },
+            // Whatever stood in the way may be gone by now.
+            () = retry => unsuccessful.clear(),
         }
     }
 }
 
 /// What is left to do, most urgent first.
-fn steps(snapshot: &Snapshot, members: &BTreeMap<u64, String>, this: NodeId) -> Vec<Step> {
+fn steps(snapshot: &Snapshot, members: &[Member], this: NodeId) -> Vec<Step> {
+    let members: BTreeMap<u64, &Member> = members.iter().map(|m| (m.id, m)).collect();
     let mut steps = Vec::new();
     let mut known = BTreeMap::new();
     for node in snapshot.nodes() {
@@ -75,11 +91,18 @@ fn steps(snapshot: &Snapshot, members: &BTreeMap<u64, String>, this: NodeId) -> 
             manager,
             ..
         } = node.as_ref();
-        if let Some(ManagerStatus { raft_id, address }) = manager {
+        if let Some(ManagerStatus {
+            raft_id, address, ..
+        }) = manager
+        {
             known.insert(*raft_id, *id);
             match (spec.role, members.get(raft_id)) {
                 (Role::Manager, None) => steps.push(Step::Add(*raft_id, address.clone())),
-                (Role::Manager, Some(at)) if at != address => {
+                // The leader that let it in was lost before it had a vote.
+                (Role::Manager, Some(member)) if !member.voter => {
+                    steps.push(Step::Add(*raft_id, address.clone()));
+                }
+                (Role::Manager, Some(member)) if member.address != *address => {
                     steps.push(Step::Move(*raft_id, address.clone()));
                 }
                 (Role::Manager, Some(_)) => {}
@@ -97,6 +120,13 @@ fn steps(snapshot: &Snapshot, members: &BTreeMap<u64, String>, this: NodeId) -> 
         if !known.contains_key(id) {
             steps.push(Step::Remove(*id));
         }
+    }
+    // A manager counts as soon as it asked for a seat, and while it is away.
+    let reads = snapshot.nodes().filter_map(|node| node.manager.as_ref());
+    if let (Some(cluster), Some(all)) = (snapshot.cluster(), reads.map(|m| m.format).min())
+        && all.min(NEWEST) > cluster.format
+    {
+        steps.push(Step::Raise(all.min(NEWEST)));
     }
     steps
 }
@@ -136,6 +166,10 @@ async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
             .await
             .map(|_| ())
             .map_err(|e| say(&e)),
+        Step::Raise(format) => {
+            let action = ClusterAction::RaiseFormat { format: *format };
+            applied(shared.propose_all(&[Action::Cluster(action)]).await)
+        }
         Step::Demote(id) => {
             let actions = [
                 Action::Node(NodeAction::SetManager {
@@ -155,7 +189,8 @@ async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skep_manager_store::{ClusterAction, Store};
+    use crate::testing;
+    use skep_manager_store::Store;
     use skep_types::{
         Cluster, ClusterId, ClusterSpec, JoinSecrets, Meta, NodeDescription, NodeSpec, NodeStatus,
         RootCa, Timestamp, Version,
@@ -174,6 +209,7 @@ mod tests {
             description: NodeDescription::default(),
             status: NodeStatus::default(),
             role,
+            role_since: Default::default(),
             manager: None,
             mesh: None,
         })))
@@ -183,7 +219,11 @@ mod tests {
         let address = format!("10.0.0.{bits}:2377");
         Action::Node(NodeAction::SetManager {
             id: NodeId::from_bits(bits),
-            manager: Some(ManagerStatus { raft_id, address }),
+            manager: Some(ManagerStatus {
+                raft_id,
+                address,
+                format: NEWEST,
+            }),
         })
     }
 
@@ -191,25 +231,17 @@ mod tests {
         Action::Cluster(ClusterAction::Create(Box::new(Cluster {
             id: ClusterId::from_bits(9),
             meta: Meta::default(),
-            spec: ClusterSpec {
-                heartbeat: Duration::from_secs(1),
-                task_history: 5,
-                cert_expiry: Duration::from_secs(3600),
-                address_pools: Vec::new(),
-                subnet_length: 24,
-                mesh_subnet: "10.255.0.0/16".parse().unwrap(),
-                data_path_port: 51820,
-            },
-            root_ca: RootCa {
-                certificate: String::new(),
-                key: String::new(),
-            },
+            spec: ClusterSpec::default(),
+            root_ca: RootCa::new(String::new(), String::new()),
             join_secrets: JoinSecrets {
                 worker: String::new(),
                 manager: String::new(),
             },
             blocked: BTreeMap::new(),
+            certificates_until: Default::default(),
             last_raft_id: 0,
+            format: NEWEST,
+            unlock_key: None,
         })))
     }
 
@@ -218,10 +250,12 @@ mod tests {
         let actions: Vec<Action> = std::iter::once(cluster()).chain(actions).collect();
         let applied = store.apply(Version(1), Timestamp(1), &actions);
         applied.into_result().unwrap();
-        let members = members
-            .iter()
-            .map(|(id, at)| (*id, (*at).to_owned()))
-            .collect();
+        let member = |(id, address): &(u64, &str)| Member {
+            id: *id,
+            address: address.trim_start_matches("learner ").to_owned(),
+            voter: !address.starts_with("learner "),
+        };
+        let members: Vec<Member> = members.iter().map(member).collect();
         assert_eq!(steps(&store.snapshot(), &members, THIS), expected);
     }
 
@@ -253,11 +287,12 @@ mod tests {
             node(2, Role::Manager, Role::Manager),
             manager(2, 2),
         ];
-        check(
-            then,
-            &[(1, "10.0.0.1:2377")],
-            &[Step::Add(2, "10.0.0.2:2377".to_owned())],
-        );
+        let seat = [Step::Add(2, "10.0.0.2:2377".to_owned())];
+        check(then.clone(), &[(1, "10.0.0.1:2377")], &seat);
+        let halfway = [(1, "10.0.0.1:2377"), (2, "learner 10.0.0.2:2377")];
+        check(then.clone(), &halfway, &seat);
+        let seated = [(1, "10.0.0.1:2377"), (2, "10.0.0.2:2377")];
+        check(then, &seated, &[]);
     }
 
     #[test]
@@ -279,6 +314,42 @@ mod tests {
     fn a_leader_that_is_demoted_lets_another_lead_first() {
         let nodes = vec![node(1, Role::Worker, Role::Manager), manager(1, 1)];
         check(nodes, &[(1, "10.0.0.1:2377")], &[Step::HandOver]);
+    }
+
+    #[test]
+    fn a_format_is_raised_once_every_manager_reads_it() {
+        let swarm = |reads: [u32; 2]| {
+            let mut store = Store::new();
+            let mut cluster = testing::swarm();
+            cluster.format = Format(0);
+            let mut actions = vec![Action::Cluster(ClusterAction::Create(Box::new(cluster)))];
+            for (bits, reads) in (1..).zip(reads) {
+                actions.push(node(bits, Role::Manager, Role::Manager));
+                let address = format!("10.0.0.{bits}:2377");
+                actions.push(Action::Node(NodeAction::SetManager {
+                    id: NodeId::from_bits(bits),
+                    manager: Some(ManagerStatus {
+                        raft_id: bits as u64,
+                        address,
+                        format: Format(reads),
+                    }),
+                }));
+            }
+            let applied = store.apply(Version(1), Timestamp(1), &actions);
+            applied.into_result().unwrap();
+            let member = |id| Member {
+                id,
+                address: format!("10.0.0.{id}:2377"),
+                voter: true,
+            };
+            // The second one need not be heard of to count.
+            let steps = steps(&store.snapshot(), &[member(1), member(2)], THIS);
+            steps.into_iter().next()
+        };
+        assert_eq!(swarm([NEWEST.0, 0]), None);
+        assert_eq!(swarm([NEWEST.0; 2]), Some(Step::Raise(NEWEST)));
+        // No further than what this build knows.
+        assert_eq!(swarm([NEWEST.0 + 5; 2]), Some(Step::Raise(NEWEST)));
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! Leadership is one scope: everything that only the leader does starts
 //! together and ends together.
 
+use crate::dispatcher::heartbeats;
 use crate::shared::Shared;
-use crate::{keeper, reconciler};
+use crate::{keeper, reconciler, rotation};
+use std::time::Duration;
 use tokio::task::JoinSet;
+
+/// Pause before a leader that lost a part starts anew.
+const BEFORE_ANEW: Duration = Duration::from_secs(1);
 
 /// Follows leadership for as long as it is not dropped.
 pub(crate) async fn run(shared: Shared) {
@@ -12,10 +17,12 @@ pub(crate) async fn run(shared: Shared) {
         let current = leadership.borrow_and_update().clone();
         if current.is_leader {
             tracing::info!(term = current.term, "leading");
-            shared.sessions.begin_term(crate::clock::now());
+            shared.sessions.begin_term();
             let mut duties = JoinSet::new();
             duties.spawn(reconciler::run(shared.clone()));
             duties.spawn(keeper::run(shared.clone()));
+            duties.spawn(rotation::run(shared.clone()));
+            duties.spawn(pulse(shared.clone()));
             tokio::select! {
                 () = lost(&mut leadership, current.term) => {}
                 // A leader that lacks a part is worse than none: start anew.
@@ -26,12 +33,23 @@ pub(crate) async fn run(shared: Shared) {
             duties.shutdown().await;
             shared.sessions.end_term();
             tracing::info!(term = current.term, "not leading any more");
-            if leadership.borrow().is_leader && leadership.borrow().term == current.term {
-                continue;
+            // What ended a duty may end it again at once.
+            tokio::select! {
+                () = lost(&mut leadership, current.term) => {}
+                () = tokio::time::sleep(BEFORE_ANEW) => {}
             }
         } else if leadership.changed().await.is_err() {
             return;
         }
+    }
+}
+
+/// A leader that was paused must not take its own silence for the agents'.
+async fn pulse(shared: Shared) {
+    loop {
+        tokio::time::sleep(heartbeats::PULSE).await;
+        let period = heartbeats::period(&shared.state.snapshot());
+        shared.sessions.awake(period);
     }
 }
 

@@ -7,18 +7,32 @@
 
 #![forbid(unsafe_code)]
 
+mod address;
+mod admission;
+mod anew;
+mod autolock;
 mod clock;
 mod dispatcher;
 mod error;
+mod join;
 mod keeper;
 mod leader;
 mod machine;
 mod manager;
 mod proposer;
 mod reconciler;
+mod rotation;
 mod rpc;
 mod shared;
+#[cfg(test)]
+mod testing;
 
-pub use error::{ProposeError, StartError};
-pub use manager::{Manager, ManagerConfig, Start, first_actions, join_raft};
+pub use anew::{Backup, fresh_raft_id};
+pub use autolock::KeyKeeper;
+pub use error::{LogState, ProposeError, StartError};
+pub use join::join_raft;
+pub use manager::{Manager, ManagerConfig, Start, first_actions};
 pub use rpc::control::Control;
+pub use skep_manager_raft::{RaftConfig, reform};
+pub use skep_manager_store::format;
+pub use skep_manager_store::validate::validate_cluster;

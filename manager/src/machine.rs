@@ -2,7 +2,8 @@
 
 use skep_manager_raft::Machine;
 use skep_manager_store::{Event, Snapshot, Store};
-use skep_types::{Timestamp, Version};
+use skep_proto::Invalid;
+use skep_types::{Format, Timestamp, Version};
 use std::sync::{Arc, RwLock};
 use tokio::sync::{broadcast, watch};
 
@@ -20,11 +21,21 @@ pub(crate) struct EntryEvents {
     pub events: Vec<Event>,
 }
 
+/// What watchers are told.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// An entry changed something.
+    Entry(Arc<EntryEvents>),
+    /// A snapshot took the place of many entries: what they changed is not
+    /// known.
+    Restored,
+}
+
 /// The store of this manager. Written by Raft alone.
 pub(crate) struct State {
     store: RwLock<Store>,
     version: watch::Sender<Version>,
-    events: broadcast::Sender<Arc<EntryEvents>>,
+    events: broadcast::Sender<Change>,
 }
 
 impl State {
@@ -41,13 +52,18 @@ impl State {
         self.read(Store::snapshot)
     }
 
+    /// What entries are written in now.
+    pub(crate) fn format(&self) -> Format {
+        self.read(|store| store.state().format())
+    }
+
     /// Says when the state changed; never what.
     pub(crate) fn changes(&self) -> watch::Receiver<Version> {
         self.version.subscribe()
     }
 
     /// Says what changed, for people who watch.
-    pub(crate) fn events(&self) -> broadcast::Receiver<Arc<EntryEvents>> {
+    pub(crate) fn events(&self) -> broadcast::Receiver<Change> {
         self.events.subscribe()
     }
 
@@ -62,16 +78,13 @@ impl State {
 }
 
 impl Machine for State {
-    fn apply(&self, index: u64, entry: &[u8]) -> Vec<u8> {
-        let (now, actions) = match skep_proto::decode_entry(entry) {
-            Ok(decoded) => decoded,
-            Err(error) => {
-                // Every manager reads the same bytes, so all skip it alike;
-                // it can only come from a newer version of skep.
-                tracing::error!(%index, %error, "raft entry cannot be read and is skipped");
-                return Vec::new();
-            }
-        };
+    fn apply(&self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
+        // Those who can read it apply it: to skip it is to differ from them.
+        let (now, actions) = skep_proto::decode_entry(entry).map_err(|error| {
+            format!(
+                "raft entry {index} cannot be read: {error}, then restart the daemon on this node"
+            )
+        })?;
         let version = Version(index);
         let applied = {
             let mut store = self
@@ -88,10 +101,10 @@ impl Machine for State {
                 events: applied.events,
             };
             // Nobody watches when this fails.
-            let _ = self.events.send(Arc::new(events));
+            let _ = self.events.send(Change::Entry(Arc::new(events)));
         }
         self.version.send_replace(version);
-        results
+        Ok(results)
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -110,7 +123,35 @@ impl Machine for State {
             .store
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Store::load(dump);
+        // Nobody watches when this fails.
+        let _ = self.events.send(Change::Restored);
         self.version.send_replace(version);
         Ok(())
+    }
+
+    fn is_snapshot(&self, bytes: &[u8]) -> Result<(), String> {
+        match skep_proto::decode_snapshot(bytes) {
+            // Perhaps a newer version wrote it: `restore` says so.
+            Ok(_) | Err(Invalid::Format { found: 1.., .. } | Invalid::Enum(..)) => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_of_a_newer_version_is_not_skipped() {
+        // Field 1, the format, of a version to come.
+        let refused = State::new().apply(7, &[0x08, 99]).unwrap_err();
+        for part in [
+            "entry 7",
+            "99",
+            "install the version of skep that the leader runs",
+        ] {
+            assert!(refused.contains(part), "{refused}");
+        }
     }
 }

@@ -1,28 +1,30 @@
 //! Builds a manager out of its parts and takes it down again.
 
-use crate::dispatcher::assignments::SharedViews;
-use crate::dispatcher::statuses::Statuses;
+use crate::anew::{self, Backup};
+use crate::autolock::{self, KeyKeeper};
+use crate::dispatcher::{board, door};
 use crate::error::StartError;
 use crate::leader;
 use crate::machine::State;
 use crate::proposer::Proposer;
 use crate::rpc::control::Control;
-use crate::rpc::{ca, dispatcher, raft};
+use crate::rpc::{ca, dispatcher, peer, raft, relay};
 use crate::shared::Shared;
-use rustls::{ClientConfig, ServerConfig};
-use skep_manager_raft::{Raft, RaftConfig};
-use skep_manager_store::{Action, ClusterAction, NetworkAction, NodeAction};
+use crate::{address, admission};
+use skep_manager_ca::Credentials;
+use skep_manager_raft::{Raft, RaftConfig, Status, seed};
+use skep_manager_store::format::{NEWEST, VERSION};
+use skep_manager_store::{Action, ClusterAction, NetworkAction, NodeAction, Snapshot};
 use skep_proto::pb;
-use skep_proto::pb::raft_client::RaftClient;
-use skep_transport::{Channels, redirected_to};
-use skep_types::{Cluster, NetworkId, NetworkSpec, Node, NodeId};
+use skep_transport::{Channels, Network, Secured};
+use skep_types::{Cluster, ManagerStatus, NetworkId, NetworkSpec, Node};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 /// How long a planned stop waits for leadership to go elsewhere and for calls
@@ -31,25 +33,27 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Largest change another manager may forward.
 const CHANGE_MAX_BYTES: usize = 64 << 20;
+/// Largest request of somebody who may not have a certificate yet.
+const REQUEST_MAX_BYTES: usize = 64 << 10;
+/// Calls under way at once on one connection, streams among them.
+const CALLS_MAX: u32 = 1024;
+/// What a call may send before it is read, and all calls of a connection: one that
+/// nobody reads must not hold up the others, heartbeats among them.
+const STREAM_WINDOW_BYTES: u32 = 128 << 10;
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
 /// What a manager is made of.
 pub struct ManagerConfig {
-    /// This node.
-    pub node: NodeId,
-    /// Where the log is.
-    pub dir: PathBuf,
-    /// Encrypts the log.
-    pub data_key: [u8; 32],
-    /// Its id in the group.
-    pub raft_id: u64,
+    /// Its log, its id in the group, and where others reach it.
+    pub raft: RaftConfig,
     /// Where it listens.
     pub listen: SocketAddr,
-    /// Where others reach it.
-    pub advertise: String,
-    /// Proves itself to callers and checks them.
-    pub server_tls: Arc<ServerConfig>,
-    /// Proves itself to other managers and checks them.
-    pub client_tls: Arc<ClientConfig>,
+    /// Proves this node to others and checks them.
+    pub credentials: Arc<Credentials>,
+    /// How it reaches others and is reached: [`skep_transport::Tcp`].
+    pub network: Arc<dyn Network>,
+    /// Where its keys are kept; `None` where they are on no disk.
+    pub keys: Option<Arc<dyn KeyKeeper>>,
     /// How it begins.
     pub start: Start,
 }
@@ -58,7 +62,15 @@ pub struct ManagerConfig {
 pub enum Start {
     /// As the first of a new swarm, with these actions as its first entry.
     Bootstrap(Vec<Action>),
-    /// As a member that others know already.
+    /// As the only one of a swarm that was backed up.
+    Restore {
+        /// What the swarm was.
+        backup: Backup,
+        /// This node, which the backup does not know.
+        node: Box<Node>,
+    },
+    /// As a member that others know already, or as the only one after
+    /// [`crate::reform`].
     Member,
 }
 
@@ -66,6 +78,9 @@ pub enum Start {
 pub struct Manager {
     shared: Shared,
     stop: watch::Sender<bool>,
+    /// Ends by itself when told to stop, once the calls under way have.
+    server: JoinSet<()>,
+    /// End when they are dropped.
     tasks: JoinSet<()>,
 }
 
@@ -77,65 +92,77 @@ impl Manager {
     /// a new swarm cannot be written.
     pub async fn start(config: ManagerConfig) -> Result<Manager, StartError> {
         let ManagerConfig {
-            node,
-            dir,
-            data_key,
-            raft_id,
+            raft,
             listen,
-            advertise,
-            server_tls,
-            client_tls,
+            credentials,
+            network,
+            keys,
             start,
         } = config;
+        let server_tls = credentials.server_config()?;
+        let channels = Channels::over(network.clone(), credentials.client_config()?);
         // The port first: a manager nobody reaches must not vote.
-        let listener = TcpListener::bind(listen)
+        let listener = network
+            .listen(listen)
             .await
             .map_err(|source| StartError::Listen {
                 address: listen,
                 source,
             })?;
         let state = State::new();
-        let channels = Channels::new(client_tls);
         let transport = Arc::new(raft::GrpcTransport {
             channels: channels.clone(),
         });
-        let raft = Raft::open(
-            RaftConfig::new(dir, raft_id, advertise, data_key),
-            state.clone(),
-            transport,
-        )
-        .await
-        .map_err(StartError::Raft)?;
-        if let Start::Bootstrap(actions) = start {
-            raft.bootstrap()
-                .await
-                .map_err(|error| StartError::Form(error.to_string()))?;
-            let mut leadership = raft.leadership();
-            leadership
-                .wait_for(|now| now.is_leader)
-                .await
-                .map_err(|error| StartError::Form(error.to_string()))?;
-            let proposed = Proposer::new(raft.clone())
-                .propose(&actions)
-                .await
-                .map_err(StartError::Bootstrap)?;
-            if let Some(reason) = proposed
-                .results
-                .into_iter()
-                .find_map(|result| result.refused)
-            {
-                return Err(StartError::Form(reason));
+        let (raft_id, advertise) = (raft.raft_id, raft.address.clone());
+        let (first, own) = match start {
+            Start::Bootstrap(actions) => (Some(actions), None),
+            Start::Restore { backup, node } => {
+                seed(&raft, backup.version, backup.snapshot)
+                    .await
+                    .map_err(StartError::Raft)?;
+                (None, Some(node))
             }
+            Start::Member => (None, None),
+        };
+        let raft = Raft::open(raft, state.clone(), transport)
+            .await
+            .map_err(StartError::Raft)?;
+        let node = credentials.identity().peer().node;
+        let seat = anew::Seat {
+            node,
+            raft_id,
+            address: &advertise,
+        };
+        let formed = match first {
+            Some(actions) => form(&raft, &state, &actions).await,
+            None => anew::take_over(&raft, &state, seat, own).await,
+        };
+        if let Err(error) = formed {
+            raft.shutdown().await;
+            return Err(error);
         }
         let shared = Shared::new(node, state, raft, channels);
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(leader::run(shared.clone()));
+        tasks.spawn(address::announce(shared.clone(), advertise));
+        tasks.spawn(board::run(shared.state.clone(), shared.board.clone()));
+        tasks.spawn(door::run(shared.clone()));
         tasks.spawn(mourn(shared.raft.clone()));
-        tasks.spawn(serve(shared.clone(), listener, server_tls, stopping));
+        if let Some(keeper) = keys {
+            let (state, raft) = (shared.state.clone(), shared.raft.clone());
+            tasks.spawn(autolock::follow(state, raft, keeper, stopping.clone()));
+        }
+        let (ask, asked) = watch::channel(());
+        let recheck = admission::recheck(&credentials, asked);
+        tasks.spawn(admission::follow(shared.state.clone(), credentials, ask));
+        let secured = skep_transport::accept(listener, server_tls, Some(recheck));
+        let mut server = JoinSet::new();
+        server.spawn(serve(shared.clone(), secured, stopping));
         Ok(Manager {
             shared,
             stop,
+            server,
             tasks,
         })
     }
@@ -145,9 +172,42 @@ impl Manager {
         Control::local(self.shared.clone())
     }
 
+    /// All that this manager knows, as of now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.state.snapshot()
+    }
+
+    /// Where this manager and the others stand in the group, as seen from here.
+    pub fn raft_status(&self) -> Status {
+        self.shared.raft.status()
+    }
+
     /// Whether this manager leads now.
     pub fn is_leader(&self) -> bool {
         self.shared.raft.leadership().borrow().is_leader
+    }
+
+    /// Why this manager takes no part any more, if its log failed while it ran,
+    /// and what to do.
+    pub fn failure(&self) -> Option<String> {
+        self.shared.failure()
+    }
+
+    /// Waits until this manager has a vote; false if it stopped before.
+    pub fn seated(&self) -> impl Future<Output = bool> + Send + use<> {
+        self.shared.raft.seated()
+    }
+
+    /// Issues this node a certificate from what this manager knows by itself,
+    /// whether or not there is a leader. For a node whose own is of another time:
+    /// no manager lets it in, or would be let in by it. Whoever has a manager's
+    /// log has the CA's key, so this gives nothing away.
+    ///
+    /// # Errors
+    /// When it does not know the swarm yet, the node is not one of its managers,
+    /// or the request is none.
+    pub fn issue_own(&self, csr: &str) -> Result<pb::IssueResponse, tonic::Status> {
+        ca::issue_own(&self.shared, csr)
     }
 
     /// Hands leadership on if it has it, and ends.
@@ -162,13 +222,33 @@ impl Manager {
         }
         self.stop.send_replace(true);
         // Sessions end, so that their streams do.
-        self.shared.sessions.end_term();
-        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        self.shared.sessions.stop();
         self.shared.raft.shutdown().await;
-        if tokio::time::timeout(STOP_TIMEOUT, ended).await.is_err() {
-            self.tasks.shutdown().await;
+        let calls = tokio::time::timeout(STOP_TIMEOUT, self.server.join_next());
+        if calls.await.is_err() {
+            tracing::warn!("calls under way were cut");
         }
+        self.server.shutdown().await;
+        self.tasks.shutdown().await;
     }
+}
+
+/// Makes a group of this manager alone, and its first entry.
+async fn form(raft: &Raft, state: &Arc<State>, actions: &[Action]) -> Result<(), StartError> {
+    raft.bootstrap()
+        .await
+        .map_err(|error| StartError::Form(error.to_string()))?;
+    let mut leadership = raft.leadership();
+    leadership
+        .wait_for(|now| now.is_leader)
+        .await
+        .map_err(|error| StartError::Form(error.to_string()))?;
+    let proposed = Proposer::new(raft.clone(), state.clone())
+        .propose(actions)
+        .await
+        .map_err(StartError::Bootstrap)?;
+    let refused = proposed.results.into_iter().find_map(|r| r.refused);
+    refused.map_or(Ok(()), |reason| Err(StartError::Form(reason)))
 }
 
 /// A member that stops by itself (its disk is full, say) must not do so in
@@ -181,15 +261,15 @@ async fn mourn(raft: Raft) {
 
 async fn serve(
     shared: Shared,
-    listener: TcpListener,
-    tls: Arc<ServerConfig>,
+    secured: ReceiverStream<std::io::Result<Secured>>,
     mut stopping: watch::Receiver<bool>,
 ) {
-    let dispatcher = dispatcher::DispatcherService {
+    let dispatcher = dispatcher::DispatcherService::new(shared.clone());
+    let dispatcher = pb::dispatcher_server::DispatcherServer::new(dispatcher);
+    let relay = pb::relay_server::RelayServer::new(relay::RelayService {
         shared: shared.clone(),
-        views: Arc::new(SharedViews::default()),
-        statuses: Statuses::start(shared.clone()),
-    };
+    })
+    .max_decoding_message_size(relay::MESSAGE_MAX_BYTES);
     let raft = pb::raft_server::RaftServer::new(raft::RaftService {
         shared: shared.clone(),
     })
@@ -197,15 +277,21 @@ async fn serve(
     .max_encoding_message_size(raft::MESSAGE_MAX_BYTES);
     let control = pb::control_server::ControlServer::new(Control::remote(shared.clone()))
         .max_decoding_message_size(CHANGE_MAX_BYTES);
+    let ca = pb::ca_server::CaServer::new(ca::CaService { shared })
+        .max_decoding_message_size(REQUEST_MAX_BYTES);
     let server = Server::builder()
-        .tcp_nodelay(true)
+        .layer(skep_transport::name_version(VERSION))
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
-        .add_service(raft)
-        .add_service(pb::dispatcher_server::DispatcherServer::new(dispatcher))
-        .add_service(pb::ca_server::CaServer::new(ca::CaService { shared }))
-        .add_service(control)
-        .serve_with_incoming_shutdown(skep_transport::accept(listener, tls), async move {
+        .max_concurrent_streams(CALLS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .add_service(InterceptedService::new(raft, peer::shown))
+        .add_service(InterceptedService::new(dispatcher, peer::shown))
+        .add_service(InterceptedService::new(relay, peer::shown))
+        .add_service(InterceptedService::new(control, peer::shown))
+        .add_service(ca)
+        .serve_with_incoming_shutdown(secured, async move {
             // An error means that the manager is gone: the same.
             let _ = stopping.wait_for(|stop| *stop).await;
         });
@@ -215,7 +301,7 @@ async fn serve(
 }
 
 /// The first entry of a new swarm: itself, its first node, and the network
-/// behind published ports.
+/// behind published ports. It is in the newest format that this build knows.
 pub fn first_actions(cluster: Cluster, node: Node) -> Vec<Action> {
     let ingress = NetworkSpec {
         name: "ingress".to_owned(),
@@ -224,7 +310,15 @@ pub fn first_actions(cluster: Cluster, node: Node) -> Vec<Action> {
         ..NetworkSpec::default()
     };
     let id = node.id;
-    let manager = node.manager.clone();
+    let seat = |seat: &ManagerStatus| ManagerStatus {
+        format: NEWEST,
+        ..seat.clone()
+    };
+    let manager = node.manager.as_ref().map(seat);
+    let cluster = Cluster {
+        format: NEWEST,
+        ..cluster
+    };
     vec![
         Action::Cluster(ClusterAction::Create(Box::new(cluster))),
         Action::Node(NodeAction::Create(Box::new(Node {
@@ -237,49 +331,4 @@ pub fn first_actions(cluster: Cluster, node: Node) -> Vec<Action> {
             spec: Box::new(ingress),
         }),
     ]
-}
-
-/// Asks the managers to let this node, which has a manager's certificate, be
-/// one of them. Returns its id in the group.
-///
-/// # Errors
-/// When none of them, nor the leader they name, does so in time.
-pub async fn join_raft(
-    client_tls: Arc<ClientConfig>,
-    managers: &[String],
-    advertise: &str,
-) -> Result<u64, StartError> {
-    let channels = Channels::new(client_tls);
-    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
-    let mut last = "no manager is known".to_owned();
-    let mut ask = managers.to_vec();
-    while tokio::time::Instant::now() < deadline {
-        for address in std::mem::replace(&mut ask, managers.to_vec()) {
-            let channel = match channels.to(&address) {
-                Ok(channel) => channel,
-                Err(error) => {
-                    last = error.to_string();
-                    continue;
-                }
-            };
-            let request = pb::RaftJoinRequest {
-                address: advertise.to_owned(),
-            };
-            match RaftClient::new(channel).join(request).await {
-                Ok(answer) => return Ok(answer.into_inner().raft_id),
-                Err(status) => {
-                    last = format!("{address}: {}", status.message());
-                    if let Some(leader) = redirected_to(&status) {
-                        ask.insert(0, leader);
-                        break;
-                    }
-                }
-            }
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    Err(StartError::Join {
-        managers: managers.join(", "),
-        last,
-    })
 }

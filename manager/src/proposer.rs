@@ -2,15 +2,19 @@
 
 use crate::clock;
 use crate::error::ProposeError;
+use crate::machine::State;
 use skep_manager_raft::{ProposeError as RaftError, Raft};
 use skep_manager_store::Action;
+use skep_manager_store::format::needed;
 use skep_proto::ActionResult;
-use skep_types::Version;
+use skep_types::{Format, Version};
+use std::sync::Arc;
 
 /// Proposes actions. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Proposer {
     raft: Raft,
+    state: Arc<State>,
 }
 
 /// What became of the actions of one proposal.
@@ -23,35 +27,64 @@ pub(crate) struct Proposed {
 }
 
 impl Proposer {
-    pub(crate) fn new(raft: Raft) -> Self {
-        Proposer { raft }
+    pub(crate) fn new(raft: Raft, state: Arc<State>) -> Self {
+        Proposer { raft, state }
+    }
+
+    /// The format in which these actions are written now.
+    pub(crate) fn format_for(&self, actions: &[Action]) -> Result<Format, ProposeError> {
+        let format = self.state.format();
+        match actions.iter().map(needed).find(|wanted| *wanted > format) {
+            Some(wanted) => Err(ProposeError::NotYet { format, wanted }),
+            None => Ok(format),
+        }
     }
 
     /// Replicates and applies these actions. They are one entry, unless that
     /// would be too large; then several, in order.
     pub(crate) async fn propose(&self, actions: &[Action]) -> Result<Proposed, ProposeError> {
-        let entry = skep_proto::encode_entry(clock::now(), actions);
-        if entry.len() > skep_manager_raft::MAX_PROPOSAL_BYTES && actions.len() > 1 {
-            let (first, second) = actions.split_at(actions.len() / 2);
-            let mut proposed = Box::pin(self.propose(first)).await?;
-            let rest = Box::pin(self.propose(second)).await?;
-            proposed.results.extend(rest.results);
-            proposed.version = rest.version;
-            return Ok(proposed);
+        let format = self.format_for(actions)?;
+        let entry = skep_proto::encode_entry(format, clock::now(), actions);
+        if entry.len() > skep_manager_raft::MAX_PROPOSAL_BYTES {
+            if let [action] = actions
+                && action.items() > 1
+            {
+                return self.propose_parts(action).await;
+            }
+            if actions.len() > 1 {
+                let (first, second) = actions.split_at(actions.len() / 2);
+                let mut proposed = Box::pin(self.propose(first)).await?;
+                let rest = Box::pin(self.propose(second)).await?;
+                proposed.results.extend(rest.results);
+                proposed.version = rest.version;
+                return Ok(proposed);
+            }
         }
+        // One that cannot be read would stop every manager.
+        skep_proto::decode_entry(&entry)
+            .map_err(|error| ProposeError::Unreadable(error.to_string()))?;
         let agreed = self.raft.propose(entry).await.map_err(ProposeError::from)?;
         let results = skep_proto::decode_results(&agreed.response)
             .map_err(|error| ProposeError::Unavailable(error.to_string()))?;
-        if results.len() != actions.len() {
-            return Err(ProposeError::Unavailable(
-                "the entry could not be read back; is a manager of an older version leading?"
-                    .to_owned(),
-            ));
-        }
         Ok(Proposed {
             version: Version(agreed.index),
             results,
         })
+    }
+
+    /// A group that is too large by itself: one half, then the other. Its
+    /// result names the first item that was refused, as that of a whole one.
+    async fn propose_parts(&self, action: &Action) -> Result<Proposed, ProposeError> {
+        let (first, rest) = action.clone().cut(action.items() / 2);
+        let mut proposed = Box::pin(self.propose(&[first])).await?;
+        if let Some(rest) = rest {
+            let rest = Box::pin(self.propose(&[rest])).await?;
+            if proposed.results.iter().all(|r| r.refused.is_none()) {
+                proposed.results = rest.results;
+            }
+            proposed.version = rest.version;
+        }
+        Ok(proposed)
     }
 }
 
@@ -66,5 +99,41 @@ impl From<RaftError> for ProposeError {
                 ProposeError::Unavailable(error.to_string())
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+    use skep_manager_store::TaskAction;
+    use skep_types::{TaskId, TaskState, TaskStatus};
+
+    fn report(tasks: u128, bytes: usize) -> Action {
+        let status = TaskStatus {
+            state: TaskState::Failed,
+            error: "e".repeat(bytes),
+            ..TaskStatus::default()
+        };
+        Action::Task(TaskAction::UpdateStatus {
+            updates: (1..=tasks)
+                .map(|bits| (TaskId::from_bits(bits), status.clone()))
+                .collect(),
+        })
+    }
+
+    #[tokio::test]
+    async fn a_group_too_large_for_one_entry_becomes_several() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = testing::leader(dir.path(), &[]).await;
+        let proposed = shared.propose(&[report(10_000, 500)]).await.unwrap();
+        // Nobody knows these tasks; what counts is that the store was asked.
+        assert_eq!(proposed.results.len(), 1);
+        assert!(proposed.results[0].refused.is_some());
+        assert!(proposed.version.0 >= 4, "{proposed:?}");
+
+        let single = shared.propose(&[report(1, 2_000_000)]).await;
+        assert!(matches!(single, Err(ProposeError::TooLarge(_))));
+        shared.raft.shutdown().await;
     }
 }

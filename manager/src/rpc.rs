@@ -3,9 +3,12 @@
 pub(crate) mod ca;
 pub(crate) mod change;
 pub mod control;
+pub(crate) mod describe;
 pub(crate) mod dispatcher;
 pub(crate) mod logs;
 pub(crate) mod peer;
 pub(crate) mod raft;
 pub(crate) mod read;
+pub(crate) mod relay;
 pub(crate) mod status;
+mod watch;

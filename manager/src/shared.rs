@@ -1,5 +1,6 @@
 //! What the parts of a manager share.
 
+use crate::dispatcher::board::Board;
 use crate::dispatcher::sessions::Sessions;
 use crate::error::ProposeError;
 use crate::machine::State;
@@ -23,6 +24,8 @@ pub(crate) struct Shared {
     pub channels: Channels,
     /// Agents that talk to this manager.
     pub sessions: Arc<Sessions>,
+    /// What they are told.
+    pub board: Arc<Board>,
     proposer: Proposer,
 }
 
@@ -40,11 +43,12 @@ impl Shared {
     pub(crate) fn new(node: NodeId, state: Arc<State>, raft: Raft, channels: Channels) -> Self {
         Shared {
             node,
+            proposer: Proposer::new(raft.clone(), state.clone()),
             state,
-            proposer: Proposer::new(raft.clone()),
             raft,
             channels,
-            sessions: Arc::default(),
+            sessions: Arc::new(Sessions::new(node)),
+            board: Board::new(),
         }
     }
 
@@ -56,6 +60,22 @@ impl Shared {
             Some((_, address)) => Lead::At(address.clone()),
             None => Lead::Nowhere,
         }
+    }
+
+    /// Why this manager takes no part any more, if its log failed while it ran,
+    /// and what to do.
+    pub(crate) fn failure(&self) -> Option<String> {
+        let reason = self.raft.failure()?;
+        Some(format!(
+            "this manager takes no part any more: {reason}; mend that, then restart the daemon on \
+             this node. Its containers go on"
+        ))
+    }
+
+    /// See [`Proposer::format_for`].
+    pub(crate) fn may_write(&self, action: &Action) -> Result<(), ProposeError> {
+        let action = std::slice::from_ref(action);
+        self.proposer.format_for(action).map(drop)
     }
 
     /// See [`Proposer::propose`].

@@ -4,6 +4,7 @@ pub(crate) mod assignment;
 pub(crate) mod basic;
 pub(crate) mod cluster;
 pub(crate) mod container;
+pub(crate) mod format;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod node;

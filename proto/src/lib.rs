@@ -17,9 +17,12 @@ pub mod pb {
 mod convert;
 
 pub use convert::basic::{address, address_bytes, id, id_bytes, ipv4};
+pub use convert::cluster::{unlock_key, unlock_key_bytes};
 pub use convert::log::{ActionResult, decode_entry, decode_results, encode_entry, encode_results};
 pub use convert::snapshot::{decode_snapshot, encode_snapshot};
 pub use convert::task::{task_on_wire, task_with_spec};
+
+use skep_manager_store::format::{NEWEST, VERSION};
 
 /// A message that does not say what it must.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +39,23 @@ pub enum Invalid {
     /// An address, prefix, port or key cannot be read.
     #[error("field {0} cannot be read: {1}")]
     Value(&'static str, String),
+    /// It is written in a format that this version does not know.
+    #[error("it is in format {found}, and this is skep {VERSION}, which reads formats up to {NEWEST}: {}", install(.since))]
+    Format {
+        /// The format.
+        found: u32,
+        /// The first version of skep that reads it; empty if that is not known.
+        since: String,
+    },
     /// The bytes are not such a message.
     #[error("the message cannot be decoded: {0}")]
     Encoding(String),
+}
+
+/// What to do about a format that this build does not read.
+fn install(since: &str) -> String {
+    if since.is_empty() {
+        return "install the version of skep that the leader runs".to_owned();
+    }
+    format!("install skep {since} or newer")
 }

@@ -4,6 +4,7 @@
 mod samples;
 
 use samples::*;
+use skep_manager_store::format::{NEWEST, VERSION};
 use skep_manager_store::{
     Action, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction, NewTask,
     NodeAction, Placement as Placed, SecretAction, ServiceAction, Store, TaskAction,
@@ -126,6 +127,13 @@ fn actions() -> Vec<Action> {
             version,
             root_ca: cluster().root_ca,
         }),
+        Action::Cluster(ClusterAction::Prune),
+        Action::Cluster(ClusterAction::RaiseFormat { format: NEWEST }),
+        Action::Cluster(ClusterAction::SetUnlockKey {
+            version,
+            key: cluster().unlock_key,
+        }),
+        Action::Cluster(ClusterAction::SetUnlockKey { version, key: None }),
         Action::Node(NodeAction::Create(Box::new(node()))),
         Action::Node(NodeAction::Update {
             id,
@@ -267,7 +275,7 @@ fn actions() -> Vec<Action> {
 
 #[test]
 fn entries_come_back_as_they_were() {
-    let bytes = encode_entry(Timestamp(12), &actions());
+    let bytes = encode_entry(NEWEST, Timestamp(12), &actions());
     assert_eq!(decode_entry(&bytes), Ok((Timestamp(12), actions())));
 }
 
@@ -298,7 +306,7 @@ fn a_snapshot_of_a_store_makes_the_same_store() {
 
 #[test]
 fn what_is_cut_or_flipped_is_refused_or_read_but_never_panics() {
-    let bytes = encode_entry(Timestamp(12), &actions());
+    let bytes = encode_entry(NEWEST, Timestamp(12), &actions());
     for length in (0..bytes.len()).step_by(7) {
         // A cut at a field boundary can be an entry with fewer actions.
         let _ = decode_entry(&bytes[..length]);
@@ -320,7 +328,40 @@ fn an_entry_of_a_newer_format_is_refused_by_name() {
     }
     .encode_to_vec();
     let error = decode_entry(&newer).unwrap_err().to_string();
-    assert!(error.contains("format") && error.contains("99"), "{error}");
+    let expected = format!(
+        "it is in format 99, and this is skep {VERSION}, which reads formats up to {NEWEST}: \
+         install the version of skep that the leader runs"
+    );
+    assert_eq!(error, expected);
+
+    // Where it begins, it says which version reads it.
+    let raised = pb::action::RaiseFormat {
+        format: 99,
+        since: "9.8.7".to_owned(),
+    };
+    let raised = pb::Entry {
+        format: 1,
+        actions: vec![pb::Action {
+            action: Some(pb::action::Action::RaiseFormat(raised)),
+        }],
+        ..pb::Entry::default()
+    };
+    let snapshot = pb::Snapshot {
+        format: 99,
+        since: "9.8.7".to_owned(),
+        ..pb::Snapshot::default()
+    };
+    let errors = [
+        decode_entry(&raised.encode_to_vec()).unwrap_err(),
+        decode_snapshot(&snapshot.encode_to_vec()).unwrap_err(),
+    ];
+    for error in errors {
+        let error = error.to_string();
+        assert!(
+            error.contains("format 99") && error.ends_with("install skep 9.8.7 or newer"),
+            "{error}"
+        );
+    }
 }
 
 #[test]

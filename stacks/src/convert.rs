@@ -6,6 +6,7 @@
 
 mod container;
 mod deploy;
+mod ignored;
 mod image;
 mod mounts;
 mod service;
@@ -60,6 +61,7 @@ pub(crate) fn stack(
     let keys: Vec<&String> = file.services.keys().collect();
     let services: Vec<_> = keys.into_iter().map(|key| maker.service(key)).collect();
     maker.check_published(&services);
+    maker.ignored();
     let stack = Stack {
         name: name.to_owned(),
         networks: maker.networks(),
@@ -246,7 +248,6 @@ impl Maker<'_> {
             self.error_help(&at(&[Step::Key("driver")]), message, help);
         }
         let mut subnets = Vec::new();
-        let mut ipv6 = false;
         for (index, pool) in network.ipam.config.iter().enumerate() {
             let path = at(&[
                 Step::Key("ipam"),
@@ -257,10 +258,8 @@ impl Maker<'_> {
             match pool.subnet.parse::<IpNet>() {
                 Ok(IpNet::V4(subnet)) => subnets.push(subnet.trunc()),
                 Ok(IpNet::V6(_)) => {
-                    ipv6 = true;
-                    let help = "the network gets IPv6 addresses of skep's own choice";
-                    let message = "IPv6 subnets cannot be chosen; this one has no effect";
-                    self.warn_help(&path, message, help);
+                    let message = format!("{:?}: IPv6 is not supported yet", pool.subnet);
+                    self.error_help(&path, message, "leave it out, or write an IPv4 subnet");
                 }
                 Err(_) => {
                     let message = format!("{:?} is not a subnet", pool.subnet);
@@ -277,7 +276,7 @@ impl Maker<'_> {
             internal: network.internal,
             attachable: network.attachable,
             ingress: false,
-            ipv6,
+            ipv6: false,
         }
     }
 

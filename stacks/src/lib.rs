@@ -11,6 +11,7 @@
 mod convert;
 mod diagnostic;
 mod duration;
+mod effect;
 mod emit;
 mod interpolate;
 mod merge;
@@ -25,6 +26,7 @@ mod support;
 mod tree;
 
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity};
+pub use effect::without_effect;
 pub use stack::{
     Ids, Missing, STACK_IMAGE_LABEL, STACK_LABEL, Stack, StackConfig, StackNetwork, StackSecret,
     StackService, StackVolume,

@@ -1,6 +1,7 @@
 //! Keys that are understood and not honoured, each named in a warning.
 //!
-//! Owns that list. Keys that are not understood at all are `schema`'s.
+//! Owns that list. Keys that are not understood at all are `schema`'s; values
+//! without effect are `convert/ignored`'s.
 
 use crate::diagnostic::Report;
 use crate::tree::{Node, Value, join};

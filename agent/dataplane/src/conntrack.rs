@@ -1,6 +1,7 @@
 //! Connections the kernel tracks. UDP has no end: a flow that was translated to a task keeps going there
-//! after the task is gone, for as long as the client keeps talking. Such flows are forgotten here; the next
-//! packet is balanced anew. TCP is left alone: its connections end by themselves.
+//! after the task is gone, for as long as the client keeps talking. A TCP connection that nobody answered yet
+//! would be repeated to the gone task, too, until the client gives up. Both are forgotten here; the next packet
+//! is balanced anew. TCP connections that were answered are left alone: they end by themselves.
 
 use std::net::Ipv4Addr;
 
@@ -14,11 +15,14 @@ const NESTED: u16 = 0x8000;
 const TUPLE_ORIGINAL: u16 = 1;
 const TUPLE_REPLY: u16 = 2;
 const STATUS: u16 = 3;
+/// Status bit: packets were seen in the other direction.
+const ANSWERED: u32 = 0x2;
 /// Status bit: the destination was translated.
 const DESTINATION_TRANSLATED: u32 = 0x20;
 
-/// Forgets translated UDP flows to addresses that `gone` tells; gives back how many.
-pub(crate) fn forget_udp(socket: &Socket, gone: impl Fn(Ipv4Addr) -> bool) -> Result<usize, Error> {
+/// Forgets translated flows to addresses that `gone` tells, but for TCP connections that were answered; gives
+/// back how many.
+pub(crate) fn forget(socket: &Socket, gone: impl Fn(Ipv4Addr) -> bool) -> Result<usize, Error> {
     let mut list = Writer::default();
     list.message(GET, NLM_F_DUMP, 1, FAMILY_IPV4, 0, |_| {});
     let failed = |operation| {
@@ -30,7 +34,7 @@ pub(crate) fn forget_udp(socket: &Socket, gone: impl Fn(Ipv4Addr) -> bool) -> Re
     let flows = socket.exchange(list.bytes(), 1).map_err(failed("list"))?;
     let mut count = 0;
     for flow in flows {
-        let Some(original) = udp_to(&flow.body, &gone) else {
+        let Some(original) = stray(&flow.body, &gone) else {
             continue;
         };
         let mut delete = Writer::default();
@@ -47,15 +51,17 @@ pub(crate) fn forget_udp(socket: &Socket, gone: impl Fn(Ipv4Addr) -> bool) -> Re
     Ok(count)
 }
 
-/// The original direction of a flow if it is UDP, translated, and answered by an address that is gone.
-fn udp_to(flow: &[u8], gone: impl Fn(Ipv4Addr) -> bool) -> Option<&[u8]> {
+/// The original direction of a flow if it was translated to an address that is gone and cannot end by itself.
+fn stray(flow: &[u8], gone: impl Fn(Ipv4Addr) -> bool) -> Option<&[u8]> {
     let status: [u8; 4] = attribute(flow, STATUS)?.try_into().ok()?;
-    if u32::from_be_bytes(status) & DESTINATION_TRANSLATED == 0 {
+    let status = u32::from_be_bytes(status);
+    if status & DESTINATION_TRANSLATED == 0 {
         return None;
     }
     let original = attribute(flow, TUPLE_ORIGINAL)?;
     let protocol = attribute(attribute(original, 2)?, 1)?;
-    if protocol != [libc::IPPROTO_UDP as u8] {
+    let unanswered_tcp = protocol == [libc::IPPROTO_TCP as u8] && status & ANSWERED == 0;
+    if protocol != [libc::IPPROTO_UDP as u8] && !unanswered_tcp {
         return None;
     }
     let answered_by = attribute(attribute(attribute(flow, TUPLE_REPLY)?, 1)?, 1)?;

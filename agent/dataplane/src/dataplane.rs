@@ -3,11 +3,14 @@
 
 mod converge;
 mod guard;
+mod rules;
+mod usable;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use skep_agent_planner::network::Desired;
 use skep_agent_planner::network::kernel::{State, Step, WIREGUARD, diff};
@@ -18,9 +21,9 @@ use crate::error::Error;
 use crate::links::Links;
 use crate::mesh::MeshLink;
 use crate::nft::Nft;
-use crate::nft::table::Table;
 use crate::resolver::Resolver;
-use crate::{docker, netns, ruleset, settings};
+use crate::{forwarding, netns, settings};
+use rules::Rules;
 
 /// What the network of a node is made with.
 #[derive(Clone)]
@@ -67,17 +70,11 @@ pub struct Dataplane {
 struct Inner {
     config: DataplaneConfig,
     links: Links,
+    /// Links between which nothing is forwarded.
+    outer: BTreeSet<String>,
     rules: Mutex<Rules>,
     resolver: Resolver,
     progress: tokio::sync::Mutex<Progress>,
-}
-
-/// The packet filter and what it was given last.
-#[derive(Debug)]
-struct Rules {
-    nft: Nft,
-    /// The table in the kernel, and the kernel's count of transactions right after it was written.
-    written: Option<(Table, u32)>,
 }
 
 /// What saves work from one call to the next; none of it is needed to be right.
@@ -95,20 +92,21 @@ struct Progress {
 }
 
 impl Dataplane {
-    /// Takes over the network of the calling thread's network namespace. Nothing is changed in it but the
-    /// settings that forwarding needs. Must be called within a tokio runtime, all of whose threads are in
+    /// Takes over the network of the calling thread's network namespace. Nothing is changed but the settings
+    /// that forwarding needs and the place where namespaces are mounted. Must be called within a tokio runtime, all of whose threads are in
     /// that namespace.
     ///
     /// # Errors
     /// Without the right to administer the network, or without nftables in the kernel.
     pub async fn open(config: DataplaneConfig) -> Result<Self, Error> {
         settings::prepare_node()?;
-        let rules = Rules {
-            nft: Nft::open()?,
-            written: None,
-        };
+        netns::set_apart(&netns_dir(&config))?;
+        let links = Links::open()?;
+        let outer = forwarding::turn_on(&links, &config.run_dir).await?;
+        let rules = Rules::new(Nft::open()?);
         let inner = Arc::new(Inner {
-            links: Links::open()?,
+            links,
+            outer,
             rules: Mutex::new(rules),
             resolver: Resolver::new(config.upstream_dns.clone()),
             progress: tokio::sync::Mutex::default(),
@@ -131,6 +129,15 @@ impl Dataplane {
     /// task in it, and goes with the first one without it.
     pub fn netns_path(&self, task: &TaskId) -> PathBuf {
         self.inner.netns_path(*task)
+    }
+
+    /// Waits until the other sides have what a task whose programs have ended still had to send, at most
+    /// until `limit`. To be called before an [`apply`](Self::apply) without the task.
+    ///
+    /// # Errors
+    /// When its namespace cannot be entered.
+    pub async fn sent(&self, task: &TaskId, limit: Duration) -> Result<(), Error> {
+        crate::unsent::sent(self.inner.netns_path(*task), limit).await
     }
 
     /// The node's WireGuard public key, which the other nodes must be told.
@@ -165,7 +172,10 @@ impl Dataplane {
         for step in diff(&State::default(), &found).into_iter().chain([mesh]) {
             result = self.inner.links.apply(&step, None).await.and(result);
         }
-        result.and(self.inner.remove_namespaces(&BTreeSet::new()))
+        let (links, run_dir) = (&self.inner.links, &self.inner.config.run_dir);
+        result = forwarding::turn_off(links, run_dir).await.and(result);
+        result = result.and(self.inner.remove_namespaces(&BTreeSet::new()));
+        result.and(netns::bring_back(&netns_dir(&self.inner.config)))
     }
 }
 
@@ -175,49 +185,26 @@ impl Drop for Dataplane {
     }
 }
 
-impl Inner {
-    fn netns_dir(&self) -> PathBuf {
-        self.config.run_dir.join("netns")
-    }
+fn netns_dir(config: &DataplaneConfig) -> PathBuf {
+    config.run_dir.join("netns")
+}
 
+impl Inner {
     fn netns_path(&self, task: TaskId) -> PathBuf {
-        self.netns_dir().join(task.to_string())
+        netns_dir(&self.config).join(task.to_string())
     }
 
     fn rules(&self) -> std::sync::MutexGuard<'_, Rules> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes the packet filter: what changed if nobody else touched it since, otherwise all of it.
-    fn write_rules(&self, table: Table) -> Result<(), Error> {
-        let mut rules = self.rules();
-        let generation = rules.nft.generation()?;
-        match rules.written.take() {
-            Some((old, written)) if written == generation => {
-                let result = rules.nft.update(&old, &table);
-                // Somebody may have come in between: then all of it, once.
-                if result.is_err() {
-                    rules.nft.replace(&table)?;
-                }
-            }
-            _ => rules.nft.replace(&table)?,
-        }
-        docker::let_through(&rules.nft)?;
-        let generation = rules.nft.generation()?;
-        rules.written = Some((table, generation));
-        Ok(())
-    }
-
     fn remove_rules(&self) -> Result<(), Error> {
-        let mut rules = self.rules();
-        rules.written = None;
-        let docker = docker::take_back(&rules.nft);
-        rules.nft.remove(ruleset::TABLE).and(docker)
+        self.rules().remove()
     }
 
     /// Removes the namespaces of all other tasks. What in the directory is not named after a task is left.
     fn remove_namespaces(&self, wanted: &BTreeSet<TaskId>) -> Result<(), Error> {
-        let directory = self.netns_dir();
+        let directory = netns_dir(&self.config);
         let mut result = Ok(());
         for name in netns::list(&directory)? {
             let Ok(task) = name.parse::<TaskId>() else {

@@ -77,6 +77,14 @@ pub enum Error {
         /// The kernel's reason.
         source: io::Error,
     },
+    /// What must be known after a restart of the daemon could not be read or written.
+    #[error("cannot read or write {}", .path.display())]
+    Record {
+        /// Its file.
+        path: PathBuf,
+        /// The kernel's reason.
+        source: io::Error,
+    },
     /// The name server of a container could not be opened.
     #[error("cannot open the resolver of a container on {address}")]
     OpenResolver {
@@ -105,15 +113,4 @@ pub enum Error {
     /// A thread that works inside a namespace did not come back.
     #[error("work inside a network namespace did not finish")]
     Interrupted,
-}
-
-/// An error with all its causes, for where it is only logged.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

@@ -7,8 +7,11 @@
 
 mod conntrack;
 mod dataplane;
+#[doc(hidden)]
+pub mod decoders;
 mod docker;
 mod error;
+mod forwarding;
 mod links;
 mod mesh;
 mod netlink;
@@ -17,6 +20,7 @@ mod nft;
 mod resolver;
 mod ruleset;
 mod settings;
+mod unsent;
 pub mod wireguard;
 
 pub use dataplane::{Applied, Dataplane, DataplaneConfig};

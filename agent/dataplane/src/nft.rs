@@ -8,6 +8,7 @@ pub(crate) mod expr;
 pub(crate) mod table;
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::error::Error;
 use crate::netlink::{NLM_F_ACK, NLM_F_DUMP, Refused, Socket, Writer, attribute};
@@ -24,6 +25,8 @@ const GET_GENERATION: u16 = 10 << 8 | 16;
 #[derive(Debug)]
 pub(crate) struct Nft {
     socket: Socket,
+    /// How many transactions were committed here.
+    commits: AtomicU32,
 }
 
 impl Nft {
@@ -33,7 +36,10 @@ impl Nft {
             family: "netfilter",
             source,
         })?;
-        Ok(Nft { socket })
+        Ok(Nft {
+            socket,
+            commits: AtomicU32::new(0),
+        })
     }
 
     /// The socket, for other parts of netfilter in the same namespace.
@@ -77,7 +83,12 @@ impl Nft {
         }
     }
 
-    /// The kernel's count of transactions: it moves with every change anybody makes.
+    /// How many of the transactions that the kernel counted were made here. Wraps.
+    pub(crate) fn commits(&self) -> u32 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    /// The kernel's count of transactions: it moves by one with every change anybody makes.
     pub(crate) fn generation(&self) -> Result<u32, Error> {
         let mut writer = Writer::default();
         writer.message(GET_GENERATION, NLM_F_ACK, 1, 0, 0, |_| {});
@@ -169,7 +180,9 @@ impl Nft {
         let bytes = bytes.to_vec();
         self.socket
             .exchange(&bytes, last)
-            .map(drop)
+            .map(|_| {
+                self.commits.fetch_add(1, Ordering::Relaxed);
+            })
             .map_err(|Refused { sequence, source }| Error::WriteRules {
                 object: batch.about(sequence).to_owned(),
                 source,

@@ -13,8 +13,10 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use skep_agent_planner::network::Desired;
-use skep_types::TaskId;
+use hickory_proto::op::ResponseCode;
+use ipnet::Ipv4Net;
+use skep_agent_planner::network::{Desired, Mesh};
+use skep_types::{NodeId, TaskId};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
@@ -139,5 +141,27 @@ fn bind() -> Result<(UdpSocket, TcpListener, Nft), Error> {
             }
             Err(source) => return Err(Error::OpenResolver { address, source }),
         }
+    }
+}
+
+/// Answers a question in a cluster that knows no names; for `decoders`.
+pub(crate) fn read_question(question: &[u8]) {
+    for tcp in [false, true] {
+        let nothing = Desired {
+            node: NodeId::default(),
+            mesh: Mesh {
+                address: Ipv4Addr::UNSPECIFIED,
+                subnet: Ipv4Net::default(),
+                mtu: None,
+            },
+            peers: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            services: BTreeMap::new(),
+            ports: BTreeMap::new(),
+            zones: BTreeMap::new(),
+        };
+        answer::answer(&nothing, TaskId::default(), question, tcp);
+        answer::refusal(question, ResponseCode::ServFail, tcp);
     }
 }

@@ -8,6 +8,7 @@ mod chains;
 mod parts;
 mod sets;
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use skep_agent_planner::network::Desired;
@@ -27,11 +28,11 @@ pub(crate) const DNS_TABLE: &str = "skep-dns";
 
 type Rule = Vec<Expr>;
 
-/// The node's table.
-pub(crate) fn node(desired: &Desired) -> Table {
+/// The node's table. Nothing new is forwarded between the `outer` links.
+pub(crate) fn node(desired: &Desired, outer: &BTreeSet<String>) -> Table {
     let mut table = Table {
         name: TABLE.to_owned(),
-        sets: sets::all(desired),
+        sets: sets::all(desired, outer),
         ..Table::default()
     };
     let mut base = |name: &str, kind, hook, priority, rules| {

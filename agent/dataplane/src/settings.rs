@@ -5,6 +5,13 @@ use std::path::PathBuf;
 
 use crate::error::Error;
 
+/// Reads a setting.
+pub(crate) fn get(name: &str) -> Result<String, Error> {
+    let path = PathBuf::from("/proc/sys/net").join(name);
+    let now = fs::read_to_string(&path).map_err(|source| Error::Record { path, source })?;
+    Ok(now.trim().to_owned())
+}
+
 /// Writes a setting unless it has that value already: writing some of them, `ip_forward` above all, resets
 /// others.
 pub(crate) fn set(name: &str, value: &str) -> Result<(), Error> {
@@ -21,9 +28,8 @@ pub(crate) fn set(name: &str, value: &str) -> Result<(), Error> {
     fs::write(&path, value).map_err(failed)
 }
 
-/// What routing between containers and nodes needs of the namespace as a whole.
+/// What routing between containers and nodes needs of the namespace as a whole, forwarding aside.
 pub(crate) fn prepare_node() -> Result<(), Error> {
-    set("ipv4/ip_forward", "1")?;
     // Strict checking on all interfaces would override the tunnel's own setting, through which clients'
     // addresses arrive that are routed elsewhere. Loose checking still drops what no route leads back to.
     let all = "ipv4/conf/all/rp_filter";

@@ -1,13 +1,10 @@
 //! Loading: from an archive, as `docker save`, `podman save`, `skopeo` or a
 //! build tool wrote it, to images in the store. An archive's parts come in any
-//! order, so it is first indexed and then read in place; one that is compressed
-//! or comes from a pipe is put into a nameless file for that.
+//! order, so it is put into a nameless file, indexed, and then read in place.
 
 mod members;
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::io::Read;
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -39,32 +36,6 @@ impl ImageStore {
         let shared = self.inner.clone();
         self.blocking(move |inner| {
             let archive = Archive::spooled(inner, reader)?;
-            load(&shared, &archive, &progress)
-        })
-        .await
-    }
-
-    /// Loads all images of an archive in a file; see [`ImageStore::load`].
-    ///
-    /// # Errors
-    /// See [`LoadError`].
-    pub async fn load_file(
-        &self,
-        path: &Path,
-        progress: impl Fn(Progress) + Send + 'static,
-    ) -> Result<Vec<Image>, LoadError> {
-        let (shared, path) = (self.inner.clone(), path.to_owned());
-        self.blocking(move |inner| {
-            let mut file = File::open(&path).map_err(LoadError::Read)?;
-            let mut magic = [0u8; 512];
-            let got = file.read(&mut magic).map_err(LoadError::Read)?;
-            file.seek(SeekFrom::Start(0)).map_err(LoadError::Read)?;
-            // A tar tells itself by this; anything else may be compressed, or a pipe.
-            let plain = got == magic.len() && magic[257..].starts_with(b"ustar");
-            let archive = match file.metadata() {
-                Ok(metadata) if plain && metadata.is_file() => Archive::index(file)?,
-                _ => Archive::spooled(inner, file)?,
-            };
             load(&shared, &archive, &progress)
         })
         .await

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use crate::digest::Digest;
 use crate::layer::{UnpackError, no_space};
 use crate::manifest::Platform;
-use crate::reference::{ParseReferenceError, Reference};
+use crate::reference::Reference;
 
 /// The cause below an error, shared because a pull may have several callers.
 pub type Cause = Arc<dyn Error + Send + Sync>;
@@ -17,7 +17,7 @@ pub type Cause = Arc<dyn Error + Send + Sync>;
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum PullError {
     /// The registry does not know the repository.
-    #[error("image {}: not found at {registry}; check the spelling, or log in if it is private", reference.familiar())]
+    #[error("image {}: not found at {registry}; check the spelling; if it is private, pull it on this node with `skep image pull --username`", reference.familiar())]
     NotFound {
         /// The image.
         reference: Reference,
@@ -33,7 +33,7 @@ pub enum PullError {
         registry: String,
     },
     /// The registry wants (other) credentials, or hides that nothing is there.
-    #[error("image {}: access denied by {registry} ({reason}); it may not exist, or needs (other) credentials: log in and deploy with --with-registry-auth", reference.familiar())]
+    #[error("image {}: access denied by {registry} ({reason}); it may not exist, or needs (other) credentials: pull it on this node with `skep image pull --username`", reference.familiar())]
     Unauthorised {
         /// The image.
         reference: Reference,
@@ -54,7 +54,7 @@ pub enum PullError {
         source: Cause,
     },
     /// The registry wants fewer requests.
-    #[error("image {}: {registry} limits the number of pulls; log in, use a mirror, or wait", reference.familiar())]
+    #[error("image {}: {registry} limits the number of pulls; pull it on this node with `skep image pull --username`, use a mirror, or wait", reference.familiar())]
     RateLimited {
         /// The image.
         reference: Reference,
@@ -108,7 +108,7 @@ pub enum PullError {
         actual: Digest,
     },
     /// The node's disk or quota is full.
-    #[error("image {}: no space left for it on this node; remove images (image prune) or enlarge the disk", reference.familiar())]
+    #[error("image {}: no space left for it on this node; remove images with `skep image rm`, or enlarge the disk", reference.familiar())]
     NoSpace {
         /// The image.
         reference: Reference,
@@ -251,20 +251,6 @@ impl StoreError {
     pub fn is_no_space(&self) -> bool {
         matches!(self, StoreError::Disk { source, .. } if no_space(source))
     }
-}
-
-/// An image cannot be given that name.
-#[derive(Debug, thiserror::Error)]
-pub enum TagError {
-    /// A name with a digest says what it is; it cannot be put on something.
-    #[error("{0} has a digest: a tag must be a name such as repository:tag")]
-    Digest(Reference),
-    /// The name is malformed.
-    #[error(transparent)]
-    Name(#[from] ParseReferenceError),
-    /// The store failed, or has no such image.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// An archive could not be loaded.

@@ -20,6 +20,8 @@
 
 mod archive;
 mod config;
+#[doc(hidden)]
+pub mod decoders;
 mod digest;
 mod error;
 mod image;
@@ -33,7 +35,7 @@ mod store;
 
 pub use config::{Healthcheck, ImageConfig};
 pub use digest::{Digest, ParseDigestError};
-pub use error::{LoadError, PullError, StoreError, TagError};
+pub use error::{LoadError, PullError, StoreError};
 pub use image::{Image, Removed};
 pub use layer::{Limits, UnpackError};
 pub use manifest::Platform;

@@ -105,3 +105,10 @@ pub struct RemoteImage {
     /// The registry or mirror that answered.
     pub registry: String,
 }
+
+/// Reads what a registry or its token service may say; for `decoders`.
+pub(crate) fn read_answer(bytes: &[u8]) {
+    drop(auth::read_token(bytes));
+    drop(auth::parse(&String::from_utf8_lossy(bytes)));
+    drop(words::registry_message(bytes));
+}

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::digest::Digest;
-use crate::error::{StoreError, TagError};
+use crate::error::StoreError;
 use crate::image::{Image, Removed};
 use crate::layer::{Expected, UnpackError, Unpacked, unpack_layer};
 use crate::pull::Flights;
@@ -101,30 +101,6 @@ impl ImageStore {
             .iter()
             .filter_map(|id| state.image(id, &self.inner.disk))
             .collect()
-    }
-
-    /// Gives an image a further name; what had that name before loses it.
-    ///
-    /// # Errors
-    /// [`TagError::Digest`] for a name with a digest; those of
-    /// [`ImageStore::get`]; [`StoreError::Disk`] if it cannot be kept.
-    pub async fn tag(&self, image: &str, name: &Reference) -> Result<(), TagError> {
-        if name.digest().is_some() {
-            return Err(TagError::Digest(name.clone()));
-        }
-        let (image, name) = (image.to_owned(), name.clone());
-        self.blocking(move |inner| {
-            let _commit = lock(&inner.commit);
-            let names = {
-                let mut state = lock(&inner.state);
-                let id = state.find(&image)?.0;
-                state.name(name, id);
-                state.names_document()
-            };
-            inner.disk.write_names(&names)
-        })
-        .await?;
-        Ok(())
     }
 
     /// Removes a name; with its last name goes the image, with the last image
@@ -221,27 +197,38 @@ impl ImageStore {
 }
 
 impl Inner {
-    /// Changes names and images, keeps that, then deletes what nobody needs:
-    /// in this order, so that a crash leaves only rubbish behind.
+    /// Changes names and images and deletes what nobody needs: the files first,
+    /// which needs no room, the names last. A name without an image counts for
+    /// nothing, so a crash in between does no harm.
     fn discard(
         &self,
         change: impl FnOnce(&mut State) -> Result<Removed, StoreError>,
     ) -> Result<Removed, StoreError> {
         let _commit = lock(&self.commit);
-        let (mut removed, names, unused) = {
+        let (mut removed, before, names, unused) = {
             let mut state = lock(&self.state);
+            let before = state.names_document();
             let removed = change(&mut state)?;
             let unused = if removed.deleted.is_empty() {
                 Vec::new()
             } else {
                 state.drop_unused()
             };
-            (removed, state.names_document(), unused)
+            (removed, before, state.names_document(), unused)
         };
-        self.disk.write_names(&names)?;
         removed.layers = unused.len();
         self.disk.delete(&removed.deleted, &unused)?;
-        Ok(removed)
+        match self.disk.write_names(&names) {
+            Err(error) if removed.deleted.is_empty() => {
+                lock(&self.state).set_names(before);
+                Err(error)
+            }
+            Err(error) => {
+                tracing::warn!(?error, "names of removed images stay on disk");
+                Ok(removed)
+            }
+            Ok(()) => Ok(removed),
+        }
     }
 
     /// Keeps layers from being deleted as long as the guard lives.
@@ -283,8 +270,10 @@ impl Inner {
         let Unpacked { size, implied } =
             unpack_layer(blob, expected, aside.path(), &self.config.limits)?;
         let name = expected.diff_id.hex().to_owned();
-        aside
-            .rename(&self.disk.layer(&name))
+        // A removal that is under way must not take the new directory for the old.
+        let _commit = lock(&self.commit);
+        self.disk
+            .put_layer(aside, &name)
             .map_err(UnpackError::Directory)?;
         lock(&self.state).add_layer(LayerRecord::new(
             name,

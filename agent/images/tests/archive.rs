@@ -38,9 +38,6 @@ async fn a_docker_archive_gives_all_its_images_and_names() {
         assert_eq!(loaded[0].layers[0], loaded[1].layers[0]);
     }
     assert_eq!(store.list().len(), 2);
-    let path = dir.path().join("archive.tar");
-    std::fs::write(&path, &archive).unwrap();
-    assert_eq!(store.load_file(&path, |_| {}).await.unwrap().len(), 2);
     assert!(leftovers(dir.path()).is_empty());
 }
 
@@ -104,7 +101,8 @@ async fn what_skopeo_writes_in_both_formats_is_loaded() {
             "{}",
             String::from_utf8_lossy(&done.stderr)
         );
-        let loaded = store.load_file(&to, |_| {}).await.unwrap();
+        let archive = std::fs::File::open(&to).unwrap();
+        let loaded = store.load(archive, |_| {}).await.unwrap();
         let names: Vec<String> = loaded[0]
             .references
             .iter()
@@ -164,9 +162,8 @@ async fn what_is_no_archive_of_images_is_refused_with_the_reason() {
     }
     assert!(store.list().is_empty());
     assert!(leftovers(dir.path()).is_empty());
-    let missing = store
-        .load_file(&dir.path().join("nope"), |_| {})
-        .await
-        .unwrap_err();
-    assert!(matches!(missing, LoadError::Read(_)));
+    // A directory can be opened and not be read.
+    let directory = std::fs::File::open(dir.path()).unwrap();
+    let unreadable = store.load(directory, |_| {}).await.unwrap_err();
+    assert!(matches!(unreadable, LoadError::Read(_)), "{unreadable}");
 }

@@ -259,9 +259,9 @@ async fn passing_trouble_is_tried_again_and_lasting_trouble_is_told() {
             r#"{"errors":[{"code":"X","message":"short and stout"}]}"#,
             "short and stout",
         ),
-        ("429 Slow", "", "", "limits the number of pulls"),
+        ("429 Slow", "", "", "skep image pull --username"),
         ("403 Forbidden", "", "", "access denied"),
-        ("401 Unauthorized", "", "", "access denied"),
+        ("401 Unauthorized", "", "", "skep image pull --username"),
         (
             "401 Unauthorized",
             "WWW-Authenticate: Basic realm=\"x\"\r\n",

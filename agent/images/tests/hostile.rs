@@ -265,6 +265,11 @@ async fn bombs_stop_at_the_limits() {
     let (loaded, _dir) = layers(vec![many], small).await;
     let error = loaded.unwrap_err();
     assert!(error.contains("more than 10 files"), "{error}");
+    // Directories that nothing describes count as well.
+    let deep = LayerTar::new().file("1/2/3/4/5/6/7/8/9/10/f", b"");
+    let (loaded, _dir) = layers(vec![deep], small).await;
+    let error = loaded.unwrap_err();
+    assert!(error.contains("more than 10 files"), "{error}");
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use skep_agent_images::{ImageStore, RegistryConfig, StoreError, TagError};
+use skep_agent_images::{ImageStore, RegistryConfig, StoreError};
 use support::*;
 
 fn image(content: &[u8]) -> TestImage {
@@ -111,15 +111,6 @@ async fn a_name_moves_and_what_lost_it_can_be_pruned() {
         store.prune(false, |_| false).await.unwrap().deleted,
         [a.id()]
     );
-    store.tag("x:1", &"y".parse().unwrap()).await.unwrap();
-    assert_eq!(store.get("y:latest").unwrap().references.len(), 2);
-    let pinned = format!("z@{}", a.id()).parse().unwrap();
-    assert!(matches!(
-        store.tag("x:1", &pinned).await.unwrap_err(),
-        TagError::Digest(_)
-    ));
-    let error = store.tag("nope", &"z".parse().unwrap()).await.unwrap_err();
-    assert!(matches!(error, TagError::Store(StoreError::NoSuchImage(_))));
 }
 
 #[tokio::test]
@@ -181,6 +172,35 @@ async fn what_a_crash_leaves_is_gone_after_the_next_open() {
     for (of, want) in [("tmp", 0), ("layers", 4), ("configs", 1), ("images", 1)] {
         assert_eq!(files(dir.path(), of), want, "{of}");
     }
+}
+
+#[tokio::test]
+async fn an_image_goes_from_a_disk_that_takes_no_names_and_can_be_loaded_again() {
+    let a = image(b"a");
+    let (store, dir) = with(&[(&a, &["a:1", "a:2"])]).await;
+    let layer = store.get("a:1").unwrap().layers[1].clone();
+    // As on a full disk, what is written cannot take its place.
+    let names = dir.path().join("names.json");
+    std::fs::remove_file(&names).unwrap();
+    std::fs::create_dir(&names).unwrap();
+    let error = store.remove("a:2", false, |_| false).await.unwrap_err();
+    assert!(matches!(error, StoreError::Disk { .. }), "{error}");
+    assert_eq!(store.get("a:2").unwrap().references.len(), 2);
+    let removed = store.prune(true, |_| false).await.unwrap();
+    assert_eq!((removed.deleted, removed.layers), (vec![a.id()], 2));
+    for of in ["layers", "images", "configs", "tmp"] {
+        assert_eq!(files(dir.path(), of), 0, "{of}");
+    }
+    std::fs::remove_dir(&names).unwrap();
+    // What a removal could not delete.
+    std::fs::create_dir_all(layer.join("bin/stale")).unwrap();
+    load(&store, docker_archive(&[(&a, &["a:1"])]))
+        .await
+        .unwrap();
+    assert_eq!(store.get("a:1").unwrap().layers[1], layer);
+    assert_eq!(std::fs::read(layer.join("bin/top")).unwrap(), b"a");
+    assert!(!layer.join("bin/stale").exists());
+    assert_eq!(files(dir.path(), "tmp"), 0);
 }
 
 #[tokio::test]

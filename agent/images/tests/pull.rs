@@ -276,7 +276,8 @@ async fn a_registry_that_asks_for_a_password_gets_it() {
         .await
         .unwrap_err();
     assert!(matches!(error, PullError::Unauthorised { .. }), "{error}");
-    assert!(error.to_string().contains("log in"), "{error}");
+    let text = error.to_string();
+    assert!(text.contains("skep image pull --username"), "{text}");
     let user = |password: &str| {
         Some(Credentials::Password {
             username: "user".into(),

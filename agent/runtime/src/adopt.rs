@@ -2,15 +2,19 @@
 
 use crate::runtime::read_record;
 use crate::shim::{self, NoAnswer};
-use crate::{Error, Result, Runtime, mounts};
+use crate::{Error, Result, Runtime, alive};
 use skep_agent_shim_api::{ControlRequest, ControlResponse, ExitRecord};
 use skep_types::TaskId;
 use std::fs;
+use std::io;
 use std::time::Duration;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-/// A shim that does not answer within this hangs.
+/// How long a shim is waited for: for its answer, and for the end of the making
+/// of its container.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// How often a shim that is making its container is asked.
+const INTERVAL: Duration = Duration::from_millis(20);
 
 /// A container that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +41,14 @@ pub enum AdoptedState {
     /// It has ended.
     Exited(ExitRecord),
     /// It was lost together with its shim, or was never complete. What was left
-    /// of it is killed and unmounted; its log is there until it is removed.
+    /// of it is killed; its log is there until it is removed.
     Lost,
 }
 
 impl Runtime {
     /// Finds all containers: a socket that answers means running, an exit record
-    /// finished, neither lost. Call it once, before anything else.
+    /// finished, neither lost. One whose shim lives but does not answer is taken
+    /// for running. Call it once, before anything else.
     ///
     /// # Errors
     /// The directory of the containers cannot be read.
@@ -74,33 +79,39 @@ impl Runtime {
 
     async fn look_at(&self, task: &TaskId) -> Result<AdoptedState> {
         let bundle = self.bundle(task);
-        let answer = timeout(ANSWER_LIMIT, shim::ask(&bundle, &ControlRequest::State)).await;
-        match answer {
-            Ok(Ok(ControlResponse::State(status))) if status.started => {
-                return Ok(AdoptedState::Running { pid: status.pid });
+        let end = Instant::now() + ANSWER_LIMIT;
+        loop {
+            let answer = timeout(ANSWER_LIMIT, shim::ask(&bundle, &ControlRequest::State)).await;
+            match answer {
+                Ok(Ok(ControlResponse::State(status))) if status.started => {
+                    return Ok(AdoptedState::Running { pid: status.pid });
+                }
+                Ok(Ok(ControlResponse::State(status))) => {
+                    return Ok(AdoptedState::Created { pid: status.pid });
+                }
+                Ok(Ok(ControlResponse::Exited(record))) => {
+                    return Ok(AdoptedState::Exited(record));
+                }
+                Ok(Err(NoAnswer::Gone)) => {}
+                Ok(other) => return Err(crate::runtime::unexpected(task, other)),
+                // Slow is not dead: a busy machine must not cost a container.
+                Err(_) => {
+                    let source = NoAnswer::Broken(io::ErrorKind::TimedOut.into());
+                    return Err(crate::runtime::unexpected(task, Err(source)));
+                }
             }
-            Ok(Ok(ControlResponse::State(status))) => {
-                return Ok(AdoptedState::Created { pid: status.pid });
+            // In this order: one that has ended has written its record before.
+            let lives = alive::has_shim(&bundle)?;
+            if let Some(record) = read_record(&bundle)? {
+                return Ok(AdoptedState::Exited(record));
             }
-            Ok(Ok(ControlResponse::Exited(record))) => return Ok(AdoptedState::Exited(record)),
-            Ok(Err(NoAnswer::Gone)) => {}
-            Ok(other) => return Err(crate::runtime::unexpected(task, other)),
-            Err(_) => tracing::warn!(%task, "the shim hangs; its container is given up"),
-        }
-        if let Some(record) = read_record(&bundle)? {
-            return Ok(AdoptedState::Exited(record));
+            if !lives || Instant::now() >= end {
+                break;
+            }
+            // It listens as soon as its container is made.
+            sleep(INTERVAL).await;
         }
         self.record_or_lost(task).await?;
-        let dir = bundle.dir().to_owned();
-        let task = *task;
-        self.blocking(move |_| {
-            mounts::unmount_below(&dir).map_err(|source| Error::Remove {
-                task,
-                what: "a mount".to_owned(),
-                source,
-            })
-        })
-        .await?;
         Ok(AdoptedState::Lost)
     }
 }

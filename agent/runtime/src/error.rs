@@ -77,6 +77,12 @@ pub enum Error {
         /// What happened on the connection.
         source: io::Error,
     },
+    /// The thread and mount namespace in which a container is made.
+    #[error("cannot make a mount namespace for the container")]
+    Apart {
+        /// Why not.
+        source: io::Error,
+    },
     /// A container of which something cannot be removed.
     #[error("cannot remove the container of task {task}: {what}")]
     Remove {

@@ -5,10 +5,14 @@ use crate::{Error, Result, Runtime, shim};
 use skep_agent_shim_api::{ExecOutcome, ExecRequest, ShimRequest};
 use skep_types::TaskId;
 use std::time::Duration;
+use tokio::time::timeout;
 
 /// Output that is kept of a command, in bytes: what Docker keeps of a health
 /// check.
 const OUTPUT_BYTES: usize = 4096;
+
+/// How long a command may take beyond its limit, which the shim keeps.
+const SPARE: Duration = Duration::from_secs(5);
 
 /// How a command ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +54,13 @@ impl Runtime {
             max_output_bytes: OUTPUT_BYTES,
             seccomp_cache: of_container.seccomp_cache,
         };
-        match shim::ask_process(&self.inner.config.shim, "exec", &bundle, &request).await? {
+        let asked = shim::ask_process(&self.inner.config.shim, "exec", &bundle, &request);
+        // It may hang before it has a command whose time it could keep.
+        let Ok(answer) = timeout(limit.saturating_add(SPARE), asked).await else {
+            let output = String::new();
+            return Ok(ExecResult::TimedOut { output });
+        };
+        match answer? {
             ExecOutcome::Exited { code, output } => Ok(ExecResult::Exited { code, output }),
             ExecOutcome::TimedOut { output } => Ok(ExecResult::TimedOut { output }),
             ExecOutcome::Failed { reason } => Err(Error::Exec { reason }),

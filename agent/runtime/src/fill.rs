@@ -1,5 +1,6 @@
 //! Fills a new volume with what the image has at its place: owners, modes,
-//! times, links, special files and extended attributes included.
+//! times, links, special files and extended attributes included (the latter of
+//! files and directories).
 //!
 //! The source is an image, so nothing in it is followed: each entry is opened
 //! relative to its directory, never through a link.
@@ -13,12 +14,17 @@ use nix::sys::stat::{
 };
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat, symlinkat};
+use rustix::fs::XattrFlags;
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+
+/// The kernel's limit for the names of the attributes of a file, and for the
+/// value of one.
+const XATTR_MAX_BYTES: usize = 64 << 10;
 
 /// Copies the content, owner and mode of a directory into an empty one.
 ///
@@ -35,7 +41,8 @@ pub(crate) fn copy_directory(source: OwnedFd, target: OwnedFd) -> io::Result<()>
         &mut links,
     )?;
     let stat = nix::sys::stat::fstat(&source)?;
-    finish(target.as_fd(), c".", &stat, SFlag::S_IFDIR)
+    finish(root_target.as_fd(), c".", &stat, SFlag::S_IFDIR)?;
+    copy_xattrs(&source, &root_target)
 }
 
 /// Paths, relative to the root of the copy, of files with several names.
@@ -98,7 +105,9 @@ fn copy_entry(
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let from = openat(source, name, flags, Mode::empty())?;
             let to = openat(target, name, flags, Mode::empty())?;
-            copy_content(from, &to, root, path, links)?;
+            copy_content(from.try_clone()?, &to, root, path, links)?;
+            finish(target.as_fd(), name, &stat, kind)?;
+            return copy_xattrs(&from, &to);
         }
         SFlag::S_IFREG => {
             let flags = OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
@@ -109,7 +118,10 @@ fn copy_entry(
                 flags | OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL,
                 Mode::S_IRUSR | Mode::S_IWUSR,
             )?;
-            io::copy(&mut File::from(from), &mut File::from(to))?;
+            let (mut from, mut to) = (File::from(from), File::from(to));
+            io::copy(&mut from, &mut to)?;
+            finish(target.as_fd(), name, &stat, kind)?;
+            return copy_xattrs(&from, &to);
         }
         SFlag::S_IFLNK => {
             let to = readlinkat(source, name)?;
@@ -118,6 +130,29 @@ fn copy_entry(
         _ => mknodat(target, name, kind, Mode::S_IRUSR, stat.st_rdev)?,
     }
     finish(target.as_fd(), name, &stat, kind)
+}
+
+/// Copies the extended attributes of a file or directory, file capabilities and
+/// access lists among them. After the owner: changing that clears the former.
+fn copy_xattrs(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+    let (from, to) = (from.as_fd(), to.as_fd());
+    let mut names = vec![0; XATTR_MAX_BYTES];
+    let length = match rustix::fs::flistxattr(from, &mut names[..]) {
+        Ok(length) => length,
+        Err(rustix::io::Errno::OPNOTSUPP) => 0,
+        Err(errno) => return Err(errno.into()),
+    };
+    let mut value = vec![0; XATTR_MAX_BYTES];
+    let names = names[..length].split(|byte| *byte == 0);
+    for name in names.filter(|name| !name.is_empty()) {
+        let length = rustix::fs::fgetxattr(from, name, &mut value[..])?;
+        match rustix::fs::fsetxattr(to, name, &value[..length], XattrFlags::empty()) {
+            // Not every file system keeps every attribute; programs run without.
+            Ok(()) | Err(rustix::io::Errno::OPNOTSUPP) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Owner first: changing it clears the set-user-id bits of the mode.
@@ -164,6 +199,14 @@ mod tests {
         fs::hard_link(from.join("sub/file"), from.join("twin"))?;
         symlink("/nowhere", from.join("link"))?;
         fs::set_permissions(&from, fs::Permissions::from_mode(0o1777))?;
+        // cap_net_bind_service, permitted and effective.
+        let capability = [[1, 0, 0, 2], [0, 4, 0, 0], [0; 4], [0; 4], [0; 4]].concat();
+        let name = "security.capability";
+        let set = |path: &std::path::Path, name: &str, value: &[u8]| {
+            rustix::fs::setxattr(path, name, value, XattrFlags::empty())
+        };
+        set(&from.join("sub/file"), name, &capability)?;
+        set(&from.join("sub"), "trusted.skep", b"value")?;
         copy_directory(File::open(&from)?.into(), File::open(&to)?.into())?;
         let file = fs::metadata(to.join("sub/file"))?;
         assert_eq!(
@@ -174,6 +217,11 @@ mod tests {
         assert_eq!(fs::read_link(to.join("link"))?.as_os_str(), "/nowhere");
         assert_eq!(fs::metadata(&to)?.mode() & 0o7777, 0o1777);
         assert_eq!(fs::read_to_string(to.join("twin"))?, "text");
+        let mut value = [0; 64];
+        let length = rustix::fs::getxattr(to.join("sub/file"), name, &mut value[..])?;
+        assert_eq!(value[..length], capability);
+        let length = rustix::fs::getxattr(to.join("sub"), "trusted.skep", &mut value[..])?;
+        assert_eq!(value[..length], *b"value");
         Ok(())
     }
 }

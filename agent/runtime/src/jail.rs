@@ -7,7 +7,7 @@ use nix::sys::stat::{Mode, mkdirat};
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 /// Largest file that is read from an image (`/etc/passwd` and the like).
@@ -52,16 +52,16 @@ impl Jail {
 
     /// The content of a regular file in the tree; `None` where there is none.
     pub(crate) fn read(&self, path: &Path) -> io::Result<Option<String>> {
-        // A fifo in place of the file must not block us.
-        let fd = match self.open_at(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-            Ok(fd) => fd,
+        // To open a device is to use it, and a fifo blocks: look at it first.
+        let found = match self.open_at(path, OFlag::O_PATH) {
+            Ok(fd) => File::from(fd),
             Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        let file = File::from(fd);
-        if !file.metadata()?.is_file() {
+        if !found.metadata()?.is_file() {
             return Ok(None);
         }
+        let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
         let mut bytes = Vec::new();
         file.take(FILE_MAX_BYTES).read_to_end(&mut bytes)?;
         Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
@@ -114,6 +114,23 @@ mod tests {
         symlink("/etc", root.join("link"))?;
         jail.make_directories(Path::new("/link/a/b"))?;
         assert!(root.join("etc/a/b").is_dir());
+        Ok(())
+    }
+
+    #[test]
+    fn a_device_in_place_of_a_file_is_not_opened() -> io::Result<()> {
+        use nix::sys::stat::{SFlag, makedev, mknod};
+        let dir = tempfile::tempdir()?;
+        // Nobody drives it: to open it is an error.
+        let nobody = makedev(511, 1_000_000);
+        mknod(
+            &dir.path().join("passwd"),
+            SFlag::S_IFCHR,
+            Mode::S_IRUSR,
+            nobody,
+        )?;
+        let jail = Jail::open(dir.path())?;
+        assert_eq!(jail.read(Path::new("/passwd"))?, None);
         Ok(())
     }
 }

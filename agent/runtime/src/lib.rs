@@ -9,12 +9,14 @@
 #![deny(unsafe_code)]
 
 mod adopt;
+mod alive;
+mod apart;
 mod error;
 mod exec;
 mod fill;
 mod jail;
 mod logs;
-mod mounts;
+mod node;
 mod process;
 mod request;
 mod rootfs;

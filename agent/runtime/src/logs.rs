@@ -1,6 +1,7 @@
 //! Reads the log of a container: rotated files first, then the current one, and
 //! what comes while following.
 
+use crate::runtime::LOG_FILES_MAX;
 use crate::watch::Watch;
 use crate::{Error, Result, Runtime};
 use serde::Deserialize;
@@ -16,15 +17,18 @@ use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
 
-/// More rotated files than this are not looked for.
-const FILES_MAX: u32 = 1000;
+/// Entries read at once where it may block.
+const BATCH: usize = 256;
+/// The most text of a tail that is held in memory, in bytes.
+const TAIL_BYTES_MAX: usize = 64 << 20;
 
 /// Which lines are wanted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogOptions {
     /// Go on with new lines until the container has ended.
     pub follow: bool,
-    /// Only the last so many of the lines that are there.
+    /// Only the last so many of the lines that are there, and no more of them
+    /// than make 64 MiB.
     pub tail: Option<usize>,
     /// Only lines after this time, in nanoseconds since 1970.
     pub since_unix_nanos: Option<u64>,
@@ -101,7 +105,7 @@ async fn read(bundle: &Bundle, options: &LogOptions, sender: &Sender) -> io::Res
         false => None,
     };
     let mut reader = Reader::new(bundle.log());
-    let mut last: VecDeque<LogLine> = VecDeque::new();
+    let mut tail = options.tail.map(Tail::new);
     let wanted = |line: &LogLine| {
         options
             .since_unix_nanos
@@ -110,25 +114,22 @@ async fn read(bundle: &Bundle, options: &LogOptions, sender: &Sender) -> io::Res
                 .until_unix_nanos
                 .is_none_or(|until| line.at_unix_nanos <= until)
     };
-    while let Some(line) = reader.next()? {
-        if !wanted(&line) {
-            continue;
+    loop {
+        let (back, lines) = next_batch(reader).await?;
+        reader = back;
+        let all = lines.len() < BATCH;
+        for line in lines.into_iter().filter(wanted) {
+            match &mut tail {
+                Some(tail) => tail.push(line),
+                None if sender.send(Ok(line)).await.is_err() => return Ok(()),
+                None => {}
+            }
         }
-        match options.tail {
-            None => {
-                if sender.send(Ok(line)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            Some(count) => {
-                last.push_back(line);
-                if last.len() > count {
-                    last.pop_front();
-                }
-            }
+        if all || sender.is_closed() {
+            break;
         }
     }
-    for line in last {
+    for line in tail.map(|tail| tail.lines).unwrap_or_default() {
         if sender.send(Ok(line)).await.is_err() {
             return Ok(());
         }
@@ -137,9 +138,17 @@ async fn read(bundle: &Bundle, options: &LogOptions, sender: &Sender) -> io::Res
     loop {
         // Looked at before reading: what is written before the end is read.
         let ended = bundle.exit().exists() || !bundle.dir().exists();
-        while let Some(line) = reader.next()? {
-            if wanted(&line) && sender.send(Ok(line)).await.is_err() {
-                return Ok(());
+        loop {
+            let (back, lines) = next_batch(reader).await?;
+            reader = back;
+            let all = lines.len() < BATCH;
+            for line in lines.into_iter().filter(wanted) {
+                if sender.send(Ok(line)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            if all {
+                break;
             }
         }
         if ended {
@@ -148,6 +157,48 @@ async fn read(bundle: &Bundle, options: &LogOptions, sender: &Sender) -> io::Res
         tokio::select! {
             () = sender.closed() => return Ok(()),
             changed = watch.changed() => changed?,
+        }
+    }
+}
+
+/// The next entries, with the reader; fewer than [`BATCH`] when there are no more
+/// yet.
+async fn next_batch(mut reader: Reader) -> io::Result<(Reader, Vec<LogLine>)> {
+    let work = tokio::task::spawn_blocking(move || {
+        let mut lines = Vec::new();
+        while lines.len() < BATCH
+            && let Some(line) = reader.next()?
+        {
+            lines.push(line);
+        }
+        Ok((reader, lines))
+    });
+    work.await.map_err(io::Error::other)?
+}
+
+/// The last of the lines that went by.
+struct Tail {
+    count: usize,
+    bytes: usize,
+    lines: VecDeque<LogLine>,
+}
+
+impl Tail {
+    fn new(count: usize) -> Self {
+        Self {
+            count,
+            bytes: 0,
+            lines: VecDeque::new(),
+        }
+    }
+
+    fn push(&mut self, line: LogLine) {
+        self.bytes += line.text.len();
+        self.lines.push_back(line);
+        while (self.lines.len() > self.count || self.bytes > TAIL_BYTES_MAX)
+            && let Some(line) = self.lines.pop_front()
+        {
+            self.bytes -= line.text.len();
         }
     }
 }
@@ -197,7 +248,7 @@ impl Reader {
     }
 
     fn open_oldest(&mut self) -> io::Result<bool> {
-        let oldest = (1..FILES_MAX)
+        let oldest = (1..LOG_FILES_MAX)
             .take_while(|number| Bundle::rotated_log(&self.log, *number).exists())
             .last()
             .unwrap_or(0);
@@ -212,7 +263,7 @@ impl Reader {
         };
         let ours = inode(current.get_ref())?;
         let mut number = 0;
-        while number < FILES_MAX {
+        while number < LOG_FILES_MAX {
             let path = Bundle::rotated_log(&self.log, number);
             match File::open(&path).and_then(|file| inode(&file)) {
                 Ok(found) if found == ours => break,
@@ -256,4 +307,30 @@ impl Reader {
 fn inode(file: &File) -> io::Result<(u64, u64)> {
     let metadata = file.metadata()?;
     Ok((metadata.dev(), metadata.ino()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tail_holds_as_many_lines_as_asked_and_no_more_than_its_bytes() {
+        let line = |number, length| LogLine {
+            is_stderr: false,
+            at_unix_nanos: number,
+            text: "x".repeat(length),
+        };
+        let kept = |tail: &Tail| -> Vec<u64> {
+            tail.lines.iter().map(|line| line.at_unix_nanos).collect()
+        };
+        let mut few = Tail::new(2);
+        (0..5).for_each(|number| few.push(line(number, 1)));
+        assert_eq!(kept(&few), [3, 4]);
+        let mut large = Tail::new(usize::MAX);
+        (0..5).for_each(|number| large.push(line(number, TAIL_BYTES_MAX / 3)));
+        assert_eq!(kept(&large), [2, 3, 4]);
+        let mut none = Tail::new(0);
+        none.push(line(0, 1));
+        assert_eq!((kept(&none), none.bytes), (vec![], 0));
+    }
 }

@@ -71,6 +71,9 @@ impl fmt::Debug for FileInTmpfs {
 /// An image as far as a container needs it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RootImage {
+    /// Its id, kept with the container: as long as that is there, its layers
+    /// are in use.
+    pub id: String,
     /// Unpacked layers, bottom first. Shared, never written to.
     pub layers: Vec<PathBuf>,
     /// Defaults of containers made from it.

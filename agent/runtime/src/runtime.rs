@@ -6,7 +6,7 @@ use crate::rootfs::{self, private_dir};
 use crate::shim::{self, NoAnswer};
 use crate::signal::StopSignal;
 use crate::volumes::Volumes;
-use crate::{Error, Result, mounts, process, spec, users};
+use crate::{Error, Result, apart, process, spec, users};
 use serde::{Deserialize, Serialize};
 use skep_agent_shim_api::exit::unix_nanos_now;
 use skep_agent_shim_api::{
@@ -22,9 +22,15 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 /// How long processes may take to die, and the kernel to let go of a cgroup.
-const KILL_LIMIT: Duration = Duration::from_secs(10);
+pub(crate) const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How long a shim may take to answer what it knows without waiting for anything.
+const ANSWER_LIMIT: Duration = Duration::from_secs(5);
 /// Size at which a log is rotated unless the request says otherwise, in bytes.
 const LOG_MAX_BYTES: u64 = 10 << 20;
+/// A log is not rotated below this size, whatever the request says, in bytes.
+const LOG_MIN_BYTES: u64 = 4 << 10;
+/// No more log files than this are kept, whatever the request says.
+pub(crate) const LOG_FILES_MAX: u32 = 1000;
 /// Log files kept unless the request says otherwise.
 const LOG_MAX_FILES: u32 = 3;
 
@@ -55,6 +61,8 @@ pub struct Started {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Meta {
     pub(crate) container_id: String,
+    /// Id of its image.
+    pub(crate) image: String,
     pub(crate) labels: Labels,
     /// Signal that asks the container to stop.
     pub(crate) stop_signal: i32,
@@ -172,12 +180,13 @@ impl Runtime {
     async fn create_locked(&self, request: ContainerRequest) -> Result<()> {
         let bundle = self.bundle(&request.task);
         let runtime = self.clone();
-        let prepared = bundle.clone();
-        tokio::task::spawn_blocking(move || runtime.prepare(&prepared, &request))
-            .await
-            .map_err(Error::Interrupted)??;
-        shim::create(&self.inner.config.shim, &bundle).await?;
-        Ok(())
+        let made = bundle.clone();
+        let shim = apart::run(move || {
+            runtime.prepare(&made, &request)?;
+            shim::spawn(&runtime.inner.config.shim, &made)
+        })
+        .await?;
+        shim::created(shim, &self.inner.config.shim, &bundle).await
     }
 
     /// Everything that is there before the shim is started.
@@ -185,9 +194,6 @@ impl Runtime {
         let id = &request.container_id;
         if id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             return Err(Error::Spec(format!("{id:?} is not a container id")));
-        }
-        if request.spec.init == Some(true) {
-            return Err(Error::Spec("init: true is not supported yet".to_owned()));
         }
         let memory = request.resources.memory_limit.0;
         if (1..MEMORY_MIN_BYTES).contains(&memory) {
@@ -199,7 +205,24 @@ impl Runtime {
             "" => &id[..12],
             name => name,
         };
+        let stop_signal = [
+            Some(request.spec.stop_signal.as_str()),
+            request.image.config.stop_signal.as_deref(),
+        ]
+        .into_iter()
+        .flatten()
+        .find(|text| !text.is_empty())
+        .map_or(Ok(StopSignal::TERM), str::parse)
+        .map_err(|error| Error::Spec(format!("stop signal: {error}")))?;
+        let meta = Meta {
+            container_id: id.clone(),
+            image: request.image.id.clone(),
+            labels: request.labels.clone(),
+            stop_signal: stop_signal.number(),
+        };
         private_dir(bundle.dir())?;
+        // Before its layers are used, so that nobody removes them.
+        write_json(&bundle.meta(), &meta)?;
         rootfs::mount_overlay(bundle, &request.image.layers)?;
         let root = Jail::open(&bundle.rootfs()).map_err(Error::file("open", bundle.rootfs()))?;
         let user = match request.spec.user.as_str() {
@@ -212,17 +235,11 @@ impl Runtime {
         root.make_directories(Path::new(&process.cwd))
             .map_err(Error::file("make the working directory", &process.cwd))?;
         let volumes = self.inner.volumes.mounts(request, bundle, &root)?;
+        if let Some(netns) = &request.netns {
+            apart::take_netns(bundle, netns)?;
+        }
         let mut files = rootfs::write_etc(bundle, request, hostname)?;
         files.extend(rootfs::write_files(bundle, request)?);
-        let stop_signal = [
-            Some(request.spec.stop_signal.as_str()),
-            request.image.config.stop_signal.as_deref(),
-        ]
-        .into_iter()
-        .flatten()
-        .find(|text| !text.is_empty())
-        .map_or(Ok(StopSignal::TERM), str::parse)
-        .map_err(|error| Error::Spec(format!("stop signal: {error}")))?;
         let cgroup_path = format!("/{}/{id}", self.inner.config.cgroup_parent);
         let config = spec::build(spec::Parts {
             bundle,
@@ -233,11 +250,6 @@ impl Runtime {
             volumes,
             files,
         })?;
-        let meta = Meta {
-            container_id: id.clone(),
-            labels: request.labels.clone(),
-            stop_signal: stop_signal.number(),
-        };
         let shim_request = ShimRequest {
             container_id: id.clone(),
             cgroup_path,
@@ -248,12 +260,15 @@ impl Runtime {
             devices: DeviceRule::docker_default(),
             log: LogConfig {
                 path: bundle.log(),
-                max_bytes: request.log_max_bytes.unwrap_or(LOG_MAX_BYTES),
-                max_files: request.log_max_files.unwrap_or(LOG_MAX_FILES),
+                max_bytes: request
+                    .log_max_bytes
+                    .map_or(LOG_MAX_BYTES, |bytes| bytes.max(LOG_MIN_BYTES)),
+                max_files: request
+                    .log_max_files
+                    .map_or(LOG_MAX_FILES, |files| files.clamp(1, LOG_FILES_MAX)),
             },
             seccomp_cache: self.seccomp_cache(),
         };
-        write_json(&bundle.meta(), &meta)?;
         write_json(&bundle.config(), &config)?;
         write_json(&bundle.request(), &shim_request)
     }
@@ -304,10 +319,14 @@ impl Runtime {
         }
     }
 
-    /// The exit record; where there is none, the shim has died, and the rest of
-    /// the container is killed and a record is written that says so.
+    /// The exit record; where there is none, the rest of shim and container is
+    /// killed and a record is written that says so.
     pub(crate) async fn record_or_lost(&self, task: &TaskId) -> Result<ExitRecord> {
         let bundle = self.existing(task)?;
+        if let Some(record) = read_record(&bundle)? {
+            return Ok(record);
+        }
+        self.end_shim(task).await?;
         if let Some(record) = read_record(&bundle)? {
             return Ok(record);
         }
@@ -320,11 +339,16 @@ impl Runtime {
                     signal: Some(9),
                     oom: false,
                     at_unix_nanos: unix_nanos_now(),
-                    error: Some("the supervisor of the container was killed".to_owned()),
+                    error: Some(
+                        "the supervisor of the container ended without a record: it was \
+                         killed, or the disk was full"
+                            .to_owned(),
+                    ),
                 };
-                record
-                    .write(&bundle)
-                    .map_err(Error::file("write", bundle.exit()))?;
+                // Dead is dead, whether or not there is room to write it down.
+                if let Err(error) = record.write(&bundle) {
+                    tracing::error!(%task, %error, "cannot write the exit record");
+                }
                 Ok(record)
             }
         })
@@ -341,12 +365,14 @@ impl Runtime {
             .map_err(Error::Interrupted)?
     }
 
-    /// Asks a container to stop and waits for that; after `grace` it is killed.
-    /// `signal` is as the spec or the image says when `None`. One that has
-    /// ended already is no error.
+    /// Asks a container to stop and waits for that; after `grace` it is killed,
+    /// and so is a shim that does not answer, with its container. `signal` is as
+    /// the spec or the image says when `None`. One that has ended already is no
+    /// error.
     ///
     /// # Errors
-    /// [`Error::Signal`], [`Error::NotFound`].
+    /// [`Error::Signal`], [`Error::NotFound`]; [`Error::Remove`] with what cannot
+    /// be killed.
     pub async fn stop(
         &self,
         task: &TaskId,
@@ -359,19 +385,29 @@ impl Runtime {
             None => read_json::<Meta>(&bundle.meta())
                 .map_or(StopSignal::TERM.number(), |meta| meta.stop_signal),
         };
-        // What has not been started does not hear a polite signal.
-        let state = shim::ask(&bundle, &ControlRequest::State).await;
-        let number = match state {
-            Ok(ControlResponse::State(status)) if !status.started => StopSignal::KILL.number(),
-            _ => number,
+        let asked = async {
+            // What has not been started does not hear a polite signal.
+            let state = shim::ask(&bundle, &ControlRequest::State).await;
+            let number = match state {
+                Ok(ControlResponse::State(status)) if !status.started => StopSignal::KILL.number(),
+                _ => number,
+            };
+            self.signal(task, number).await
         };
-        self.signal(task, number).await?;
-        match timeout(grace, self.wait(task)).await {
-            Ok(result) => result.map(drop),
-            Err(_) => {
-                self.signal(task, StopSignal::KILL.number()).await?;
-                self.wait(task).await.map(drop)
-            }
+        match timeout(ANSWER_LIMIT, asked).await {
+            Ok(asked) => asked?,
+            Err(_) => return self.record_or_lost(task).await.map(drop),
+        }
+        if let Ok(ended) = timeout(grace, self.wait(task)).await {
+            return ended.map(drop);
+        }
+        let killed = async {
+            self.signal(task, StopSignal::KILL.number()).await?;
+            self.wait(task).await
+        };
+        match timeout(KILL_LIMIT, killed).await {
+            Ok(ended) => ended.map(drop),
+            Err(_) => self.record_or_lost(task).await.map(drop),
         }
     }
 
@@ -400,17 +436,17 @@ impl Runtime {
         if !bundle.dir().exists() {
             return Ok(());
         }
-        // A shim that hangs must not stop us: its container is killed below.
+        // A shim that hangs must not stop us: it is killed below.
         let _ended = timeout(KILL_LIMIT, shim::ask(&bundle, &ControlRequest::Delete)).await;
+        self.end_shim(task).await?;
         let task = *task;
         self.blocking(move |runtime| {
             runtime.kill_cgroup(&task)?;
-            let fail = |what: &str| {
-                let what = what.to_owned();
-                move |source| Error::Remove { task, what, source }
-            };
-            mounts::unmount_below(bundle.dir()).map_err(fail("a mount"))?;
-            remove_tree(bundle.dir()).map_err(fail("its directory"))
+            remove_tree(bundle.dir()).map_err(|source| Error::Remove {
+                task,
+                what: "its directory".to_owned(),
+                source,
+            })
         })
         .await
     }
@@ -433,7 +469,8 @@ impl Runtime {
     }
 }
 
-/// Removes a directory while a shim may be removing its part of it.
+/// Removes a directory in which a command beside the container may still have
+/// a file.
 fn remove_tree(dir: &Path) -> io::Result<()> {
     let mut attempts = 0;
     loop {
@@ -461,7 +498,11 @@ pub(crate) fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T
 
 fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<()> {
     let bytes = serde_json::to_vec(value).map_err(Error::file("write", path))?;
-    fs::write(path, bytes).map_err(Error::file("write", path))
+    // Nobody finds half of it.
+    let aside = path.with_extension("new");
+    fs::write(&aside, bytes)
+        .and_then(|()| fs::rename(&aside, path))
+        .map_err(Error::file("write", path))
 }
 
 pub(crate) fn unexpected(

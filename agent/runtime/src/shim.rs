@@ -1,6 +1,6 @@
 //! Talking to shims: starting one, and asking one through its control socket.
 
-use crate::{Error, Result};
+use crate::{Error, Result, alive};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use serde::Serialize;
@@ -15,7 +15,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 /// Longer than the shim's own watchdog.
@@ -41,14 +41,23 @@ fn command(shim: &Path, verb: &str, bundle: &Bundle) -> Result<Command> {
     Ok(command)
 }
 
-/// Starts the shim of a bundle, which makes the container. The process id of
-/// the container's process 1.
-pub(crate) async fn create(shim: &Path, bundle: &Bundle) -> Result<i32> {
+/// Starts the shim of a bundle, which makes the container and has the bundle's
+/// lock for as long as it lives.
+pub(crate) fn spawn(shim: &Path, bundle: &Bundle) -> Result<Child> {
+    let lock = Stdio::from(alive::lock(bundle)?);
+    let started = command(shim, "create", bundle)?.stdin(lock).spawn();
+    started.map_err(|source| Error::Shim {
+        shim: shim.to_owned(),
+        source,
+    })
+}
+
+/// Waits until a started shim has made its container.
+pub(crate) async fn created(mut child: Child, shim: &Path, bundle: &Bundle) -> Result<()> {
     let fail = |source| Error::Shim {
         shim: shim.to_owned(),
         source,
     };
-    let mut child = command(shim, "create", bundle)?.spawn().map_err(fail)?;
     let stdout = child.stdout.take();
     // The shim lives as long as the container and we reap it whenever that is.
     tokio::spawn(async move {
@@ -67,7 +76,7 @@ pub(crate) async fn create(shim: &Path, bundle: &Bundle) -> Result<i32> {
         }
     }
     match serde_json::from_str(&line) {
-        Ok(CreateOutcome::Created { pid }) => Ok(pid),
+        Ok(CreateOutcome::Created { .. }) => Ok(()),
         Ok(CreateOutcome::Failed { reason }) => Err(Error::Create { reason }),
         Err(_) => {
             let path = bundle.dir().join("shim.err");
@@ -80,7 +89,8 @@ pub(crate) async fn create(shim: &Path, bundle: &Bundle) -> Result<i32> {
     }
 }
 
-/// Runs a command of the shim that reads a request and prints an answer.
+/// Runs a command of the shim that reads a request and prints an answer. It is
+/// killed when nobody waits for it any more.
 pub(crate) async fn ask_process<Q: Serialize, A: DeserializeOwned>(
     shim: &Path,
     verb: &str,
@@ -96,6 +106,7 @@ pub(crate) async fn ask_process<Q: Serialize, A: DeserializeOwned>(
         .map_err(fail)?;
     let mut child = command(shim, verb, bundle)?
         .stdin(Stdio::piped())
+        .kill_on_drop(true)
         .spawn()
         .map_err(fail)?;
     if let Some(mut stdin) = child.stdin.take() {

@@ -75,14 +75,8 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Value> {
         process["rlimits"] = Value::from(limits?);
     }
     let mut network = json!({"type": "network"});
-    if let Some(path) = &parts.request.netns {
-        if !path.exists() {
-            return Err(Error::Spec(format!(
-                "network namespace {} does not exist",
-                path.display()
-            )));
-        }
-        network["path"] = json!(path);
+    if parts.request.netns.is_some() {
+        network["path"] = json!(parts.bundle.netns());
     }
     let cgroup = Cgroup::locate(parts.cgroup_path)
         .map_err(Error::file("find the cgroup", parts.cgroup_path))?;
@@ -179,7 +173,8 @@ fn resources(limits: &Resources, cgroup: &Cgroup) -> Value {
     if limits.memory_limit.0 > 0 {
         memory.insert("limit".into(), json!(limits.memory_limit.0));
         // Docker's rule: as much swap again. Only where swap is accounted.
-        if Path::new("/sys/fs/cgroup/memory/memory.memsw.limit_in_bytes").exists() {
+        // On v2 libcontainer sets the difference, as swap is apart there.
+        if cgroup.limits_swap() {
             memory.insert(
                 "swap".into(),
                 json!(limits.memory_limit.0.saturating_mul(2)),

@@ -5,10 +5,14 @@ use crate::request::ContainerRequest;
 use crate::rootfs::private_dir;
 use crate::{Error, Result, fill};
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::syncfs;
 use serde_json::{Value, json};
 use skep_agent_shim_api::Bundle;
 use skep_types::{Mount, MountKind};
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// Named volumes live here, below the data directory.
@@ -144,7 +148,7 @@ fn bind(source: &str, mount: &Mount, propagation: &str) -> Result<Value> {
     }
     if let Err(error) = fs::metadata(source) {
         return Err(match error.kind() {
-            std::io::ErrorKind::NotFound => {
+            io::ErrorKind::NotFound => {
                 Error::Spec(format!("bind source path does not exist: {source}"))
             }
             _ => Error::file("look at the bind source", source)(error),
@@ -177,34 +181,55 @@ fn volume(dir: &Path, target: &str, no_copy: bool, root: &Jail) -> Result<PathBu
     let lock = File::create(dir.join(".lock")).map_err(Error::file("lock", dir))?;
     let _lock = Flock::lock(lock, FlockArg::LockExclusive)
         .map_err(|(_, errno)| Error::file("lock", dir)(errno))?;
-    match fs::create_dir(&data) {
-        Ok(()) => {
-            use std::os::unix::fs::PermissionsExt;
-            fs::set_permissions(&data, fs::Permissions::from_mode(0o755))
-                .map_err(Error::file("set the mode of", &data))?;
+    let source = if no_copy {
+        None
+    } else {
+        root.directory(Path::new(target))
+            .map_err(Error::file("look into the image at", target))?
+    };
+    if !data.exists() {
+        // It gets its name when it is complete: what was cut off midway is not
+        // taken for a volume that has been filled.
+        let aside = dir.join("_data.new");
+        match fs::remove_dir_all(&aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::file("remove", &aside)(error));
+            }
+            _ => {}
         }
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(Error::file("make", &data)(error)),
+        fs::create_dir(&aside)
+            .and_then(|()| fs::set_permissions(&aside, Permissions::from_mode(0o755)))
+            .map_err(Error::file("make", &aside))?;
+        if let Some(source) = source {
+            fill_from(source, &aside)?;
+        }
+        fs::rename(&aside, &data).map_err(Error::file("make", &data))?;
+        return Ok(data);
     }
     let empty = fs::read_dir(&data)
         .map_err(Error::file("read", &data))?
         .next()
         .is_none();
-    if empty && !no_copy {
-        let source = root
-            .directory(Path::new(target))
-            .map_err(Error::file("look into the image at", target))?;
-        if let Some(source) = source {
-            let open = File::open(&data).map_err(Error::file("open", &data))?;
-            fill::copy_directory(source, open.into()).map_err(Error::file("fill", &data))?;
-        }
+    if let (true, Some(source)) = (empty, source) {
+        // In place: another container may have it mounted.
+        fill_from(source, &data)?;
     }
     Ok(data)
+}
+
+/// Fills an empty directory; what is there then survives a power cut.
+fn fill_from(source: OwnedFd, target: &Path) -> Result<()> {
+    let open = File::open(target).map_err(Error::file("open", target))?;
+    let sync = open.try_clone().map_err(Error::file("open", target))?;
+    fill::copy_directory(source, open.into())
+        .and_then(|()| Ok(syncfs(sync)?))
+        .map_err(Error::file("fill", target))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
     #[test]
     fn names_that_are_paths_are_refused() {
@@ -212,6 +237,36 @@ mod tests {
             assert!(check_name(name).is_err(), "{name:?}");
         }
         assert!(check_name("vote_db-data.1").is_ok());
+    }
+
+    #[test]
+    fn what_could_not_be_filled_is_filled_anew()
+    -> std::result::Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let (image, small) = (dir.path().join("image"), dir.path().join("small"));
+        fs::create_dir_all(image.join("db"))?;
+        fs::create_dir(&small)?;
+        for name in ["a", "b", "c"] {
+            fs::write(image.join("db").join(name), vec![b'x'; 300 << 10])?;
+        }
+        let tmpfs =
+            |flags, options| mount(Some("tmpfs"), &small, Some("tmpfs"), flags, Some(options));
+        tmpfs(MsFlags::empty(), "size=512k")?;
+        let root = Jail::open(&image)?;
+        let first = volume(&small.join("data"), "/db", false, &root).map_err(|error| error.chain());
+        tmpfs(MsFlags::MS_REMOUNT, "size=4m")?;
+        let second = volume(&small.join("data"), "/db", false, &root).and_then(|data| {
+            let entries = fs::read_dir(&data).map_err(Error::file("read", &data))?;
+            Ok(entries
+                .flatten()
+                .filter_map(|e| e.metadata().ok())
+                .map(|m| m.len())
+                .sum::<u64>())
+        });
+        umount2(&small, MntFlags::MNT_DETACH)?;
+        assert!(first.is_err_and(|text| text.contains("No space left")));
+        assert_eq!(second?, 3 * (300 << 10));
+        Ok(())
     }
 
     #[test]

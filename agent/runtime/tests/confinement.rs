@@ -177,7 +177,7 @@ async fn limits_reach_the_kernel() -> TestResult {
         soft: 100,
         hard: 200,
     }];
-    let (task, _) = node.run(request).await?;
+    let (task, started) = node.run(request).await?;
     node.until_output(&task, "end").await?;
     assert_eq!(node.output(&task).await?, "100\n500\nend\n");
     let stats = node.runtime.stats(&task).await?;
@@ -186,12 +186,19 @@ async fn limits_reach_the_kernel() -> TestResult {
     assert!(stats.cpu_nanos.is_some_and(|nanos| nanos > 0), "{stats:?}");
     assert!(stats.memory_bytes.is_some_and(|b| b > 0), "{stats:?}");
     let cgroup = node.cgroup(&task);
+    let read = |dir: &std::path::Path, file| std::fs::read_to_string(dir.join(file));
     if let (Some(cpu), Some(pids)) = (cgroup.controller("cpu"), cgroup.controller("pids")) {
-        let read = |dir: &std::path::Path, file| std::fs::read_to_string(dir.join(file));
         assert_eq!(read(cpu, "cpu.cfs_quota_us")?, "50000\n");
         assert_eq!(read(pids, "pids.max")?, "20\n");
     }
+    if let (true, Some(dir)) = (cgroup.is_unified(), cgroup.unified()) {
+        assert_eq!(read(dir, "cpu.max")?, "50000 100000\n");
+        assert_eq!(read(dir, "pids.max")?, "20\n");
+    }
     // The shim itself must not be the first to go.
+    let shim = node::parent_of(started.pid)?;
+    let score = std::fs::read_to_string(format!("/proc/{shim}/oom_score_adj"))?;
+    assert!(score.trim().parse::<i32>()? <= 0, "{score}");
     node.runtime.remove(&task).await?;
     assert!(node.runtime.stats(&task).await.is_err());
     Ok(())

@@ -182,7 +182,7 @@ async fn a_container_outlives_the_daemon_and_is_found_again() -> TestResult {
     let mut adopted = node.runtime.adopt().await?;
     adopted.retain(|found| found.task == task);
     assert_eq!(adopted[0].state, AdoptedState::Running { pid: started.pid });
-    std::fs::write(node.bundle(&task).join("rootfs/tmp/go"), "")?;
+    std::fs::write(format!("/proc/{}/root/tmp/go", started.pid), "")?;
     assert_eq!(node.runtime.wait(&task).await?.code, 9);
     // A container that only waited can be started by the next daemon.
     node.runtime.start(&created_task).await?;
@@ -201,13 +201,7 @@ async fn a_container_dies_with_its_shim() -> TestResult {
     let node = Node::new();
     let (task, started) = node.run(node.request("echo ready; sleep 600")).await?;
     node.until_output(&task, "ready").await?;
-    let status = std::fs::read_to_string(format!("/proc/{}/status", started.pid))?;
-    let shim: i32 = status
-        .lines()
-        .find_map(|line| line.strip_prefix("PPid:"))
-        .unwrap_or_default()
-        .trim()
-        .parse()?;
+    let shim = node::parent_of(started.pid)?;
     let command = std::fs::read_to_string(format!("/proc/{shim}/cmdline"))?;
     assert!(command.starts_with("skep-shim\0monitor"), "{command:?}");
     nix::sys::signal::kill(
@@ -253,6 +247,8 @@ async fn removing_a_running_container_leaves_nothing() -> TestResult {
         .run(node.request("(sleep 600 &); echo ready; sleep 600"))
         .await?;
     node.until_output(&task, "ready").await?;
+    // What it has mounted is its own affair.
+    assert_eq!(node.mounts(), [""; 0]);
     node.runtime.remove(&task).await?;
     assert_eq!(node.leftovers(), [""; 0]);
     assert!(!node.cgroup(&task).exists());
@@ -315,5 +311,37 @@ async fn a_real_time_signal_can_ask_to_stop() -> TestResult {
         .await?;
     assert_eq!(node.runtime.wait(&task).await?.code, 5);
     node.runtime.remove(&task).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_is_in_use_until_its_last_container_is_removed() -> TestResult {
+    let node = Node::new();
+    assert!(node.runtime.images_in_use()?.is_empty());
+    let mut request = node.request("true");
+    request.image.id = "sha256:one".into();
+    let (task, _) = node.run(request).await?;
+    node.runtime.wait(&task).await?;
+    let used: Vec<_> = node.restarted().images_in_use()?.into_iter().collect();
+    assert_eq!(used, ["sha256:one"]);
+    node.runtime.remove(&task).await?;
+    assert!(node.runtime.images_in_use()?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_removes_the_cgroup_of_the_node_once_it_is_empty() -> TestResult {
+    let node = Node::new();
+    let parent = skep_agent_shim_api::Cgroup::locate(&node.parent)?;
+    let (task, _) = node.run(node.request("exec sleep 600")).await?;
+    node.runtime.close().await?;
+    assert!(node.cgroup(&task).exists());
+    node.runtime.remove(&task).await?;
+    assert!(parent.exists());
+    node.runtime.close().await?;
+    assert!(!parent.exists());
+    // It is made again where it is needed.
+    let (record, _) = node.finish(node.request("exit 3")).await?;
+    assert_eq!(record.code, 3);
     Ok(())
 }

@@ -1,7 +1,8 @@
 //! Where things are in the directory of one container.
 //!
 //! Everything a container has on a node lives below its bundle directory, so
-//! removing the container is removing that directory (after its mounts). The
+//! removing the container is removing that directory. What is mounted there is
+//! so only in the shim's mount namespace. The
 //! directory is readable by root only: the OCI configuration holds the
 //! environment of the container.
 
@@ -40,6 +41,12 @@ impl Bundle {
         self.dir.join(Self::SOCKET_NAME)
     }
 
+    /// Locked by the shim, which has it as standard input from its first moment
+    /// to its last.
+    pub fn lock(&self) -> PathBuf {
+        self.dir.join("shim.lock")
+    }
+
     /// Name of the control socket in the directory.
     pub const SOCKET_NAME: &'static str = "shim.sock";
 
@@ -48,7 +55,7 @@ impl Bundle {
         self.dir.join("exit.json")
     }
 
-    /// Mount point of the root file system.
+    /// Mount point of the root file system, in the mount namespace of the shim.
     pub fn rootfs(&self) -> PathBuf {
         self.dir.join("rootfs")
     }
@@ -63,7 +70,12 @@ impl Bundle {
         self.dir.join("work")
     }
 
-    /// Mount point of the tmpfs that holds secrets and configs.
+    /// Mount point of the network namespace, likewise.
+    pub fn netns(&self) -> PathBuf {
+        self.dir.join("netns")
+    }
+
+    /// Mount point of the tmpfs that holds secrets and configs, likewise.
     pub fn files(&self) -> PathBuf {
         self.dir.join("files")
     }

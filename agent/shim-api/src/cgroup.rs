@@ -94,6 +94,26 @@ impl Cgroup {
             .is_some_and(|names| names.split_whitespace().any(|name| name == controller))
     }
 
+    /// Whether swap is accounted here, so that a limit of it can be set.
+    pub fn limits_swap(&self) -> bool {
+        if let Some(memory) = self.controller("memory") {
+            return memory
+                .ancestors()
+                .any(|dir| dir.join("memory.memsw.limit_in_bytes").exists());
+        }
+        // On v2 the root has no limits: look at what is right below it.
+        self.v2
+            .iter()
+            .flat_map(|dir| dir.ancestors().skip(1))
+            .filter(|dir| dir.join("cgroup.controllers").exists())
+            .last()
+            .is_some_and(|root| {
+                children(root)
+                    .iter()
+                    .any(|child| child.join("memory.swap.max").exists())
+            })
+    }
+
     fn dirs(&self) -> impl Iterator<Item = &Path> {
         self.v1
             .iter()
@@ -283,6 +303,22 @@ mod tests {
         );
         assert_eq!(found[1].mount, Path::new("/sys/fs/cgroup/memory"));
         assert_eq!(found[2].controllers, None);
+    }
+
+    #[test]
+    fn swap_can_be_limited_where_the_kernel_has_a_file_for_it() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        fs::write(root.path().join("cgroup.controllers"), "memory")?;
+        let cgroup = Cgroup {
+            v1: Vec::new(),
+            v2: Some(root.path().join("skep/id")),
+        };
+        let slice = root.path().join("system.slice");
+        fs::create_dir(&slice)?;
+        assert!(!cgroup.limits_swap());
+        fs::write(slice.join("memory.swap.max"), "max")?;
+        assert!(cgroup.limits_swap());
+        Ok(())
     }
 
     #[test]

@@ -20,11 +20,6 @@ pub enum ControlRequest {
         /// Signal number.
         signal: i32,
     },
-    /// Send a signal to every process of the container.
-    KillAll {
-        /// Signal number.
-        signal: i32,
-    },
     /// How the container is.
     State,
     /// Answered when the container has ended.

@@ -22,9 +22,9 @@ use std::os::unix::net::UnixListener;
 use std::process::ExitCode;
 use std::rc::Rc;
 
-/// The longest time in which a container is made, in seconds: libcontainer
-/// waits for its children without a limit of its own.
-const WATCHDOG_SECONDS: u32 = 60;
+/// The longest time in which a container is made or entered, in seconds:
+/// libcontainer waits for its children without a limit of its own.
+pub const WATCHDOG_SECONDS: u32 = 60;
 
 /// Makes the container of this bundle. Returns only on failure: otherwise the
 /// process goes on as the monitor, which prints the outcome.
@@ -147,8 +147,11 @@ fn detach() -> Result<(), Error> {
         );
         crate::sys::set_action(signal, &action).map_err(Error::kernel("ignore a signal"))
     };
+    // A container ends with us, so we end with it: whoever wants to stop it asks
+    // through the socket. The container gets its defaults back.
     ignore(signal::Signal::SIGHUP)?;
-    ignore(signal::Signal::SIGINT)
+    ignore(signal::Signal::SIGINT)?;
+    ignore(signal::Signal::SIGTERM)
 }
 
 fn oom_score(value: i32) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 //! the user sees as the reason of a failed task.
 
 use std::error::Error as _;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// What the shim could not do.
@@ -40,6 +40,12 @@ pub enum Error {
     /// Reported in its own words from inside the container.
     #[error("{0}")]
     Reported(String),
+}
+
+/// Says what went wrong on standard error, which is a file of the bundle: a disk
+/// that is full must not end the supervisor, as `eprintln!` would.
+pub fn complain(text: &str) {
+    let _full = writeln!(io::stderr(), "skep-shim: {text}");
 }
 
 impl Error {

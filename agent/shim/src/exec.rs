@@ -44,6 +44,8 @@ fn execute(bundle: &Bundle) -> Result<ExecOutcome, Error> {
         return Err(Error::Reported("no command specified".to_owned()));
     }
     let end = Instant::now() + Duration::from_millis(request.timeout_millis);
+    // The command's own time is kept below.
+    unistd::alarm::set(create::WATCHDOG_SECONDS);
     prctl::set_child_subreaper(true).map_err(Error::kernel("become a subreaper"))?;
     let (output, writer) = create::pipe()?;
     let (report, report_writer) = create::pipe()?;
@@ -77,6 +79,7 @@ fn execute(bundle: &Bundle) -> Result<ExecOutcome, Error> {
     let pid = built
         .map_err(|error| create::explain(error.into(), &report, &events))?
         .as_raw();
+    unistd::alarm::cancel();
     supervise(
         Pid::from_raw(pid),
         &output,

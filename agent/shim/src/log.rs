@@ -99,7 +99,9 @@ impl Log {
         if kept == 1 {
             return fs::remove_file(name(0));
         }
-        for number in (0..kept - 1).rev() {
+        // The files before the first gap move into it.
+        let gap = (1..kept - 1).find(|number| !name(*number).exists());
+        for number in (0..gap.unwrap_or(kept - 1)).rev() {
             match fs::rename(name(number), name(number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
@@ -128,6 +130,25 @@ mod tests {
             "{\"log\":\"say \\\"hi\\\"\u{fffd}\\n\",\"stream\":\"stderr\",\
              \"time\":\"1970-01-01T00:00:00.000000000Z\"}\n"
         );
+        Ok(())
+    }
+
+    #[test]
+    fn files_without_limit_cost_no_more_than_there_are() -> io::Result<()> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("container.log");
+        let mut log = Log::new(LogConfig {
+            path: path.clone(),
+            max_bytes: 1,
+            max_files: u32::MAX,
+        });
+        for number in 0..5 {
+            log.add(Source::Stdout, 0, format!("line {number}").as_bytes(), true)?;
+        }
+        for number in 0..5 {
+            let text = fs::read_to_string(Bundle::rotated_log(&path, 4 - number))?;
+            assert!(text.contains(&format!("line {number}")), "{text}");
+        }
         Ok(())
     }
 

@@ -27,7 +27,6 @@ use std::process::ExitCode;
 
 const USAGE: &str = "usage: skep-shim create --bundle DIR    make a container and watch it
        skep-shim exec --bundle DIR      run a command beside it (request on standard input)
-       skep-shim delete --bundle DIR    clean up a container without a living shim
        skep-shim --version
 
 skep-shim is started by the skep daemon; there is no need to run it by hand.";
@@ -42,7 +41,6 @@ fn main() -> ExitCode {
         ["create", "--bundle", dir] => create::run(&Bundle::new(*dir)),
         ["monitor", state] => monitor::run(state),
         ["exec", "--bundle", dir] => exec::run(&Bundle::new(*dir)),
-        ["delete", "--bundle", dir] => remove::run(&Bundle::new(*dir)),
         ["--version"] => {
             println!("skep-shim {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS

@@ -2,12 +2,12 @@
 //! end and for requests, with one thread and little memory.
 //!
 //! When the container has ended, the exit record is on the disk before anybody
-//! is told; then the cgroup goes and the process ends.
+//! is told, if the disk takes it; then the cgroup goes and the process ends.
 
 mod client;
 mod output;
 
-use crate::error::Error;
+use crate::error::{Error, complain};
 use crate::log::{Log, Source};
 use crate::{create, remove, sys};
 use client::Client;
@@ -59,7 +59,7 @@ pub fn run(state: &str) -> ExitCode {
     let inherited: Inherited = match serde_json::from_str(state) {
         Ok(inherited) => inherited,
         Err(error) => {
-            eprintln!("skep-shim: monitor is started by create only: {error}");
+            complain(&format!("monitor is started by create only: {error}"));
             return ExitCode::from(2);
         }
     };
@@ -67,7 +67,7 @@ pub fn run(state: &str) -> ExitCode {
     match Monitor::new(inherited, &bundle).and_then(|mut monitor| monitor.run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("skep-shim: {}", error.chain());
+            complain(&error.chain());
             remove::clean(&bundle);
             ExitCode::FAILURE
         }
@@ -277,7 +277,6 @@ impl Monitor {
                 Err(reason) => ControlResponse::Failed { reason },
             },
             ControlRequest::Kill { signal } => done(sys::kill(self.pid.as_raw(), signal)),
-            ControlRequest::KillAll { signal } => done(self.kill_all(signal)),
             ControlRequest::State => ControlResponse::State(Status {
                 pid: self.pid.as_raw(),
                 started: self.started,
@@ -296,14 +295,6 @@ impl Monitor {
         };
         client.send(&response);
         false
-    }
-
-    fn kill_all(&self, signal: i32) -> io::Result<()> {
-        for pid in Cgroup::locate(&self.request.cgroup_path)?.processes() {
-            // A process may end between the reading and the signal.
-            let _gone = sys::kill(pid, signal);
-        }
-        Ok(())
     }
 
     fn start(&mut self) -> Result<(), String> {
@@ -378,14 +369,9 @@ impl Monitor {
             at_unix_nanos: unix_nanos_now(),
             error: Some(std::mem::take(&mut self.reason)).filter(|reason| !reason.is_empty()),
         };
-        // Writing durably takes longer than all the rest.
-        if !self.deleted {
-            record.write(&self.bundle).map_err(|source| Error::File {
-                verb: "write",
-                path: self.bundle.exit(),
-                source,
-            })?;
-        }
+        // Writing durably takes longer than all the rest. On a full disk it fails,
+        // and whoever waits is told all the same.
+        let is_written = self.deleted || record.write(&self.bundle).is_ok();
         // Whoever connects from here on finds no socket, but the record.
         let _gone = fs::remove_file(self.bundle.socket());
         self.accept();
@@ -394,7 +380,15 @@ impl Monitor {
         }
         self.clients.clear();
         remove::clean(&self.bundle);
-        Ok(())
+        if is_written {
+            return Ok(());
+        }
+        // What was removed has made room.
+        record.write(&self.bundle).map_err(|source| Error::File {
+            verb: "write",
+            path: self.bundle.exit(),
+            source,
+        })
     }
 
     /// Reads the rest of the output. It ends by itself once all writers are

@@ -2,30 +2,19 @@
 //! state. Mounts and files are the runtime's.
 
 use crate::create;
+use crate::error::complain;
 use skep_agent_shim_api::{Bundle, Cgroup};
 use std::fs;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// How long processes may take to die, and a cgroup to go.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// `skep-shim delete`: for a container whose shim is dead.
-pub fn run(bundle: &Bundle) -> ExitCode {
-    if clean(bundle) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
-}
-
 /// Removes what there is; says on standard error what could not be removed.
-pub fn clean(bundle: &Bundle) -> bool {
-    let mut clean = true;
-    let mut check = |what: &str, result: std::io::Result<()>| match result {
+pub fn clean(bundle: &Bundle) {
+    let check = |what: &str, result: std::io::Result<()>| match result {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            eprintln!("skep-shim: cannot {what}: {error}");
-            clean = false;
+            complain(&format!("cannot {what}: {error}"));
         }
         _ => {}
     };
@@ -40,5 +29,4 @@ pub fn clean(bundle: &Bundle) -> bool {
     }
     check("remove the state", fs::remove_dir_all(bundle.state()));
     check("remove the socket", fs::remove_file(bundle.socket()));
-    clean
 }

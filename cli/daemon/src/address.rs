@@ -17,17 +17,13 @@ pub(crate) fn listen(given: &str) -> Result<SocketAddr> {
             CONTROL_PORT,
         ));
     }
-    resolve(given, "--listen-addr")
+    resolve(given, CONTROL_PORT, "--listen-addr")
 }
 
 /// Where others reach this node: as given, or the only address there is.
 pub(crate) fn advertise(given: &str, listen: SocketAddr) -> Result<SocketAddr> {
     if !given.is_empty() {
-        let address = resolve(given, "--advertise-addr")?;
-        if address.ip().is_unspecified() {
-            bail!("--advertise-addr must be an address that other nodes can reach, not {given}");
-        }
-        return Ok(address);
+        return reachable(given, CONTROL_PORT);
     }
     if !listen.ip().is_unspecified() {
         return Ok(listen);
@@ -53,13 +49,70 @@ pub(crate) fn advertise(given: &str, listen: SocketAddr) -> Result<SocketAddr> {
     }
 }
 
-/// An address, `address:port`, or the name of an interface with one address.
-fn resolve(given: &str, flag: &str) -> Result<SocketAddr> {
+/// The address given to advertise, if others can reach it.
+fn reachable(given: &str, port: u16) -> Result<SocketAddr> {
+    let address = resolve(given, port, "--advertise-addr")?;
+    if address.ip().is_unspecified() {
+        bail!("--advertise-addr must be an address that other nodes can reach, not {given}");
+    }
+    Ok(address)
+}
+
+/// Where others reach a node that was reached at `known` before: the address
+/// given, the one it has, or the one that the interface has now which had it.
+/// Without another port in what is given, the port stays.
+/// An address that was never this machine's own (one of a router that passes
+/// everything on) stays.
+pub(crate) fn present(
+    known: SocketAddr,
+    interface: Option<&str>,
+    given: &str,
+) -> Result<SocketAddr> {
+    if !given.is_empty() {
+        return reachable(given, known.port());
+    }
+    Ok(moved(known, interface, &interfaces()?))
+}
+
+fn moved(
+    known: SocketAddr,
+    interface: Option<&str>,
+    now: &BTreeMap<String, Vec<Ipv4Addr>>,
+) -> SocketAddr {
+    let Some(name) = interface else { return known };
+    if now.values().flatten().any(|address| *address == known.ip()) {
+        return known;
+    }
+    match now.get(name).map(Vec::as_slice) {
+        Some([address]) => SocketAddr::new(IpAddr::V4(*address), known.port()),
+        _ => {
+            tracing::error!(
+                address = %known,
+                interface = name,
+                "this node's address is gone, and its interface does not have exactly one \
+                 other; name one with skep daemon --advertise-addr"
+            );
+            known
+        }
+    }
+}
+
+/// The interface of this machine with this address.
+pub(crate) fn interface_of(address: IpAddr) -> Option<String> {
+    let has = |(name, addresses): (String, Vec<Ipv4Addr>)| {
+        addresses.iter().any(|a| *a == address).then_some(name)
+    };
+    interfaces().ok()?.into_iter().find_map(has)
+}
+
+/// An address, or the name of an interface with one address; with a port, or
+/// with this one.
+fn resolve(given: &str, port: u16, flag: &str) -> Result<SocketAddr> {
     if let Ok(address) = given.parse::<SocketAddr>() {
         return Ok(address);
     }
     if let Ok(ip) = given.parse::<IpAddr>() {
-        return Ok(SocketAddr::new(ip, CONTROL_PORT));
+        return Ok(SocketAddr::new(ip, port));
     }
     let (name, port) = match given.rsplit_once(':') {
         Some((name, port)) => (
@@ -67,7 +120,7 @@ fn resolve(given: &str, flag: &str) -> Result<SocketAddr> {
             port.parse()
                 .with_context(|| format!("{flag}: {port:?} is not a port"))?,
         ),
-        None => (given, CONTROL_PORT),
+        None => (given, port),
     };
     match interfaces()?.get(name).map(Vec::as_slice) {
         Some([address]) => Ok(SocketAddr::new(IpAddr::V4(*address), port)),
@@ -93,4 +146,67 @@ fn interfaces() -> Result<BTreeMap<String, Vec<Ipv4Addr>>> {
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_address_keeps_the_port_and_can_be_reached() {
+        let known: SocketAddr = "10.0.0.1:2400".parse().unwrap();
+        let now = |given| present(known, Some("eth0"), given).map(|a| a.to_string());
+        assert_eq!(now("10.0.0.9").unwrap(), "10.0.0.9:2400");
+        assert_eq!(now("10.0.0.9:2500").unwrap(), "10.0.0.9:2500");
+        for refused in ["0.0.0.0", "0.0.0.0:2400", "::", "no-such-if0"] {
+            let error = now(refused).unwrap_err().to_string();
+            assert!(error.contains(refused), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_followed_only_where_it_is_clear_whereto() {
+        let now = |table: &[(&str, &[&str])]| -> BTreeMap<String, Vec<Ipv4Addr>> {
+            let parse = |list: &[&str]| list.iter().map(|a| a.parse().unwrap()).collect();
+            let row = |(name, list): &(&str, &[&str])| ((*name).to_owned(), parse(list));
+            table.iter().map(row).collect()
+        };
+        let known: SocketAddr = "10.0.0.1:2400".parse().unwrap();
+        for (interface, table, expected) in [
+            (
+                Some("eth0"),
+                now(&[("eth0", &["10.0.0.1"])]),
+                "10.0.0.1:2400",
+            ),
+            (
+                Some("eth0"),
+                now(&[("eth0", &["10.0.0.9"])]),
+                "10.0.0.9:2400",
+            ),
+            // Another interface has it now.
+            (
+                Some("eth0"),
+                now(&[("eth0", &["10.0.0.9"]), ("bond0", &["10.0.0.1"])]),
+                "10.0.0.1:2400",
+            ),
+            (
+                Some("eth0"),
+                now(&[("eth0", &["10.0.0.8", "10.0.0.9"])]),
+                "10.0.0.1:2400",
+            ),
+            (
+                Some("eth0"),
+                now(&[("eth1", &["10.0.0.9"])]),
+                "10.0.0.1:2400",
+            ),
+            // A router's.
+            (None, now(&[("eth0", &["192.168.0.2"])]), "10.0.0.1:2400"),
+        ] {
+            assert_eq!(
+                moved(known, interface, &table).to_string(),
+                expected,
+                "{table:?}"
+            );
+        }
+    }
 }

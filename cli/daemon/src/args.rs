@@ -34,6 +34,17 @@ pub struct DaemonArgs {
     )]
     pub host: String,
 
+    /// Address other nodes reach this one at, or the interface that has it; for
+    /// a machine whose address is another one than when it joined
+    #[arg(
+        long,
+        env = "SKEP_ADVERTISE_ADDR",
+        value_name = "ADDRESS|INTERFACE[:PORT]",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub advertise_addr: String,
+
     /// Registry that is asked first for names of Docker Hub (may be repeated)
     #[arg(
         long,

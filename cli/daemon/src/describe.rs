@@ -2,7 +2,7 @@
 
 use crate::args::DaemonArgs;
 use anyhow::{Result, bail};
-use skep_types::{ByteCount, Labels, NanoCpus, NodeDescription, Platform};
+use skep_types::{ByteCount, Labels, NanoCpus, NodeDescription, NodeTls, Platform};
 use std::net::SocketAddr;
 
 /// Version of this build.
@@ -29,6 +29,7 @@ pub(crate) fn machine(args: &DaemonArgs) -> Result<NodeDescription> {
         engine_labels: labels(&args.labels)?,
         wireguard_key: [0; 32],
         data_path: None,
+        tls: NodeTls::default(),
     })
 }
 

@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+const MEMBERSHIP: &str = "swarm.json";
 
 /// Where things are. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -20,12 +22,21 @@ pub(crate) struct Membership {
     pub listen: String,
     /// Where other nodes reach it as a manager.
     pub advertise: String,
+    /// The interface of this machine that had that address, if one did.
+    #[serde(default)]
+    pub interface: Option<String>,
     /// Managers it knows of.
     pub managers: Vec<String>,
     /// UDP port of WireGuard.
     pub data_path_port: u16,
     /// Its id in the Raft group, while it is a manager.
     pub raft_id: Option<u64>,
+    /// Whether that member has had a log: it must not come back without.
+    #[serde(default)]
+    pub has_log: bool,
+    /// The id it is to have in a group made anew, while that is under way.
+    #[serde(default)]
+    pub reform: Option<u64>,
 }
 
 impl Files {
@@ -55,46 +66,62 @@ impl Files {
         self.node().join("tasks")
     }
 
-    fn membership(&self) -> PathBuf {
-        self.node().join("swarm.json")
-    }
-
     /// The node's place in its swarm; `None` when it is in none.
     pub(crate) fn load(&self) -> Result<Option<Membership>> {
-        let path = self.membership();
-        let text = match fs::read(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
-            }
+        let Some(text) = self.read(MEMBERSHIP)? else {
+            return Ok(None);
         };
-        let membership = serde_json::from_slice(&text)
-            .with_context(|| format!("{} is damaged", path.display()))?;
+        let membership =
+            serde_json::from_slice(&text).with_context(|| self.is_damaged(MEMBERSHIP))?;
         Ok(Some(membership))
     }
 
     pub(crate) fn save(&self, membership: &Membership) -> Result<()> {
         let text = serde_json::to_vec_pretty(membership).context("cannot write the membership")?;
-        self.write(&self.membership(), &text)
+        self.put(MEMBERSHIP, &text)
     }
 
     /// The key of this name, made at first use.
     pub(crate) fn key(&self, name: &str) -> Result<[u8; 32]> {
+        let Some(text) = self.read(name)? else {
+            let key: [u8; 32] = rand::random();
+            self.put(name, hex::encode(key).as_bytes())?;
+            return Ok(key);
+        };
+        let mut key = [0; 32];
+        hex::decode_to_slice(text.trim_ascii(), &mut key).with_context(|| self.is_damaged(name))?;
+        Ok(key)
+    }
+
+    /// The node's file of this name; `None` where there is none.
+    pub(crate) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.node().join(name);
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                let mut key = [0; 32];
-                hex::decode_to_slice(text.trim(), &mut key)
-                    .with_context(|| format!("{} is damaged", path.display()))?;
-                Ok(key)
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                let key: [u8; 32] = rand::random();
-                self.write(&path, hex::encode(key).as_bytes())?;
-                Ok(key)
-            }
+        match fs::read(&path) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
+        }
+    }
+
+    /// What is said of the node's file of this name if it makes no sense.
+    pub(crate) fn is_damaged(&self, name: &str) -> String {
+        format!("{} is damaged", self.node().join(name).display())
+    }
+
+    /// Replaces the node's file of this name, at once or not at all.
+    pub(crate) fn put(&self, name: &str, content: &[u8]) -> Result<()> {
+        self.write(&self.node().join(name), content)
+    }
+
+    /// Removes the node's file of this name, if there is one.
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        let path = self.node().join(name);
+        let removed = fs::remove_file(&path).and_then(|()| File::open(self.node())?.sync_all());
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).with_context(|| format!("cannot remove {}", path.display()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -110,7 +137,9 @@ impl Files {
                 .open(&aside)?;
             file.write_all(content)?;
             file.sync_all()?;
-            fs::rename(&aside, path)
+            fs::rename(&aside, path)?;
+            // The name counts as much as the content: it says which seat is this node's.
+            File::open(self.node())?.sync_all()
         };
         write().with_context(|| format!("cannot write {}", path.display()))
     }

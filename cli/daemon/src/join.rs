@@ -2,19 +2,24 @@
 //! by the one before.
 
 use anyhow::{Context, Result, anyhow, bail};
+use skep_manager::Manager;
 use skep_manager_ca::{CaBundle, Identity, JoinToken, Request, bootstrap_config, joining_config};
-use skep_proto::pb;
 use skep_proto::pb::ca_client::CaClient;
+use skep_proto::{pb, unlock_key};
 use skep_transport::{Channels, connect, redirected_to};
+use skep_types::{UnlockKey, with_causes};
 use std::time::Duration;
 
 /// How long a manager may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// An identity, and with a manager's the swarm's unlock key, if it has one.
+pub(crate) type Issued = (Identity, Option<UnlockKey>);
+
 /// What a manager gave a machine that joins.
 pub(crate) struct Joined {
     /// Its identity.
-    pub identity: Identity,
+    pub issued: Issued,
     /// UDP port of WireGuard.
     pub data_path_port: u16,
     /// The manager that answered.
@@ -28,33 +33,38 @@ pub(crate) async fn join(
     request: pb::IssueRequest,
 ) -> Result<Joined> {
     let token: JoinToken = token.parse().map_err(|error| anyhow!("{error}"))?;
-    let mut last = anyhow!("name a manager to join: HOST:2377");
-    for manager in managers {
-        match join_at(&token, manager, request.clone()).await {
-            Ok(joined) => return Ok(joined),
-            Err(error) => last = error.context(format!("cannot join at {manager}")),
-        }
-    }
-    Err(last)
-}
-
-async fn join_at(token: &JoinToken, manager: &str, request: pb::IssueRequest) -> Result<Joined> {
-    let ca = download(token, manager).await?;
+    // One key for all attempts: managers know by it that it is the same node.
     let key = Request::generate()?;
     let request = pb::IssueRequest {
         csr: key.pem().to_owned(),
         token: token.to_string(),
         ..request
     };
+    let mut last = anyhow!("name a manager to join: HOST:2377");
+    for manager in managers {
+        match join_at(&token, manager, &request).await {
+            Ok((ca, answer, manager)) => {
+                return Ok(Joined {
+                    issued: complete(key, &answer, ca)?,
+                    data_path_port: u16::try_from(answer.data_path_port).unwrap_or_default(),
+                    manager,
+                });
+            }
+            Err(error) => last = error.context(format!("cannot join at {manager}")),
+        }
+    }
+    Err(last)
+}
+
+async fn join_at(
+    token: &JoinToken,
+    manager: &str,
+    request: &pb::IssueRequest,
+) -> Result<(CaBundle, pb::IssueResponse, String)> {
+    let ca = download(token, manager).await?;
     let channels = Channels::new(joining_config(&ca)?);
     let (answer, manager) = issue(&channels, &[manager.to_owned()], request).await?;
-    let identity = key.complete(&answer.certificate, ca)?;
-    let data_path_port = u16::try_from(answer.data_path_port).unwrap_or_default();
-    Ok(Joined {
-        identity,
-        data_path_port,
-        manager,
-    })
+    Ok((ca, answer, manager))
 }
 
 /// Asks an unknown server for its CA, and believes it only if the token says so.
@@ -80,7 +90,7 @@ async fn download(token: &JoinToken, manager: &str) -> Result<CaBundle> {
 async fn issue(
     channels: &Channels,
     managers: &[String],
-    request: pb::IssueRequest,
+    request: &pb::IssueRequest,
 ) -> Result<(pb::IssueResponse, String)> {
     let mut ask = managers.to_vec();
     let mut last = anyhow!("no manager is known");
@@ -97,9 +107,7 @@ async fn issue(
             Ok(Err(status)) => {
                 if let Some(leader) = redirected_to(&status) {
                     ask.push(leader);
-                } else if status.code() != tonic::Code::Unavailable
-                    && status.code() != tonic::Code::FailedPrecondition
-                {
+                } else if status.code() != tonic::Code::Unavailable {
                     bail!("{}", explained(&status));
                 }
                 last = anyhow!("{manager}: {}", explained(&status));
@@ -112,21 +120,34 @@ async fn issue(
 
 /// A new certificate for this identity, with the role the managers want it to
 /// have.
-pub(crate) async fn renew(
-    channels: &Channels,
-    managers: &[String],
-    identity: &Identity,
-) -> Result<Identity> {
+pub(crate) async fn renew(channels: &Channels, managers: &[String]) -> Result<Issued> {
     let key = Request::generate()?;
     let request = pb::IssueRequest {
         csr: key.pem().to_owned(),
         ..pb::IssueRequest::default()
     };
-    let (answer, _) = issue(channels, managers, request)
+    let (answer, _) = issue(channels, managers, &request)
         .await
         .context("the certificate was not renewed")?;
-    // A root this node does not trust yet is the business of a rotation.
-    Ok(key.complete(&answer.certificate, identity.ca().clone())?)
+    // Whoever answered is a manager under a root this node trusts.
+    let ca = CaBundle::from_pem(&answer.root_ca_certificate)?;
+    complete(key, &answer, ca)
+}
+
+/// A new certificate for this node, from its own manager; see
+/// [`Manager::issue_own`].
+pub(crate) fn renew_alone(manager: &Manager) -> Result<Issued> {
+    let key = Request::generate()?;
+    let answer = manager
+        .issue_own(key.pem())
+        .map_err(|status| anyhow!("the certificate was not renewed: {}", status.message()))?;
+    let ca = CaBundle::from_pem(&answer.root_ca_certificate)?;
+    complete(key, &answer, ca)
+}
+
+fn complete(key: Request, answer: &pb::IssueResponse, ca: CaBundle) -> Result<Issued> {
+    let unlock = unlock_key(&answer.unlock_key, "issue.unlock_key")?;
+    Ok((key.complete(&answer.certificate, ca)?, unlock))
 }
 
 /// A status in words, with what lies behind a connection that failed.
@@ -135,15 +156,5 @@ pub(crate) fn explained(status: &tonic::Status) -> String {
     if let Some(text) = source.and_then(skep_manager_ca::explain) {
         return text;
     }
-    let mut text = status.message().to_owned();
-    let mut next = source;
-    while let Some(cause) = next {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        next = cause.source();
-    }
-    text
+    with_causes(status.message(), source)
 }

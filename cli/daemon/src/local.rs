@@ -1,15 +1,25 @@
 //! What the daemon answers about its own node.
 
 use crate::describe;
-use crate::node::SwarmNode;
-use skep_agent_images::{Credentials, Image, Progress, Reference, Stage};
+use crate::files::Membership;
+use crate::lock::LOCKED;
+use crate::node::{Standing, SwarmNode};
+use bytes::Bytes;
+use skep_agent_images::{Credentials, Image, Progress, Reference, Removed, Stage};
 use skep_proto::{id_bytes, pb};
+use skep_types::chain;
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 use tonic::{Request, Response, Status, Streaming};
+
+/// Bytes of a backup in one message.
+const PIECE_BYTES: usize = 1 << 20;
+/// The largest backup that is taken: it is held in memory, as the swarm is.
+pub(crate) const BACKUP_MAX_BYTES: usize = 1 << 30;
 
 /// The service.
 pub(crate) struct LocalNode {
@@ -20,19 +30,20 @@ fn failed(error: &anyhow::Error) -> Status {
     Status::failed_precondition(format!("{error:#}"))
 }
 
-/// An error with its causes, in one line.
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
+/// Makes a move to its end, also when who asked for it goes away.
+async fn moved<T: Send + 'static>(
+    work: impl Future<Output = anyhow::Result<T>> + Send + 'static,
+) -> Result<Response<T>, Status> {
+    match tokio::spawn(work).await {
+        Ok(Ok(answer)) => Ok(Response::new(answer)),
+        Ok(Err(error)) => Err(failed(&error)),
+        Err(error) => Err(Status::internal(error.to_string())),
     }
-    text
 }
 
 #[tonic::async_trait]
 impl pb::local_node_server::LocalNode for LocalNode {
+    type BackupStream = Pin<Box<dyn Stream<Item = Result<pb::BackupPiece, Status>> + Send>>;
     type PullImageStream = Pin<Box<dyn Stream<Item = Result<pb::ImageProgress, Status>> + Send>>;
 
     async fn info(
@@ -56,21 +67,40 @@ impl pb::local_node_server::LocalNode for LocalNode {
             cgroup_version: if unified { "2" } else { "1" }.to_owned(),
             ..pb::InfoResponse::default()
         };
-        if let Some(member) = self.node.member.read().await.as_ref() {
+        if let Standing::Locked(locked) = self.node.standing() {
+            let Membership {
+                advertise,
+                managers,
+                ..
+            } = locked.membership.clone();
+            info.state = "locked".to_owned();
+            info.error = LOCKED.to_owned();
+            info.node_id = id_bytes(locked.peer.node);
+            info.cluster_id = id_bytes(locked.peer.cluster);
+            info.role = pb::Role::from(locked.peer.role).into();
+            info.address = advertise;
+            info.managers = managers;
+        }
+        if let Some(member) = self.node.member() {
+            let membership = member.membership();
             let identity = member.credentials.identity();
             let peer = identity.peer();
             info.state = "active".to_owned();
             info.node_id = id_bytes(peer.node);
             info.cluster_id = id_bytes(peer.cluster);
             info.role = pb::Role::from(peer.role).into();
-            info.address.clone_from(&member.membership.advertise);
-            info.managers.clone_from(&member.membership.managers);
+            info.address = membership.advertise;
+            info.managers = membership.managers;
             info.leader = member.is_leader();
             info.containers = u32::try_from(member.task_count()).unwrap_or(u32::MAX);
             info.wireguard = member.wireguard().await.to_owned();
-            if let Err(error) = identity.check_time(std::time::SystemTime::now()) {
+            let expired = identity.check_time(std::time::SystemTime::now()).err();
+            let expired = expired.map(|error| error.to_string());
+            if let Some(problem) = expired.or_else(|| member.fault()) {
                 info.state = "error".to_owned();
-                info.error = error.to_string();
+                info.error = problem;
+            } else if let Some(problem) = member.problem() {
+                info.error = problem;
             }
         }
         Ok(Response::new(info))
@@ -80,27 +110,79 @@ impl pb::local_node_server::LocalNode for LocalNode {
         &self,
         request: Request<pb::InitRequest>,
     ) -> Result<Response<pb::InitResponse>, Status> {
-        let made = self.node.init(request.into_inner()).await;
-        made.map(Response::new).map_err(|error| failed(&error))
+        let node = self.node.clone();
+        moved(async move { node.init(request.into_inner()).await }).await
     }
 
     async fn join(
         &self,
         request: Request<pb::JoinSwarmRequest>,
     ) -> Result<Response<pb::JoinSwarmResponse>, Status> {
-        let joined = self.node.join(request.into_inner()).await;
-        joined.map(Response::new).map_err(|error| failed(&error))
+        let node = self.node.clone();
+        moved(async move { node.join(request.into_inner()).await }).await
     }
 
     async fn leave(
         &self,
         request: Request<pb::LeaveRequest>,
     ) -> Result<Response<pb::LeaveResponse>, Status> {
-        self.node
-            .leave(request.into_inner().force)
-            .await
-            .map_err(|error| failed(&error))?;
-        Ok(Response::new(pb::LeaveResponse {}))
+        let node = self.node.clone();
+        moved(async move {
+            node.leave(request.into_inner().force).await?;
+            Ok(pb::LeaveResponse {})
+        })
+        .await
+    }
+
+    async fn unlock(
+        &self,
+        request: Request<pb::UnlockRequest>,
+    ) -> Result<Response<pb::UnlockResponse>, Status> {
+        let node = self.node.clone();
+        moved(async move {
+            node.unlock(&request.into_inner().unlock_key).await?;
+            Ok(pb::UnlockResponse {})
+        })
+        .await
+    }
+
+    async fn backup(
+        &self,
+        request: Request<pb::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let file = self.node.backup(request.into_inner()).await;
+        let file = Bytes::from(file.map_err(|error| failed(&error))?);
+        let total_bytes = file.len() as u64;
+        let mut rest = file;
+        let pieces = std::iter::from_fn(move || {
+            let size = rest.len().min(PIECE_BYTES);
+            let data = rest.split_to(size);
+            (size > 0).then_some(Ok(pb::BackupPiece { data, total_bytes }))
+        });
+        Ok(Response::new(Box::pin(tokio_stream::iter(pieces))))
+    }
+
+    async fn restore(
+        &self,
+        request: Request<Streaming<pb::RestoreRequest>>,
+    ) -> Result<Response<pb::InitResponse>, Status> {
+        let mut pieces = request.into_inner();
+        let mut settings = None;
+        let mut file = Vec::new();
+        while let Some(piece) = pieces.message().await? {
+            settings = settings.or(piece.settings);
+            if file.len() + piece.data.len() > BACKUP_MAX_BYTES {
+                return Err(Status::resource_exhausted(format!(
+                    "a backup has at most {} MiB",
+                    BACKUP_MAX_BYTES >> 20
+                )));
+            }
+            file.extend_from_slice(&piece.data);
+        }
+        let settings =
+            settings.ok_or_else(|| Status::invalid_argument("field settings is missing"))?;
+        let node = self.node.clone();
+        moved(async move { node.restore(settings, file).await }).await
     }
 
     async fn pull_image(
@@ -167,24 +249,53 @@ impl pb::local_node_server::LocalNode for LocalNode {
         request: Request<pb::RemoveImageRequest>,
     ) -> Result<Response<pb::RemoveImageResponse>, Status> {
         let pb::RemoveImageRequest { reference, force } = request.into_inner();
-        let in_use = match self.node.member.read().await.as_ref() {
-            Some(member) => member.images_in_use(),
-            None => std::collections::BTreeSet::new(),
-        };
-        let images = self.node.parts.images.clone();
-        let ids: std::collections::BTreeSet<_> = in_use
-            .iter()
-            .filter_map(|name| images.get(name).ok())
-            .map(|image| image.id)
-            .collect();
+        let in_use = self.images_in_use()?;
+        let images = &self.node.parts.images;
         let removed = images
-            .remove(&reference, force, move |id| ids.contains(id))
+            .remove(&reference, force, move |id| {
+                in_use.contains(&id.to_string())
+            })
             .await
             .map_err(|error| Status::failed_precondition(chain(&error)))?;
-        Ok(Response::new(pb::RemoveImageResponse {
-            untagged: removed.untagged.iter().map(Reference::familiar).collect(),
-            deleted: removed.deleted.iter().map(ToString::to_string).collect(),
-        }))
+        Ok(Response::new(gone(&removed)))
+    }
+
+    async fn prune_images(
+        &self,
+        request: Request<pb::PruneImagesRequest>,
+    ) -> Result<Response<pb::RemoveImageResponse>, Status> {
+        let pb::PruneImagesRequest { all } = request.into_inner();
+        let in_use = self.images_in_use()?;
+        let images = &self.node.parts.images;
+        let removed = images
+            .prune(all, move |id| in_use.contains(&id.to_string()))
+            .await
+            .map_err(|error| Status::failed_precondition(chain(&error)))?;
+        Ok(Response::new(gone(&removed)))
+    }
+}
+
+impl LocalNode {
+    /// Ids of the images that containers were made of, and of those that tasks are
+    /// about to use.
+    fn images_in_use(&self) -> Result<BTreeSet<String>, Status> {
+        let named = self.node.member().map(|member| member.images_in_use());
+        let parts = &self.node.parts;
+        let mut ids = parts
+            .runtime
+            .images_in_use()
+            .map_err(|error| Status::failed_precondition(chain(&error)))?;
+        let present = named.into_iter().flatten();
+        let present = present.filter_map(|name| parts.images.get(&name).ok());
+        ids.extend(present.map(|image| image.id.to_string()));
+        Ok(ids)
+    }
+}
+
+fn gone(removed: &Removed) -> pb::RemoveImageResponse {
+    pb::RemoveImageResponse {
+        untagged: removed.untagged.iter().map(Reference::familiar).collect(),
+        deleted: removed.deleted.iter().map(ToString::to_string).collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::args::DaemonArgs;
 use crate::door::ControlDoor;
 use crate::files::Files;
+use crate::keyring::Keyring;
 use crate::local::LocalNode;
 use crate::member::Parts;
 use crate::node::SwarmNode;
@@ -15,6 +16,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::wrappers::UnixListenerStream;
@@ -23,6 +25,9 @@ use tracing_subscriber::EnvFilter;
 
 /// Largest message on the socket.
 const MESSAGE_MAX_BYTES: usize = 64 << 20;
+
+/// How long work that is still under way may take once all else has stopped.
+const END_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Runs the node until it is told to stop. Containers outlive it.
 ///
@@ -34,11 +39,14 @@ pub fn run(args: DaemonArgs) -> Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(serve(args))
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(args));
+    // Work on files may hang; it does not hold up the end.
+    runtime.shutdown_timeout(END_TIMEOUT);
+    result
 }
 
 async fn serve(args: DaemonArgs) -> Result<()> {
@@ -66,12 +74,14 @@ async fn serve(args: DaemonArgs) -> Result<()> {
         ..RegistryConfig::default()
     };
     let images = ImageStore::open(&files.images(), registries)?;
+    let keyring = Keyring::open(&files)?;
     let host = args.host.clone();
     let parts = Parts {
         args: Arc::new(args),
         files,
         images,
         runtime,
+        keyring,
         control: Default::default(),
     };
     let node = SwarmNode::resume(parts.clone()).await?;
@@ -85,6 +95,7 @@ async fn serve(args: DaemonArgs) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for signals")?;
     tracing::info!(%host, version = crate::describe::VERSION, "ready");
     let server = Server::builder()
+        .layer(skep_transport::name_version(crate::describe::VERSION))
         .add_service(local)
         .add_service(control)
         .serve_with_incoming(UnixListenerStream::new(listener));
@@ -95,6 +106,9 @@ async fn serve(args: DaemonArgs) -> Result<()> {
     };
     tracing::info!("stopping; containers go on");
     node.stop().await;
+    if let Err(error) = parts.runtime.close().await {
+        tracing::warn!(error = %error.chain(), "cgroup not removed");
+    }
     if let Some(path) = host.strip_prefix("unix://") {
         // Somebody else may have taken it away.
         let _ = fs::remove_file(path);

@@ -2,6 +2,7 @@
 
 mod load;
 mod ls;
+mod prune;
 mod pull;
 mod rm;
 
@@ -16,6 +17,8 @@ pub enum Command {
     Load(load::Args),
     /// List the images
     Ls(ls::Args),
+    /// Remove images that no container uses
+    Prune(prune::Args),
     /// Fetch an image from its registry
     Pull(pull::Args),
     /// Remove images
@@ -27,6 +30,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
     match command {
         Command::Load(args) => load::run(args, host).await,
         Command::Ls(args) => ls::run(args, host).await,
+        Command::Prune(args) => prune::run(args, host).await,
         Command::Pull(args) => pull::run(args, host).await,
         Command::Rm(args) => rm::run(args, host).await,
     }

@@ -23,6 +23,7 @@ struct Swarm {
     nodes: usize,
     managers: usize,
     spec: pb::ClusterSpec,
+    autolock: bool,
     created_ms: u64,
 }
 
@@ -67,6 +68,7 @@ async fn swarm(client: &Client) -> Result<Swarm> {
             .filter(|v| v.node.manager.is_some())
             .count(),
         created_ms: cluster.meta.unwrap_or_default().created_at_ms,
+        autolock: !cluster.unlock_key.is_empty(),
         spec: cluster.spec.unwrap_or_default(),
     })
 }
@@ -113,7 +115,7 @@ fn object(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> Valu
             "DefaultAddrPool": swarm.spec.address_pools,
             "SubnetSize": swarm.spec.subnet_length,
             "DataPathPort": swarm.spec.data_path_port,
-            "Spec": crate::json::cluster_spec(&swarm.spec),
+            "Spec": crate::json::cluster_spec(&swarm.spec, swarm.autolock),
         });
     }
     out
@@ -156,6 +158,7 @@ fn text(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> String
             std::time::Duration::from_millis(swarm.spec.heartbeat_ms)
         ));
         add(format!(" Certificate Expiry: {days} days"));
+        add(format!(" Autolock Managers: {}", swarm.autolock));
     }
     if info.state != "inactive" {
         add(format!(" Node Address: {}", info.address));

@@ -90,23 +90,3 @@ async fn edit(
     }
     bail!("node {key} is being changed by others all the time; try again")
 }
-
-/// Does the same for each of several; all are tried, and each failure is said.
-async fn each<'a, F>(keys: &'a [String], mut one: impl FnMut(&'a str) -> F) -> Result<()>
-where
-    F: Future<Output = Result<()>>,
-{
-    let mut problems = Vec::new();
-    for key in keys {
-        if let Err(error) = one(key).await {
-            if crate::error::is_broken_pipe(&error) {
-                return Err(error);
-            }
-            problems.push(format!("{error:#}"));
-        }
-    }
-    match problems.is_empty() {
-        true => Ok(()),
-        false => bail!(problems.join("\nskep: ")),
-    }
-}

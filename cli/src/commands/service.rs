@@ -1,6 +1,7 @@
 //! `skep service`.
 
 mod create;
+mod effect;
 mod inspect;
 mod logs;
 mod ls;

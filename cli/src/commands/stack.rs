@@ -7,6 +7,7 @@ mod ls;
 mod ps;
 mod rm;
 mod services;
+mod standing;
 
 use crate::client::Host;
 use anyhow::Result;

@@ -1,9 +1,16 @@
 //! `skep swarm`.
 
+mod backup;
+mod ca;
 mod init;
 mod join;
 mod join_token;
 mod leave;
+mod passphrase;
+mod place;
+mod restore;
+mod unlock;
+mod unlock_key;
 mod update;
 
 use crate::client::Host;
@@ -14,6 +21,8 @@ use skep_proto::pb;
 /// Commands of the group.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Show the root CA, or replace it
+    Ca(ca::Args),
     /// Make a swarm with this node as its first manager
     Init(init::Args),
     /// Make this node part of a swarm
@@ -22,20 +31,37 @@ pub enum Command {
     JoinToken(join_token::Args),
     /// Take this node out of the swarm
     Leave(leave::Args),
+    /// Start this manager, which restarted and is locked
+    Unlock(unlock::Args),
+    /// Show the key that locked managers ask for, or replace it
+    UnlockKey(unlock_key::Args),
     /// Change settings of the swarm
     Update(update::Args),
+    /// Write all that the swarm is to an encrypted file
+    Backup(backup::Args),
+    /// Make this node the first manager of a swarm that was backed up
+    Restore(restore::Args),
 }
 
 /// Runs one.
 pub async fn run(command: Command, host: &Host) -> Result<()> {
     match command {
+        Command::Ca(args) => ca::run(args, host).await,
         Command::Init(args) => init::run(args, host).await,
         Command::Join(args) => join::run(args, host).await,
         Command::JoinToken(args) => join_token::run(args, host).await,
         Command::Leave(args) => leave::run(args, host).await,
+        Command::Unlock(args) => unlock::run(args, host).await,
+        Command::UnlockKey(args) => unlock_key::run(args, host).await,
         Command::Update(args) => update::run(args, host).await,
+        Command::Backup(args) => backup::run(args, host).await,
+        Command::Restore(args) => restore::run(args, host).await,
     }
 }
+
+/// What is said to those who ask for an external CA.
+const EXTERNAL_CA: &str = "an external CA is not supported: the swarm's managers issue certificates \
+     themselves. Give them a root of yours with \"skep swarm ca --rotate --ca-cert FILE --ca-key FILE\"";
 
 /// Whether tasks may run on a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -76,7 +76,7 @@ impl Screen {
 }
 
 /// Draws over the lines drawn before.
-pub(super) fn redraw(before: usize, lines: &[String]) -> String {
+pub fn redraw(before: usize, lines: &[String]) -> String {
     let mut text = String::new();
     if before > 0 {
         // Writing to a string cannot fail.

@@ -7,7 +7,19 @@ use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::error::CaError;
+use crate::identity::{provider, verify_issuer};
+use crate::peer::Validity;
 use crate::token::{JoinToken, to_base36};
+
+/// SHA-256 of certificates.
+pub type Digest = [u8; 32];
+
+/// SHA-256 of one certificate in DER.
+pub fn fingerprint(certificate: &[u8]) -> Digest {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest(&SHA256, certificate).as_ref());
+    out
+}
 
 /// One or, while the root is being replaced, more CA certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,14 +78,44 @@ impl CaBundle {
 
     /// SHA-256 of the certificates (their DER, in order): what a join token
     /// carries.
-    pub fn digest(&self) -> [u8; 32] {
+    pub fn digest(&self) -> Digest {
         let mut all = Vec::new();
         for certificate in &self.certificates {
             all.extend_from_slice(certificate);
         }
-        let mut out = [0; 32];
-        out.copy_from_slice(digest(&SHA256, &all).as_ref());
-        out
+        fingerprint(&all)
+    }
+
+    /// The digest of each certificate.
+    pub fn each(&self) -> Vec<Digest> {
+        let all = self.certificates.iter();
+        all.map(|certificate| fingerprint(certificate)).collect()
+    }
+
+    /// The digest of the last certificate: that of the root which certificates
+    /// are issued under, where managers say whom to trust.
+    pub fn newest(&self) -> Digest {
+        self.certificates
+            .last()
+            .map_or([0; 32], |last| fingerprint(last))
+    }
+
+    /// The digest of the one of these certificates whose key signed `own`
+    /// (DER), if there is one.
+    pub fn issuer_of(&self, own: &CertificateDer<'_>) -> Option<Digest> {
+        let validity = Validity::from_der(own).ok()?;
+        let provider = provider();
+        self.certificates.iter().find_map(|certificate| {
+            let mut root = RootCertStore::empty();
+            root.add(certificate.clone()).ok()?;
+            verify_issuer(own, &[], &root, &validity, &provider).ok()?;
+            Some(fingerprint(certificate))
+        })
+    }
+
+    /// Number of certificates.
+    pub(crate) fn len(&self) -> usize {
+        self.certificates.len()
     }
 
     /// The first certificate; there always is one.

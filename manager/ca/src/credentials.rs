@@ -4,18 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, RwLock};
 
 use rustls::client::ResolvesClientCert;
-use rustls::crypto::CryptoProvider;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig, SignatureScheme};
+use rustls_pki_types::CertificateDer;
 use skep_types::{ClusterId, NodeId};
 
-use crate::bundle::CaBundle;
+use crate::bundle::{CaBundle, Digest, fingerprint};
 use crate::error::CaError;
 use crate::identity::{Identity, provider};
-use crate::verify::{Anyone, Trusted, Verifier};
+use crate::verify::{Trusted, Verifier, check};
 
 /// gRPC runs over HTTP/2.
 const ALPN: &[u8] = b"h2";
@@ -28,6 +28,51 @@ pub(crate) struct Trust {
     /// Only known once a node has an identity.
     pub cluster: Option<ClusterId>,
     pub removed: Arc<BTreeSet<NodeId>>,
+    pub excused: Option<Arc<Former>>,
+}
+
+/// Certificates that are still good although their root was replaced: those
+/// that nodes, which were away meanwhile, showed last. Whoever took the old
+/// root's key cannot make one of them.
+#[derive(Debug, Clone)]
+pub struct Excused {
+    /// The roots that were replaced.
+    pub roots: CaBundle,
+    /// SHA-256 of those certificates.
+    pub certificates: BTreeSet<Digest>,
+}
+
+/// [`Excused`], ready for use.
+#[derive(Debug)]
+pub(crate) struct Former {
+    pub ca: CaBundle,
+    pub roots: Arc<RootCertStore>,
+    pub clients: Arc<dyn ClientCertVerifier>,
+    pub certificates: BTreeSet<Digest>,
+}
+
+impl Former {
+    fn new(excused: Excused) -> Result<Self, CaError> {
+        let roots = Arc::new(excused.roots.roots()?);
+        Ok(Self {
+            clients: client_verifier(&roots)?,
+            ca: excused.roots,
+            roots,
+            certificates: excused.certificates,
+        })
+    }
+
+    /// Whether this is one of those certificates.
+    pub(crate) fn excuses(&self, own: &CertificateDer<'_>) -> bool {
+        self.certificates.contains(&fingerprint(own))
+    }
+}
+
+fn client_verifier(roots: &Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, CaError> {
+    WebPkiClientVerifier::builder_with_provider(roots.clone(), Arc::new(provider()))
+        .allow_unauthenticated()
+        .build()
+        .map_err(|e| CaError::invalid("CA certificate", e))
 }
 
 impl Trust {
@@ -35,18 +80,15 @@ impl Trust {
         ca: &CaBundle,
         cluster: Option<ClusterId>,
         removed: Arc<BTreeSet<NodeId>>,
+        excused: Option<Arc<Former>>,
     ) -> Result<Self, CaError> {
         let roots = Arc::new(ca.roots()?);
-        let clients =
-            WebPkiClientVerifier::builder_with_provider(roots.clone(), Arc::new(provider()))
-                .allow_unauthenticated()
-                .build()
-                .map_err(|e| CaError::invalid("CA certificate", e))?;
         Ok(Self {
+            clients: client_verifier(&roots)?,
             roots,
-            clients,
             cluster,
             removed,
+            excused,
         })
     }
 }
@@ -68,7 +110,8 @@ impl Credentials {
     /// # Errors
     /// If its CA cannot be used.
     pub fn new(identity: Identity) -> Result<Arc<Self>, CaError> {
-        let trust = Trust::new(identity.ca(), Some(identity.peer().cluster), Arc::default())?;
+        let cluster = Some(identity.peer().cluster);
+        let trust = Trust::new(identity.ca(), cluster, Arc::default(), None)?;
         let current = Current {
             identity: Arc::new(identity),
             trust: Arc::new(trust),
@@ -86,7 +129,9 @@ impl Credentials {
     pub fn replace(&self, identity: Identity) -> Result<(), CaError> {
         let mut current = self.write();
         let removed = current.trust.removed.clone();
-        let trust = Trust::new(identity.ca(), Some(identity.peer().cluster), removed)?;
+        let excused = current.trust.excused.clone();
+        let cluster = Some(identity.peer().cluster);
+        let trust = Trust::new(identity.ca(), cluster, removed, excused)?;
         *current = Current {
             identity: Arc::new(identity),
             trust: Arc::new(trust),
@@ -94,8 +139,17 @@ impl Credentials {
         Ok(())
     }
 
-    /// Refuses these nodes from the next handshake on.
-    pub fn set_removed(&self, removed: impl IntoIterator<Item = NodeId>) {
+    /// From the next handshake on, refuses these nodes and lets those in that
+    /// are excused.
+    ///
+    /// # Errors
+    /// If a former root cannot be used.
+    pub fn set_exceptions(
+        &self,
+        removed: impl IntoIterator<Item = NodeId>,
+        excused: Option<Excused>,
+    ) -> Result<(), CaError> {
+        let excused = excused.map(Former::new).transpose()?.map(Arc::new);
         let mut current = self.write();
         let old = &current.trust;
         current.trust = Arc::new(Trust {
@@ -103,7 +157,27 @@ impl Credentials {
             clients: old.clients.clone(),
             cluster: old.cluster,
             removed: Arc::new(removed.into_iter().collect()),
+            excused,
         });
+        Ok(())
+    }
+
+    /// Whether a peer that showed this certificate (DER) in a handshake that
+    /// was good then may stay.
+    ///
+    /// # Errors
+    /// Why it may not: it was removed, or its root was replaced.
+    pub fn recheck(&self, certificate: &CertificateDer<'_>) -> Result<(), CaError> {
+        let trust = self.trust();
+        let peer = check(&trust, certificate)?;
+        match &trust.excused {
+            Some(former)
+                if former.ca.issuer_of(certificate).is_some() && !former.excuses(certificate) =>
+            {
+                Err(CaError::Replaced { node: peer.node })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// The identity in use.
@@ -123,10 +197,10 @@ impl Credentials {
             .with_protocol_versions(&[&TLS13])
             .map_err(tls)?
             .with_client_cert_verifier(Arc::new(Verifier {
-                trusted: Shared(self.clone()),
+                trusted: Trusted::Swarm(self.clone()),
                 provider,
             }))
-            .with_cert_resolver(Arc::new(Shared(self.clone())));
+            .with_cert_resolver(Arc::new(Own(self.clone())));
         config.alpn_protocols = vec![ALPN.into()];
         // A resumed session would skip the checks on who the client is now.
         config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
@@ -140,17 +214,15 @@ impl Credentials {
     /// # Errors
     /// If the library refuses the configuration.
     pub fn client_config(self: &Arc<Self>) -> Result<Arc<ClientConfig>, CaError> {
-        let provider = Arc::new(provider());
-        let mut config = client(
-            provider.clone(),
-            Verifier {
-                trusted: Shared(self.clone()),
-                provider,
-            },
-        )?
-        .with_client_cert_resolver(Arc::new(Shared(self.clone())));
+        let mut config = client(Trusted::Swarm(self.clone()))?
+            .with_client_cert_resolver(Arc::new(Own(self.clone())));
         finish(&mut config);
         Ok(Arc::new(config))
+    }
+
+    /// Whom to trust from the next handshake on.
+    pub(crate) fn trust(&self) -> Arc<Trust> {
+        self.read().trust.clone()
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Current> {
@@ -176,16 +248,8 @@ impl std::fmt::Debug for Credentials {
 /// # Errors
 /// If the CA cannot be used.
 pub fn joining_config(ca: &CaBundle) -> Result<Arc<ClientConfig>, CaError> {
-    let provider = Arc::new(provider());
-    let trust = Arc::new(Trust::new(ca, None, Arc::default())?);
-    let mut config = client(
-        provider.clone(),
-        Verifier {
-            trusted: Fixed(trust),
-            provider,
-        },
-    )?
-    .with_no_client_auth();
+    let trust = Trust::new(ca, None, Arc::default(), None)?;
+    let mut config = client(Trusted::Root(Arc::new(trust)))?.with_no_client_auth();
     finish(&mut config);
     Ok(Arc::new(config))
 }
@@ -197,8 +261,7 @@ pub fn joining_config(ca: &CaBundle) -> Result<Arc<ClientConfig>, CaError> {
 /// # Errors
 /// If the library refuses the configuration.
 pub fn bootstrap_config() -> Result<Arc<ClientConfig>, CaError> {
-    let provider = Arc::new(provider());
-    let mut config = client(provider.clone(), Anyone(provider))?.with_no_client_auth();
+    let mut config = client(Trusted::Anyone)?.with_no_client_auth();
     finish(&mut config);
     Ok(Arc::new(config))
 }
@@ -209,15 +272,13 @@ fn tls(error: rustls::Error) -> CaError {
 
 type ClientBuilder = rustls::ConfigBuilder<ClientConfig, rustls::client::WantsClientCert>;
 
-fn client(
-    provider: Arc<CryptoProvider>,
-    verifier: impl rustls::client::danger::ServerCertVerifier + 'static,
-) -> Result<ClientBuilder, CaError> {
-    Ok(ClientConfig::builder_with_provider(provider)
+fn client(trusted: Trusted) -> Result<ClientBuilder, CaError> {
+    let provider = Arc::new(provider());
+    Ok(ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&[&TLS13])
         .map_err(tls)?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier)))
+        .with_custom_certificate_verifier(Arc::new(Verifier { trusted, provider })))
 }
 
 fn finish(config: &mut ClientConfig) {
@@ -227,38 +288,22 @@ fn finish(config: &mut ClientConfig) {
     config.enable_sni = false;
 }
 
-/// The credentials as rustls asks for them.
+/// A node's own certificate, as rustls asks for it.
 #[derive(Debug)]
-struct Shared(Arc<Credentials>);
+struct Own(Arc<Credentials>);
 
-impl Trusted for Shared {
-    fn trust(&self) -> Arc<Trust> {
-        self.0.read().trust.clone()
-    }
-}
-
-impl ResolvesServerCert for Shared {
+impl ResolvesServerCert for Own {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(self.0.identity().certified.clone())
     }
 }
 
-impl ResolvesClientCert for Shared {
+impl ResolvesClientCert for Own {
     fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
         Some(self.0.identity().certified.clone())
     }
 
     fn has_certs(&self) -> bool {
         true
-    }
-}
-
-/// Trust that does not change.
-#[derive(Debug)]
-struct Fixed(Arc<Trust>);
-
-impl Trusted for Fixed {
-    fn trust(&self) -> Arc<Trust> {
-        self.0.clone()
     }
 }

@@ -38,13 +38,15 @@ pub enum CaError {
     },
     /// A certificate is over.
     #[error(
-        "the certificate of node {node} expired at {}; to replace it, leave the swarm and join again", Moment(*.not_after)
+        "Swarm certificates have expired. To replace them, leave the swarm and join again. (The certificate of node {node} ended at {}, and the clock here says {}; if the clock is wrong, set it right)", Moment(*.not_after), Moment(*.now)
     )]
     Expired {
         /// Whose it is.
         node: NodeId,
         /// When it ended.
         not_after: SystemTime,
+        /// The time here.
+        now: SystemTime,
     },
     /// A certificate is not valid yet.
     #[error(
@@ -95,6 +97,21 @@ pub enum CaError {
     Removed {
         /// Which one.
         node: NodeId,
+    },
+    /// A certificate under a root that was replaced while its node was away,
+    /// and not the one the node last showed.
+    #[error(
+        "the certificate of node {node} was issued under a root CA that was replaced; the node must leave the swarm and join again"
+    )]
+    Replaced {
+        /// Whose it is.
+        node: NodeId,
+    },
+    /// A root that cannot take the place of the present one.
+    #[error("{reason}")]
+    NewRoot {
+        /// What is wrong with it.
+        reason: String,
     },
     /// Certificates must live longer.
     #[error("minimum certificate expiry time is: 1h0m0s, not {} s", .asked.as_secs())]

@@ -54,31 +54,30 @@ pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
     None
 }
 
+fn moment(time: &rustls_pki_types::UnixTime) -> Moment {
+    Moment(UNIX_EPOCH + Duration::from_secs(time.as_secs()))
+}
+
 fn of_tls(error: &rustls::Error) -> Option<String> {
     let words = match error {
         rustls::Error::InvalidCertificate(CertificateError::Other(ours)) => {
             return Some(ours.0.to_string());
         }
-        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext {
-            not_after, ..
-        }) => {
-            let ended = UNIX_EPOCH + Duration::from_secs(not_after.as_secs());
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { time, not_after }) => {
             return Some(format!(
-                "the peer's certificate expired at {}; it must leave the swarm and join again, unless the clock here is wrong",
-                Moment(ended)
+                "the peer's certificate expired at {}, and the clock here says {}; if that clock is right, the peer must leave the swarm and join again",
+                moment(not_after),
+                moment(time)
             ));
         }
         rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext {
             time,
             not_before,
         }) => {
-            let at = |t: &rustls_pki_types::UnixTime| {
-                Moment(UNIX_EPOCH + Duration::from_secs(t.as_secs())).to_string()
-            };
             return Some(format!(
                 "the peer's certificate is valid only from {}, and the clock here says {}; set the clocks of the nodes right",
-                at(not_before),
-                at(time)
+                moment(not_before),
+                moment(time)
             ));
         }
         rustls::Error::InvalidCertificate(

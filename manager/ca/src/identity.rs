@@ -1,16 +1,11 @@
-//! A node's own key and certificate, and how it gets them.
-//!
-//! The key is made on the node and never leaves it. Key and certificate are
-//! one file, so that a crash never leaves one without the other.
+//! A node's own key and certificate, and how it gets them. The key is made on
+//! the node and never leaves it. How they are kept: `stored.rs`.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use rcgen::{CertificateParams, KeyPair, PKCS_ECDSA_P256_SHA256};
+use rustls::RootCertStore;
 use rustls::client::verify_server_cert_signed_by_trust_anchor;
 use rustls::crypto::CryptoProvider;
 use rustls::server::ParsedCertificate;
@@ -18,12 +13,10 @@ use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 
-use crate::bundle::CaBundle;
+use crate::bundle::{CaBundle, Digest};
 use crate::error::CaError;
+use crate::explain::Moment;
 use crate::peer::{PeerIdentity, Validity};
-
-const IDENTITY_FILE: &str = "node.pem";
-const CA_FILE: &str = "ca.pem";
 
 /// A key that waits for its certificate.
 pub struct Request {
@@ -69,11 +62,12 @@ impl std::fmt::Debug for Request {
 /// A node's key, its certificate and the CA it trusts.
 #[derive(Clone)]
 pub struct Identity {
-    key_pem: String,
+    pub(crate) key_pem: String,
     certificate_pem: String,
     ca: CaBundle,
     peer: PeerIdentity,
     validity: Validity,
+    issuer: Option<Digest>,
     pub(crate) certified: Arc<CertifiedKey>,
 }
 
@@ -93,7 +87,9 @@ impl Identity {
         let peer = PeerIdentity::from_der(own)?;
         let validity = Validity::from_der(own)?;
         let provider = provider();
-        verify_issuer(own, &chain[1..], &ca, &peer, &validity, &provider)?;
+        verify_issuer(own, &chain[1..], &ca.roots()?, &validity, &provider)
+            .map_err(|()| CaError::Foreign { node: peer.node })?;
+        let issuer = ca.issuer_of(own);
         let key_der = PrivateKeyDer::from_pem_slice(key.as_bytes())
             .map_err(|e| CaError::invalid("node key", e))?;
         let certified = CertifiedKey::from_der(chain, key_der, &provider).map_err(|e| match e {
@@ -106,6 +102,7 @@ impl Identity {
             ca,
             peer,
             validity,
+            issuer,
             certified: Arc::new(certified),
         })
     }
@@ -125,9 +122,34 @@ impl Identity {
         &self.ca
     }
 
+    /// The root it trusts that signed the certificate itself; `None` where the
+    /// certificate is believed by a cross-signature only.
+    pub fn issuer(&self) -> Option<Digest> {
+        self.issuer
+    }
+
+    /// The same key and certificate, with other roots to trust.
+    ///
+    /// # Errors
+    /// If the certificate is good under none of them.
+    pub fn with_ca(&self, ca: CaBundle) -> Result<Identity, CaError> {
+        Self::from_pem(&self.key_pem, &self.certificate_pem, ca)
+    }
+
     /// The certificate, PEM.
     pub fn certificate_pem(&self) -> &str {
         &self.certificate_pem
+    }
+
+    /// When the certificate holds and what time it is here, in words: what to
+    /// compare with a manager that does not accept it.
+    pub fn times(&self, now: SystemTime) -> String {
+        format!(
+            "the certificate of this node holds from {} until {}, and the clock here says {}",
+            Moment(self.validity.not_before),
+            Moment(self.validity.not_after),
+            Moment(now)
+        )
     }
 
     /// Checks that the certificate holds at `now`.
@@ -141,7 +163,11 @@ impl Identity {
         } = self.validity;
         let node = self.peer.node;
         if now > not_after {
-            Err(CaError::Expired { node, not_after })
+            Err(CaError::Expired {
+                node,
+                not_after,
+                now,
+            })
         } else if now < not_before {
             Err(CaError::NotYet {
                 node,
@@ -151,45 +177,6 @@ impl Identity {
         } else {
             Ok(())
         }
-    }
-
-    /// Writes the identity to a directory (made if missing), readable by the
-    /// owner only. What was there is replaced at once or not at all.
-    ///
-    /// # Errors
-    /// If the disk refuses.
-    pub fn save(&self, dir: &Path) -> Result<(), CaError> {
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(dir)
-            .map_err(|e| file("make directory", dir, &e))?;
-        // The CA first: it only ever grows while certificates are replaced,
-        // so an old certificate is still good under the new CA.
-        replace(dir, CA_FILE, self.ca.pem())?;
-        let own = format!("{}\n{}", self.key_pem.trim_end(), self.certificate_pem);
-        replace(dir, IDENTITY_FILE, &own)
-    }
-
-    /// Reads the identity that [`Identity::save`] wrote.
-    ///
-    /// # Errors
-    /// [`CaError::NoIdentity`] if there is none; others if it is broken.
-    pub fn load(dir: &Path) -> Result<Self, CaError> {
-        let read = |name: &str| {
-            let path = dir.join(name);
-            fs::read_to_string(&path).map_err(|e| match e.kind() {
-                io::ErrorKind::NotFound => CaError::NoIdentity { path: dir.into() },
-                _ => file("read", &path, &e),
-            })
-        };
-        let own = read(IDENTITY_FILE)?;
-        let ca = CaBundle::from_pem(&read(CA_FILE)?)?;
-        let certificates = own
-            .find("-----BEGIN CERTIFICATE-----")
-            .ok_or_else(|| CaError::invalid("node certificate", "there is no certificate in it"))?;
-        let (key, certificate) = own.split_at(certificates);
-        Self::from_pem(key, certificate, ca)
     }
 }
 
@@ -209,53 +196,24 @@ pub(crate) fn provider() -> CryptoProvider {
 
 /// Checks the signatures up to the CA, at a time when the certificate holds:
 /// whether it holds now is another question with another answer.
-fn verify_issuer(
+pub(crate) fn verify_issuer(
     own: &CertificateDer<'_>,
     intermediates: &[CertificateDer<'_>],
-    ca: &CaBundle,
-    peer: &PeerIdentity,
+    roots: &RootCertStore,
     validity: &Validity,
     provider: &CryptoProvider,
-) -> Result<(), CaError> {
+) -> Result<(), ()> {
     let within = validity.not_before + validity.length() / 2;
     let since = within
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    let parsed =
-        ParsedCertificate::try_from(own).map_err(|e| CaError::invalid("node certificate", e))?;
+    let parsed = ParsedCertificate::try_from(own).map_err(|_| ())?;
     verify_server_cert_signed_by_trust_anchor(
         &parsed,
-        &ca.roots()?,
+        roots,
         intermediates,
         UnixTime::since_unix_epoch(since),
         provider.signature_verification_algorithms.all,
     )
-    .map_err(|_| CaError::Foreign { node: peer.node })
-}
-
-fn file(action: &'static str, path: &Path, error: &io::Error) -> CaError {
-    CaError::File {
-        action,
-        path: path.into(),
-        reason: error.to_string(),
-    }
-}
-
-/// Replaces a private file: written aside, synced, renamed.
-fn replace(dir: &Path, name: &str, text: &str) -> Result<(), CaError> {
-    let path = dir.join(name);
-    let aside = dir.join(format!("{name}.new"));
-    let written = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&aside)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
-        })
-        .and_then(|()| fs::rename(&aside, &path))
-        .and_then(|()| File::open(dir)?.sync_all());
-    written.map_err(|e| file("write", &path, &e))
+    .map_err(|_| ())
 }

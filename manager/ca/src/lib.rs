@@ -7,21 +7,29 @@
 //! socket: no tokio and no tonic here. The crypto provider is ring and the
 //! protocol TLS 1.3, without a choice.
 
+mod authority;
 mod bundle;
 mod credentials;
 mod error;
 mod explain;
 mod identity;
+mod new_root;
 mod peer;
 mod root;
+mod stored;
 mod token;
+mod unlock;
 mod verify;
 
-pub use bundle::CaBundle;
-pub use credentials::{Credentials, bootstrap_config, joining_config};
+pub use authority::{Authority, former_roots, rotated, trusted_pem};
+pub use bundle::{CaBundle, Digest, fingerprint};
+pub use credentials::{Credentials, Excused, bootstrap_config, joining_config};
 pub use error::CaError;
 pub use explain::explain;
 pub use identity::{Identity, Request};
+pub use new_root::next_root;
 pub use peer::{PeerIdentity, Validity};
-pub use root::{Issued, MIN_VALIDITY, NODE_VALIDITY, Root, Subject};
+pub use root::{Issued, MIN_VALIDITY, Root, Subject, node_of};
+pub use stored::StoredIdentity;
 pub use token::{JoinToken, TokenError};
+pub use unlock::{UnlockKeyError, new_unlock_key, parse_unlock_key, seal, unlock_key_text, unseal};

@@ -10,6 +10,10 @@ use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 use crate::error::CaError;
 use crate::explain::from_unix;
 
+/// Certificates begin this much before they are made, for clocks that are
+/// behind.
+pub(crate) const BACKDATE: Duration = Duration::from_secs(3600);
+
 /// OU of managers and of workers.
 pub(crate) const MANAGER: &str = "swarm-manager";
 pub(crate) const WORKER: &str = "swarm-worker";
@@ -106,6 +110,11 @@ impl Validity {
             not_before: from_unix(validity.not_before.timestamp()),
             not_after: from_unix(validity.not_after.timestamp()),
         })
+    }
+
+    /// When the certificate was issued, by the clock of the CA.
+    pub fn issued_at(&self) -> SystemTime {
+        self.not_before + BACKDATE
     }
 
     /// How long it holds in all.

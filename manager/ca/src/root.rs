@@ -4,26 +4,24 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName,
-    DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    PKCS_ECDSA_P256_SHA256,
+    DnType, DnValue, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256, PublicKeyData,
 };
+use ring::digest::{SHA256, digest};
 use skep_types::{ClusterId, NodeId, Role};
+use x509_parser::der_parser::asn1_rs::Tag;
+use x509_parser::x509::X509Name;
 
 use crate::bundle::CaBundle;
 use crate::error::CaError;
-use crate::peer::{self, Validity};
+use crate::peer::{self, BACKDATE, Validity};
 
 /// CN of the root, and a name under which managers serve it.
 const NAME: &str = "swarm-ca";
 /// 20 years, as Swarm has it.
 const ROOT_VALIDITY: Duration = Duration::from_secs(630_720_000);
-/// Default life of a node certificate: 90 days.
-pub const NODE_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Least life of a node certificate: 1 hour.
 pub const MIN_VALIDITY: Duration = Duration::from_secs(3600);
-/// Certificates begin this much before they are made, for clocks that are
-/// behind.
-const BACKDATE: Duration = Duration::from_secs(3600);
 
 /// The CA with its key. Only managers hold one.
 pub struct Root {
@@ -49,6 +47,25 @@ pub struct Issued {
     pub pem: String,
     /// From when to when it holds.
     pub validity: Validity,
+}
+
+/// The node that a request (PEM, signed by its key) is for when it joins. The
+/// same for the same key: a machine that asks again, because it did not hear
+/// the answer, is not taken for another one.
+///
+/// # Errors
+/// If the request is broken or signed by another key.
+pub fn node_of(request: &str) -> Result<NodeId, CaError> {
+    let key = read(request)?.public_key.subject_public_key_info();
+    let digest = digest(&SHA256, &key);
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&digest.as_ref()[..16]);
+    Ok(NodeId::from_bits(u128::from_be_bytes(bits)))
+}
+
+fn read(request: &str) -> Result<CertificateSigningRequestParams, CaError> {
+    CertificateSigningRequestParams::from_pem(request)
+        .map_err(|e| CaError::invalid("certificate request", e))
 }
 
 impl Root {
@@ -103,9 +120,40 @@ impl Root {
         &self.certificate
     }
 
+    /// The public key, as its algorithm writes it.
+    pub(crate) fn public_key(&self) -> &[u8] {
+        self.issuer.key().public_key_raw()
+    }
+
     /// The private key, PEM.
     pub fn key_pem(&self) -> String {
         self.issuer.key().serialize_pem()
+    }
+
+    /// Signs the key and name of another root: who trusts only this one then
+    /// believes that one, until either ends.
+    ///
+    /// # Errors
+    /// If the other's name is written in a way that cannot be repeated.
+    pub fn cross_sign(&self, other: &Root) -> Result<String, CaError> {
+        let der = other.certificate.first();
+        let (_, parsed) = x509_parser::parse_x509_certificate(der)
+            .map_err(|e| CaError::invalid("CA certificate", e))?;
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name_of(parsed.subject())?;
+        let (ours, theirs) = (
+            Validity::from_der(self.certificate.first())?,
+            Validity::from_der(der)?,
+        );
+        params.not_before = ours.not_before.max(theirs.not_before).into();
+        params.not_after = ours.not_after.min(theirs.not_after).into();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        params.use_authority_key_identifier_extension = true;
+        let signed = params
+            .signed_by(other.issuer.key(), &self.issuer)
+            .map_err(|e| CaError::crypto("cross-sign a root CA")(&e))?;
+        Ok(signed.pem())
     }
 
     /// Issues a certificate for the key in a request (PEM, signed by that
@@ -140,8 +188,7 @@ impl Root {
         subject: &Subject,
         validity: &Validity,
     ) -> Result<Issued, CaError> {
-        let mut csr = CertificateSigningRequestParams::from_pem(request)
-            .map_err(|e| CaError::invalid("certificate request", e))?;
+        let mut csr = read(request)?;
         let unit = peer::unit_of(subject.role);
         let node = subject.node.to_string();
         let mut names = vec![unit.to_owned(), node.clone()];
@@ -181,6 +228,42 @@ impl Root {
     }
 }
 
+/// A name, to be written again byte for byte: verifiers compare bytes.
+fn name_of(name: &X509Name<'_>) -> Result<DistinguishedName, CaError> {
+    let refuse = |reason: &str| CaError::NewRoot {
+        reason: format!("the subject of the CA certificate cannot be used: {reason}"),
+    };
+    let mut written = DistinguishedName::new();
+    for part in name.iter_attributes() {
+        let kind: Vec<u64> = part
+            .attr_type()
+            .iter()
+            .ok_or_else(|| refuse("an attribute has no type"))?
+            .collect();
+        let text = part
+            .as_str()
+            .map_err(|_| refuse("only text is supported in it"))?;
+        let value = match part.attr_value().tag() {
+            Tag::Utf8String => DnValue::Utf8String(text.to_owned()),
+            Tag::PrintableString => DnValue::PrintableString(
+                text.try_into()
+                    .map_err(|_| refuse("it has characters that its type forbids"))?,
+            ),
+            Tag::Ia5String => DnValue::Ia5String(
+                text.try_into()
+                    .map_err(|_| refuse("it has characters that its type forbids"))?,
+            ),
+            _ => {
+                return Err(refuse(
+                    "only UTF-8, printable and IA5 text is supported in it",
+                ));
+            }
+        };
+        written.push(DnType::CustomDnType(kind), value);
+    }
+    Ok(written)
+}
+
 impl std::fmt::Debug for Root {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Root")
@@ -196,6 +279,8 @@ mod tests {
     use crate::peer::PeerIdentity;
     use rustls_pki_types::CertificateDer;
     use rustls_pki_types::pem::PemObject;
+
+    const NODE_VALIDITY: Duration = Duration::from_secs(90 * 24 * 3600);
 
     fn subject(role: Role) -> Subject {
         Subject {
@@ -277,6 +362,7 @@ mod tests {
             now,
         );
         assert!(matches!(bad, Err(CaError::Invalid { .. })), "{bad:?}");
+        assert!(node_of(&lines.join("\n")).is_err());
         assert!(
             root.issue("not pem", &subject(Role::Worker), NODE_VALIDITY, now)
                 .is_err()

@@ -1,8 +1,8 @@
 //! The checks on a peer's certificate during the handshake.
 //!
-//! One verifier serves both directions. It asks the shared credentials each
-//! time, so that a renewal, a new root or a removal counts from the next
-//! handshake on without a restart.
+//! One verifier serves both directions and every state a node can be in. It
+//! asks whom to trust each time, so that a renewal, a new root or a removal
+//! counts from the next handshake on without a restart.
 
 use std::sync::Arc;
 
@@ -12,24 +12,42 @@ use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signat
 use rustls::server::ParsedCertificate;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use skep_types::Role;
 
-use crate::credentials::Trust;
+use crate::credentials::{Credentials, Former, Trust};
 use crate::error::CaError;
 use crate::peer::PeerIdentity;
 
-/// Where the verifier looks up whom to trust.
-pub(crate) trait Trusted: std::fmt::Debug + Send + Sync {
-    fn trust(&self) -> Arc<Trust>;
+/// Whom a node believes.
+#[derive(Debug)]
+pub(crate) enum Trusted {
+    /// Its swarm, as its credentials have it at the moment.
+    Swarm(Arc<Credentials>),
+    /// Managers under a root it has, while it has no certificate.
+    Root(Arc<Trust>),
+    /// Any server: only for the download of the CA, which is then checked
+    /// against the join token.
+    Anyone,
+}
+
+impl Trusted {
+    fn now(&self) -> Option<Arc<Trust>> {
+        match self {
+            Trusted::Swarm(credentials) => Some(credentials.trust()),
+            Trusted::Root(trust) => Some(trust.clone()),
+            Trusted::Anyone => None,
+        }
+    }
 }
 
 /// Checks peers against what is trusted at the moment.
 #[derive(Debug)]
-pub(crate) struct Verifier<T> {
-    pub trusted: T,
+pub(crate) struct Verifier {
+    pub trusted: Trusted,
     pub provider: Arc<CryptoProvider>,
 }
 
@@ -38,7 +56,7 @@ fn refused(error: CaError) -> Error {
 }
 
 /// The checks beyond the chain: the right swarm, and not removed.
-fn check(trust: &Trust, der: &CertificateDer<'_>) -> Result<PeerIdentity, CaError> {
+pub(crate) fn check(trust: &Trust, der: &CertificateDer<'_>) -> Result<PeerIdentity, CaError> {
     let peer = PeerIdentity::from_der(der)?;
     if let Some(expected) = trust.cluster
         && peer.cluster != expected
@@ -55,7 +73,28 @@ fn check(trust: &Trust, der: &CertificateDer<'_>) -> Result<PeerIdentity, CaErro
     Ok(peer)
 }
 
-impl<T: Trusted> Verifier<T> {
+/// A chain that leads to no root of ours may lead to one that was replaced.
+/// Says how to go on: `Some` if the certificate is excused.
+fn excuse<'a>(
+    trust: &'a Trust,
+    own: &CertificateDer<'_>,
+    error: &Error,
+) -> Result<Option<&'a Former>, Error> {
+    let foreign = matches!(
+        error,
+        Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
+    );
+    match &trust.excused {
+        Some(former) if foreign && former.excuses(own) => Ok(Some(former)),
+        Some(former) if foreign && former.ca.issuer_of(own).is_some() => {
+            let node = PeerIdentity::from_der(own).map_err(refused)?.node;
+            Err(refused(CaError::Replaced { node }))
+        }
+        _ => Ok(None),
+    }
+}
+
+impl Verifier {
     fn signature(
         &self,
         message: &[u8],
@@ -86,7 +125,7 @@ impl<T: Trusted> Verifier<T> {
 }
 
 /// A manager must be on the other side, whatever its name or address.
-impl<T: Trusted> ServerCertVerifier for Verifier<T> {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         own: &CertificateDer<'_>,
@@ -95,15 +134,25 @@ impl<T: Trusted> ServerCertVerifier for Verifier<T> {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let trust = self.trusted.trust();
+        let Some(trust) = self.trusted.now() else {
+            return Ok(ServerCertVerified::assertion());
+        };
         let parsed = ParsedCertificate::try_from(own)?;
-        verify_server_cert_signed_by_trust_anchor(
-            &parsed,
-            &trust.roots,
-            intermediates,
-            now,
-            self.provider.signature_verification_algorithms.all,
-        )?;
+        let verify = |roots: &RootCertStore| {
+            verify_server_cert_signed_by_trust_anchor(
+                &parsed,
+                roots,
+                intermediates,
+                now,
+                self.provider.signature_verification_algorithms.all,
+            )
+        };
+        if let Err(error) = verify(&trust.roots) {
+            match excuse(&trust, own, &error)? {
+                Some(former) => verify(&former.roots)?,
+                None => return Err(error),
+            }
+        }
         let peer = check(&trust, own).map_err(refused)?;
         if peer.role != Role::Manager {
             return Err(refused(CaError::NotManager { node: peer.node }));
@@ -137,7 +186,7 @@ impl<T: Trusted> ServerCertVerifier for Verifier<T> {
 }
 
 /// A node of the swarm, or nobody: one that joins has no certificate yet.
-impl<T: Trusted> ClientCertVerifier for Verifier<T> {
+impl ClientCertVerifier for Verifier {
     fn client_auth_mandatory(&self) -> bool {
         false
     }
@@ -152,8 +201,16 @@ impl<T: Trusted> ClientCertVerifier for Verifier<T> {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let trust = self.trusted.trust();
-        let verified = trust.clients.verify_client_cert(own, intermediates, now)?;
+        // Who knows nobody lets nobody in.
+        let trust = self.trusted.now().ok_or(CertificateError::UnknownIssuer)?;
+        let verified = trust.clients.verify_client_cert(own, intermediates, now);
+        let verified = match verified {
+            Ok(verified) => verified,
+            Err(error) => match excuse(&trust, own, &error)? {
+                Some(former) => former.clients.verify_client_cert(own, intermediates, now)?,
+                None => return Err(error),
+            },
+        };
         check(&trust, own).map_err(refused)?;
         Ok(verified)
     }
@@ -180,55 +237,5 @@ impl<T: Trusted> ClientCertVerifier for Verifier<T> {
         self.provider
             .signature_verification_algorithms
             .supported_schemes()
-    }
-}
-
-/// Accepts any server: only for the download of the CA, which is then checked
-/// against the join token.
-#[derive(Debug)]
-pub(crate) struct Anyone(pub Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -1,114 +1,19 @@
 //! Real TLS connections between real identities, over pipes in memory.
 
+mod common;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use common::{
+    CLUSTER, NODE_VALIDITY, carry, connect, credentials, identity, identity_at, identity_in, root,
+    words,
+};
 use skep_manager_ca::{
-    CaBundle, CaError, Credentials, Identity, JoinToken, NODE_VALIDITY, PeerIdentity, Request,
-    Root, Subject, bootstrap_config, explain, joining_config,
+    CaBundle, CaError, Identity, JoinToken, Request, Root, StoredIdentity, Subject,
+    bootstrap_config, joining_config,
 };
 use skep_types::{ClusterId, NodeId, Role};
-
-const CLUSTER: ClusterId = ClusterId::from_bits(77);
-
-fn identity_at(root: &Root, node: u128, role: Role, now: SystemTime) -> Identity {
-    identity_in(root, node, role, CLUSTER, now)
-}
-
-fn identity_in(
-    root: &Root,
-    node: u128,
-    role: Role,
-    cluster: ClusterId,
-    now: SystemTime,
-) -> Identity {
-    let request = Request::generate().unwrap();
-    let subject = Subject {
-        node: NodeId::from_bits(node),
-        role,
-        cluster,
-    };
-    let issued = root
-        .issue(request.pem(), &subject, NODE_VALIDITY, now)
-        .unwrap();
-    request
-        .complete(&issued.pem, root.certificate().clone())
-        .unwrap()
-}
-
-fn identity(root: &Root, node: u128, role: Role) -> Identity {
-    identity_at(root, node, role, SystemTime::now())
-}
-
-fn root() -> Root {
-    Root::generate(SystemTime::now()).unwrap()
-}
-
-/// Both ends of a connection after what they had to say, or the error of
-/// whoever gave up first and what the other made of it.
-struct Ends {
-    client: Result<(), rustls::Error>,
-    server: Result<(), rustls::Error>,
-    client_connection: ClientConnection,
-    server_connection: ServerConnection,
-}
-
-impl Ends {
-    fn peer(&self) -> Option<PeerIdentity> {
-        let certificates = self.server_connection.peer_certificates()?;
-        Some(PeerIdentity::from_der(&certificates[0]).unwrap())
-    }
-}
-
-/// Carries bytes one way; the receiver's verdict.
-fn carry<A, B>(
-    from: &mut rustls::ConnectionCommon<A>,
-    to: &mut rustls::ConnectionCommon<B>,
-) -> (bool, Result<(), rustls::Error>) {
-    let mut bytes = Vec::new();
-    while from.wants_write() {
-        from.write_tls(&mut bytes).unwrap();
-    }
-    let mut rest = bytes.as_slice();
-    while !rest.is_empty() {
-        to.read_tls(&mut rest).unwrap();
-        if let Err(error) = to.process_new_packets() {
-            return (true, Err(error));
-        }
-    }
-    (!bytes.is_empty(), Ok(()))
-}
-
-fn connect(client: Arc<ClientConfig>, server: Arc<ServerConfig>) -> Ends {
-    let mut ends = Ends {
-        client: Ok(()),
-        server: Ok(()),
-        client_connection: ClientConnection::new(client, "skep".try_into().unwrap()).unwrap(),
-        server_connection: ServerConnection::new(server).unwrap(),
-    };
-    loop {
-        let (to_server, verdict) = carry(&mut ends.client_connection, &mut ends.server_connection);
-        if ends.server.is_ok() {
-            ends.server = verdict;
-        }
-        let (to_client, verdict) = carry(&mut ends.server_connection, &mut ends.client_connection);
-        if ends.client.is_ok() {
-            ends.client = verdict;
-        }
-        if !to_server && !to_client {
-            return ends;
-        }
-    }
-}
-
-fn words(result: &Result<(), rustls::Error>) -> String {
-    explain(result.as_ref().unwrap_err()).unwrap()
-}
-
-fn credentials(identity: Identity) -> Arc<Credentials> {
-    Credentials::new(identity).unwrap()
-}
 
 #[test]
 fn two_nodes_of_a_swarm_know_each_other_and_speak_tls_13() {
@@ -205,7 +110,8 @@ fn an_expired_certificate_and_a_clock_that_is_behind_are_told_apart() {
         credentials(old).client_config().unwrap(),
         manager.server_config().unwrap(),
     );
-    assert!(words(&ends.server).contains("expired"));
+    let expired = words(&ends.server);
+    assert!(expired.contains("expired at 20") && expired.contains("the clock here says 20"));
     assert!(words(&ends.client).contains("leave the swarm and join again"));
 
     let to_come = SystemTime::now() + Duration::from_secs(3 * 3600);
@@ -229,11 +135,13 @@ fn a_removed_node_is_refused_at_the_next_handshake() {
         manager.server_config().unwrap(),
     );
     assert_eq!(connect(client.clone(), server.clone()).server, Ok(()));
-    manager.set_removed([NodeId::from_bits(2)]);
+    manager
+        .set_exceptions([NodeId::from_bits(2)], None)
+        .unwrap();
     let ends = connect(client.clone(), server.clone());
     assert!(words(&ends.server).contains("was removed from the swarm"));
     assert!(words(&ends.client).contains("removed from the swarm"));
-    manager.set_removed([]);
+    manager.set_exceptions([], None).unwrap();
     assert_eq!(connect(client, server).server, Ok(()));
 }
 
@@ -347,12 +255,12 @@ fn an_identity_is_saved_privately_and_loads_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path().join("certificates");
     assert!(matches!(
-        Identity::load(&dir),
+        Identity::load(&dir, &[]),
         Err(CaError::NoIdentity { .. })
     ));
-    identity.save(&dir).unwrap();
-    identity.save(&dir).unwrap();
-    let loaded = Identity::load(&dir).unwrap();
+    identity.save(&dir, None).unwrap();
+    identity.save(&dir, None).unwrap();
+    let loaded = Identity::load(&dir, &[]).unwrap();
     assert_eq!(loaded.peer(), identity.peer());
     assert_eq!(loaded.validity(), identity.validity());
     assert_eq!(loaded.ca(), identity.ca());
@@ -366,6 +274,31 @@ fn an_identity_is_saved_privately_and_loads_as_it_was() {
         credentials(identity).server_config().unwrap(),
     );
     assert_eq!(connected.server, Ok(()));
+}
+
+#[test]
+fn a_sealed_key_shows_who_the_node_is_and_opens_under_its_key_alone() {
+    let identity = identity(&root(), 5, Role::Manager);
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let (key, other) = ([1; 32], [2; 32]);
+    identity.save(dir, Some(&key)).unwrap();
+    let file = std::fs::read_to_string(dir.join("node.pem")).unwrap();
+    assert!(!file.contains("PRIVATE KEY"), "{file}");
+    let stored = StoredIdentity::read(dir).unwrap();
+    assert!(stored.is_sealed());
+    assert_eq!(stored.peer(), Ok(identity.peer()));
+    let refused = |keys: &[_]| stored.open(keys).unwrap_err().to_string();
+    assert!(refused(&[]).contains("does not have"));
+    assert!(refused(&[other]).contains("does not have"));
+    let opened = stored.open(&[other, key]).unwrap();
+    assert_eq!(opened.certificate_pem(), identity.certificate_pem());
+    std::fs::write(dir.join("node.pem"), file.replace("SEALED KEY-----\n", "")).unwrap();
+    assert!(Identity::load(dir, &[key]).is_err());
+
+    identity.save(dir, None).unwrap();
+    assert!(!StoredIdentity::read(dir).unwrap().is_sealed());
+    Identity::load(dir, &[]).unwrap();
 }
 
 #[test]

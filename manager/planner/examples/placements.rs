@@ -1,5 +1,6 @@
 //! Placements a second of one planner pass: `cargo run --release -p
-//! skep-manager-planner --example placements [NODES] [TASKS]`.
+//! skep-manager-planner --example placements [NODES] [TASKS]`. With `memory
+//! TASKS` instead: what a store that holds so many tasks takes.
 
 use skep_manager_planner::{IdSource, Liveness, reconcile};
 use skep_manager_store::{
@@ -18,7 +19,11 @@ const NOW: Timestamp = Timestamp(1_000_000);
 const ROUNDS: usize = 5;
 
 fn main() {
-    let mut args = std::env::args().skip(1);
+    let mut args = std::env::args().skip(1).peekable();
+    if args.next_if(|arg| arg == "memory").is_some() {
+        let tasks = args.next().and_then(|arg| arg.parse().ok());
+        return memory(tasks.unwrap_or(100_000));
+    }
     let given: Vec<usize> = args.by_ref().filter_map(|arg| arg.parse().ok()).collect();
     match given.as_slice() {
         [] => {
@@ -82,6 +87,39 @@ fn measure(nodes: usize, services: usize, replicas: u32, networked: bool) {
     );
 }
 
+/// Memory of this process before and after tasks of ten services are placed on
+/// 5,000 nodes, each on a network, and run.
+fn memory(tasks: u32) {
+    let before = resident();
+    let (mut store, liveness, mut ids) = swarm(5000, 10, tasks / 10, true);
+    let mut version = 1;
+    loop {
+        let plan = reconcile(&store.snapshot(), &liveness, NOW, &mut ids);
+        if plan.actions.is_empty() {
+            break;
+        }
+        for actions in plan.actions.chunks(100) {
+            version += 1;
+            store.apply(Version(version), NOW, actions);
+        }
+        assert!(version < 1_000_000, "the planner finds no end");
+    }
+    let held = store.snapshot().tasks().count();
+    println!(
+        "{held} tasks on 5000 nodes: {} MB before, {} MB after",
+        before / 1000,
+        resident() / 1000,
+    );
+}
+
+/// Kilobytes of this process that are in memory.
+fn resident() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse().ok())
+        .unwrap_or_default()
+}
+
 fn swarm(
     nodes: usize,
     services: usize,
@@ -101,21 +139,21 @@ fn swarm(
             mesh_subnet: ipnet(172, 12),
             data_path_port: 51820,
         },
-        root_ca: RootCa {
-            certificate: String::new(),
-            key: String::new(),
-        },
+        root_ca: RootCa::new(String::new(), String::new()),
         join_secrets: JoinSecrets {
             worker: String::new(),
             manager: String::new(),
         },
         blocked: Default::default(),
+        certificates_until: Default::default(),
         last_raft_id: 0,
+        format: Default::default(),
+        unlock_key: None,
     })))];
     let mut liveness = Liveness::new(NOW);
     for number in 0..nodes {
         let id = ids.node();
-        liveness.hear(id, NOW);
+        liveness.hear(id, NOW, Duration::from_secs(5));
         actions.push(Action::Node(NodeAction::Create(Box::new(Node {
             id,
             meta: Default::default(),
@@ -128,6 +166,7 @@ fn swarm(
             },
             status: NodeStatus::default(),
             role: Role::Worker,
+            role_since: Default::default(),
             manager: None,
             mesh: None,
         }))));

@@ -11,6 +11,7 @@ use skep_types::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// State of a pass.
 pub(crate) struct Draft<'a> {
@@ -129,6 +130,12 @@ impl<'a> Work<'a> {
     /// Since when it runs, for a task that does.
     pub(crate) fn running_since(&self) -> Timestamp {
         self.ended_at()
+    }
+
+    /// How long it ran before it ended; nothing if it was never seen running.
+    pub(crate) fn ran_for(&self) -> Duration {
+        let ran_at = self.known.and_then(|task| task.status.ran_at);
+        ran_at.map_or(Duration::ZERO, |at| self.ended_at().since(at))
     }
 
     /// When it ended: what its node said, as far as that can be true by the

@@ -8,7 +8,7 @@
 //!
 //! A pass goes through these steps, each reading what the ones before it
 //! decided:
-//! 1. `nodes`: who answers; addresses in the mesh.
+//! 1. `nodes`: who answers; addresses in the mesh; nodes that never came.
 //! 2. `allocator`: subnets, virtual addresses, published ports.
 //! 3. `orchestrator`: which tasks should exist; restarts; rolling updates.
 //! 4. `reaper`: which tasks are forgotten.
@@ -29,7 +29,7 @@ mod reaper;
 mod scheduler;
 
 pub use ids::IdSource;
-pub use liveness::Liveness;
+pub use liveness::{Heard, Liveness};
 pub use plan::Plan;
 
 use allocator::Allocator;
@@ -47,6 +47,7 @@ pub fn reconcile(
     let mut draft = Draft::new(snapshot, now);
     nodes::judge(&mut draft, liveness);
     nodes::join_mesh(&mut draft);
+    nodes::forget_unheard(&mut draft);
     let mut allocator = Allocator::new(&draft);
     allocator.endpoints(&mut draft);
     orchestrator::orchestrate(&mut draft, ids);

@@ -2,6 +2,7 @@
 
 use skep_types::{NodeId, Timestamp};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// What the leader heard since it leads.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -9,7 +10,17 @@ pub struct Liveness {
     /// Since when this manager leads.
     pub leader_since: Timestamp,
     /// Last sign of life of each node since then.
-    pub heard: BTreeMap<NodeId, Timestamp>,
+    pub heard: BTreeMap<NodeId, Heard>,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    /// When it came.
+    pub at: Timestamp,
+    /// Heartbeat period the node was told then: it may be silent that long,
+    /// whatever the cluster's period has become since.
+    pub period: Duration,
 }
 
 impl Liveness {
@@ -21,9 +32,9 @@ impl Liveness {
         }
     }
 
-    /// A sign of life.
-    pub fn hear(&mut self, node: NodeId, at: Timestamp) {
-        let last = self.heard.entry(node).or_insert(at);
-        *last = at.max(*last);
+    /// Takes note of a sign of life, answered with the period until the next.
+    /// Returns the one before.
+    pub fn hear(&mut self, node: NodeId, at: Timestamp, period: Duration) -> Option<Heard> {
+        self.heard.insert(node, Heard { at, period })
     }
 }

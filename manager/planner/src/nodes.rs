@@ -1,9 +1,9 @@
 //! Which nodes answer, and their addresses in the mesh.
 
-use crate::draft::Draft;
+use crate::draft::{Draft, NodeWork};
 use crate::liveness::Liveness;
 use skep_manager_store::{Action, NodeAction};
-use skep_types::{NodeState, NodeStatus, Timestamp};
+use skep_types::{NodeSpec, NodeState, NodeStatus, Role, Timestamp};
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -13,6 +13,9 @@ const MISSED_HEARTBEATS: u32 = 3;
 /// The same for a node that has not yet spoken to a new leader: it first has
 /// to find it.
 const MISSED_HEARTBEATS_NEW_LEADER: u32 = 4;
+/// How long a node that never spoke is kept. Its object is made before the machine
+/// has its certificate, so that of a join whose answer was lost stays behind.
+const UNHEARD: Duration = Duration::from_secs(60 * 60);
 /// Heartbeat assumed while there is no cluster object.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
@@ -27,10 +30,16 @@ pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
         let status = &work.node.status;
         let heard = liveness.heard.get(id).copied();
         let deadline = match heard {
-            Some(at) => at + heartbeat * MISSED_HEARTBEATS,
+            Some(heard) => heard.at + heartbeat.max(heard.period) * MISSED_HEARTBEATS,
             None => {
-                let since = liveness.leader_since.max(work.node.meta.created_at);
-                since + heartbeat * MISSED_HEARTBEATS_NEW_LEADER
+                // A node made in the future was made by a clock that was ahead.
+                let created = work.node.meta.created_at;
+                let created = if created > draft.now {
+                    Timestamp(0)
+                } else {
+                    created
+                };
+                liveness.leader_since.max(created) + heartbeat * MISSED_HEARTBEATS_NEW_LEADER
             }
         };
         let silent = draft.now >= deadline;
@@ -59,6 +68,45 @@ pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
     }
     if let Some(at) = wake {
         draft.plan.wake(at);
+    }
+}
+
+/// Forgets nodes that never spoke. One that was to be a manager loses that first.
+pub(crate) fn forget_unheard(draft: &mut Draft<'_>) {
+    let Some(cluster) = draft.snapshot.cluster() else {
+        return;
+    };
+    let wanted = |role| move |work: &&NodeWork<'_>| work.node.spec.role == role;
+    let mut managers = draft.nodes.values().filter(wanted(Role::Manager)).count();
+    for (id, work) in &draft.nodes {
+        let node = work.node;
+        // Every session begins with what the machine is, its version among it.
+        if !node.description.engine_version.is_empty() || work.state == NodeState::Ready {
+            continue;
+        }
+        let due = node.meta.created_at + UNHEARD;
+        if due > draft.now {
+            draft.plan.wake(due);
+        } else if node.spec.role == Role::Manager && managers > 1 {
+            managers -= 1;
+            draft.plan.actions.push(Action::Node(NodeAction::Update {
+                id: *id,
+                version: node.meta.version,
+                spec: NodeSpec {
+                    role: Role::Worker,
+                    ..node.spec.clone()
+                },
+            }));
+        } else if node.spec.role == Role::Worker
+            && node.role == Role::Worker
+            && node.manager.is_none()
+        {
+            draft.plan.actions.push(Action::Node(NodeAction::Remove {
+                id: *id,
+                force: true,
+                blocked_until: cluster.certificates_end(draft.now),
+            }));
+        }
     }
 }
 

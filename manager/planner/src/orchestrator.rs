@@ -108,14 +108,15 @@ fn fill<'a>(
     let current = Current::new(service, &work.tasks);
     let positions = work.positions();
     for position in empty {
-        let tasks: Vec<&Work<'_>> = positions
+        let mut tasks: Vec<&Work<'_>> = positions
             .get(position)
             .into_iter()
             .flatten()
             .map(|index| &work.tasks[*index])
-            .filter(|task| task.desired != TaskState::Remove)
             .collect();
         let stopping = tasks.iter().any(|task| is_stopping(draft, task));
+        // What is to go is no history of the position, but may still run.
+        tasks.retain(|task| task.desired != TaskState::Remove);
         let desired = match restart::judge(&service.spec.task.restart, &tasks, &current) {
             Verdict::Never => continue,
             Verdict::At(at) if at > draft.now => {
@@ -131,7 +132,7 @@ fn fill<'a>(
 
 /// It was told to stop, may still be running, and will tell when it has ended.
 fn is_stopping(draft: &Draft<'_>, task: &Work<'_>) -> bool {
-    task.desired == TaskState::Shutdown
+    task.desired >= TaskState::Shutdown
         && task.may_run()
         && task.node.is_some_and(|node| !draft.is_silent(node))
 }

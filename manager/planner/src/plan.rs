@@ -1,6 +1,6 @@
 //! What a pass decided, as data.
 
-use skep_manager_store::{Action, TaskAction};
+use skep_manager_store::Action;
 use skep_types::{TaskId, Timestamp};
 
 /// The outcome of one pass.
@@ -34,8 +34,8 @@ impl Plan {
                     proposals.push(Vec::new());
                     room = items;
                 }
-                let (now, later, size) = split(action, room);
-                room = room.saturating_sub(size);
+                let (now, later) = action.cut(room);
+                room = room.saturating_sub(now.items());
                 rest = later;
                 if let Some(last) = proposals.last_mut() {
                     last.push(now);
@@ -43,58 +43,5 @@ impl Plan {
             }
         }
         proposals
-    }
-}
-
-/// The first part of an action, of at most `room` items, and what is left.
-fn split(action: Action, room: usize) -> (Action, Option<Action>, usize) {
-    fn cut<T>(items: Vec<T>, room: usize) -> (Vec<T>, Option<Vec<T>>) {
-        if items.len() <= room {
-            return (items, None);
-        }
-        let mut items = items;
-        let later = items.split_off(room);
-        (items, Some(later))
-    }
-    macro_rules! group {
-        ($items:expr, $make:expr) => {{
-            let (now, later) = cut($items, room);
-            let size = now.len();
-            let make = $make;
-            (make(now), later.map(make), size)
-        }};
-    }
-    let Action::Task(action) = action else {
-        return (action, None, 1);
-    };
-    match action {
-        TaskAction::Create {
-            service,
-            spec_version,
-            tasks,
-        } => group!(tasks, |tasks| Action::Task(TaskAction::Create {
-            service,
-            spec_version,
-            tasks
-        })),
-        TaskAction::Place { tasks } => {
-            group!(tasks, |tasks| Action::Task(TaskAction::Place { tasks }))
-        }
-        TaskAction::Explain { tasks } => {
-            group!(tasks, |tasks| Action::Task(TaskAction::Explain { tasks }))
-        }
-        TaskAction::SetDesired { tasks } => {
-            group!(tasks, |tasks| Action::Task(TaskAction::SetDesired {
-                tasks
-            }))
-        }
-        TaskAction::UpdateStatus { updates } => {
-            group!(updates, |updates| Action::Task(TaskAction::UpdateStatus {
-                updates
-            }))
-        }
-        TaskAction::Remove { tasks } => {
-            group!(tasks, |tasks| Action::Task(TaskAction::Remove { tasks }))
-        }
     }
 }

@@ -1,27 +1,32 @@
-//! How fast is a commit? Three members in one process, each on disk.
+//! How fast is a commit? Three members in one process, each on disk, over TCP
+//! on 127.0.0.1.
 //!
 //! `cargo run --release -p skep-manager-raft --example commit [PROPOSALS]`
-//! prints the latency of single proposals, the throughput of many at once, and
+//! prints the latency of proposals of 1 KiB that one and 64 writers send to the
+//! leader over connections of their own, the throughput of many at once, and
 //! how long it takes until a write is accepted again after the leader stops
 //! and after leadership is handed over.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use skep_manager_raft::{Machine, Raft, RaftConfig, Transport, TransportError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Counts, so that what is measured is the log.
 #[derive(Default)]
 struct Counter(Mutex<u64>);
 
 impl Machine for Counter {
-    fn apply(&self, index: u64, _: &[u8]) -> Vec<u8> {
+    fn apply(&self, index: u64, _: &[u8]) -> Result<Vec<u8>, String> {
         if let Ok(mut count) = self.0.lock() {
             *count = index;
         }
-        Vec::new()
+        Ok(Vec::new())
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -38,19 +43,72 @@ impl Machine for Counter {
     }
 }
 
+/// All members, and the way to them. What is sent is one byte that tells
+/// proposals from messages of members, the length, and the bytes; the answer is
+/// a length and bytes.
 #[derive(Clone, Default)]
-struct Wires(Arc<Mutex<BTreeMap<u64, Raft>>>);
+struct Wires {
+    running: Arc<Mutex<BTreeMap<u64, Raft>>>,
+    idle: Arc<Mutex<BTreeMap<String, Vec<TcpStream>>>>,
+}
+
+const MESSAGE: u8 = 0;
+const PROPOSAL: u8 = 1;
+
+async fn exchange(line: &mut TcpStream, kind: u8, bytes: &[u8]) -> io::Result<Vec<u8>> {
+    let mut frame = vec![kind];
+    frame.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
+    frame.extend_from_slice(bytes);
+    line.write_all(&frame).await?;
+    let mut answer = vec![0; line.read_u32_le().await? as usize];
+    line.read_exact(&mut answer).await?;
+    Ok(answer)
+}
+
+async fn serve(mut line: TcpStream, raft: Raft) -> io::Result<()> {
+    line.set_nodelay(true)?;
+    loop {
+        let kind = line.read_u8().await?;
+        let mut bytes = vec![0; line.read_u32_le().await? as usize];
+        line.read_exact(&mut bytes).await?;
+        let answer = match kind {
+            PROPOSAL => raft
+                .propose(bytes)
+                .await
+                .map(|done| done.response)
+                .map_err(io::Error::other)?,
+            _ => raft.handle(bytes).await.map_err(io::Error::other)?,
+        };
+        let mut frame = (answer.len() as u32).to_le_bytes().to_vec();
+        frame.extend_from_slice(&answer);
+        line.write_all(&frame).await?;
+    }
+}
+
+async fn connect(address: &str) -> io::Result<TcpStream> {
+    let line = TcpStream::connect(address).await?;
+    line.set_nodelay(true)?;
+    Ok(line)
+}
 
 impl Wires {
-    fn get(&self, id: u64) -> Option<Raft> {
-        self.0.lock().ok()?.get(&id).cloned()
-    }
-
     fn all(&self) -> Vec<Raft> {
-        self.0
+        self.running
             .lock()
             .map(|all| all.values().cloned().collect())
             .unwrap_or_default()
+    }
+
+    fn add(&self, id: u64, raft: Raft) {
+        if let Ok(mut all) = self.running.lock() {
+            all.insert(id, raft);
+        }
+    }
+
+    fn remove(&self, id: u64) {
+        if let Ok(mut all) = self.running.lock() {
+            all.remove(&id);
+        }
     }
 
     async fn leader(&self) -> Raft {
@@ -65,6 +123,23 @@ impl Wires {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }
+
+    async fn carry(&self, address: &str, message: &[u8]) -> io::Result<Vec<u8>> {
+        let idle = self
+            .idle
+            .lock()
+            .ok()
+            .and_then(|mut idle| idle.get_mut(address)?.pop());
+        let mut line = match idle {
+            Some(line) => line,
+            None => connect(address).await?,
+        };
+        let answer = exchange(&mut line, MESSAGE, message).await?;
+        if let Ok(mut idle) = self.idle.lock() {
+            idle.entry(address.into()).or_default().push(line);
+        }
+        Ok(answer)
+    }
 }
 
 #[async_trait]
@@ -75,15 +150,13 @@ impl Transport for Wires {
         address: &str,
         message: Vec<u8>,
     ) -> Result<Vec<u8>, TransportError> {
-        let failed = |reason: String| TransportError {
-            target,
-            address: address.into(),
-            reason,
-        };
-        let peer = self.get(target).ok_or_else(|| failed("stopped".into()))?;
-        peer.handle(message)
+        self.carry(address, &message)
             .await
-            .map_err(|e| failed(e.to_string()))
+            .map_err(|error| TransportError {
+                target,
+                address: address.into(),
+                reason: error.to_string(),
+            })
     }
 }
 
@@ -117,12 +190,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dirs = tempfile::tempdir()?;
     let wires = Wires::default();
     for id in 1..=3 {
-        let address = format!("mem:{id}");
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?.to_string();
         let config = RaftConfig::new(dirs.path().join(id.to_string()), id, &address, [1; 32]);
         let raft = Raft::open(config, Arc::<Counter>::default(), Arc::new(wires.clone())).await?;
-        if let Ok(mut all) = wires.0.lock() {
-            all.insert(id, raft.clone());
-        }
+        wires.add(id, raft.clone());
+        let served = raft.clone();
+        tokio::spawn(async move {
+            while let Ok((line, _)) = listener.accept().await {
+                tokio::spawn(serve(line, served.clone()));
+            }
+        });
         if id == 1 {
             raft.bootstrap().await?;
         } else {
@@ -130,26 +208,20 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
     }
     let leader = wires.leader().await;
+    let address = leader.members().into_iter().find(|m| m.id == leader.id());
+    let address = address.ok_or("the leader is no member")?.address;
 
-    let mut times = Vec::new();
-    for _ in 0..proposals {
-        let started = Instant::now();
-        leader.propose(vec![1; 200]).await?;
-        times.push(started.elapsed());
-    }
-    report("one at a time, 200 bytes", times);
-
-    for width in [16, 256] {
+    for writers in [1, 64, 256] {
         let started = Instant::now();
         let mut running = tokio::task::JoinSet::new();
-        for _ in 0..width {
-            let leader = leader.clone();
-            let each = proposals.max(width) * 4 / width;
+        for _ in 0..writers {
+            let each = proposals.max(writers) * writers.min(8) / writers;
+            let mut line = connect(&address).await?;
             running.spawn(async move {
                 let mut times = Vec::new();
                 for _ in 0..each {
                     let started = Instant::now();
-                    if leader.propose(vec![1; 200]).await.is_ok() {
+                    if exchange(&mut line, PROPOSAL, &[1; 1024]).await.is_ok() {
                         times.push(started.elapsed());
                     }
                 }
@@ -158,7 +230,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let times: Vec<Duration> = running.join_all().await.into_iter().flatten().collect();
         let rate = times.len() as f64 / started.elapsed().as_secs_f64();
-        report(&format!("{width} at a time, {rate:.0} a second"), times);
+        report(
+            &format!("writers: {writers}, 1 KiB, {rate:.0} a second"),
+            times,
+        );
     }
 
     let mut times = Vec::new();
@@ -178,9 +253,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     );
 
     let leader = wires.leader().await;
-    if let Ok(mut all) = wires.0.lock() {
-        all.remove(&leader.id());
-    }
+    wires.remove(leader.id());
     let started = Instant::now();
     tokio::spawn(async move { leader.shutdown().await });
     until_accepted(&wires).await;

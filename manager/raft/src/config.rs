@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 
+use crate::disk::{Disk, Real};
 use crate::error::OpenError;
+use crate::storage::Place;
 
 /// How a member keeps its log and its time.
 #[derive(Clone)]
 pub struct RaftConfig {
     /// Where log and snapshots are; made if missing. One process at a time.
     pub dir: PathBuf,
+    /// The disk on which `dir` is.
+    pub disk: Arc<dyn Disk>,
     /// This member's id, unique for all time: never reused, not even by the
     /// same machine after it lost its data.
     pub raft_id: u64,
@@ -20,6 +24,13 @@ pub struct RaftConfig {
     pub address: String,
     /// The key under which log and snapshots are encrypted.
     pub data_key: [u8; 32],
+    /// Keys from before that files may still be under. Once a member is open
+    /// nothing is under them any more, and they may be forgotten.
+    pub old_keys: Vec<[u8; 32]>,
+    /// Whether this member was here before: then a directory without a log is
+    /// [`OpenError::Missing`], for who forgot how it voted must not vote again
+    /// under its id.
+    pub existing: bool,
     /// How often a leader shows that it lives. It is also how long one
     /// message may take before it is sent again.
     pub heartbeat: Duration,
@@ -28,6 +39,8 @@ pub struct RaftConfig {
     /// A member stands for election after this much silence at the latest
     /// (plus the granularity of the clock, one and a half heartbeats).
     pub election_max: Duration,
+    /// Bytes of one log file, which is made in full before it is used.
+    pub segment_bytes: usize,
     /// Log entries after which a snapshot is made.
     pub snapshot_every: u64,
     /// Bytes of log after which a snapshot is made; the log since the last
@@ -50,16 +63,32 @@ impl RaftConfig {
     ) -> Self {
         Self {
             dir: dir.into(),
+            disk: Arc::new(Real),
             raft_id,
             address: address.into(),
             data_key,
+            old_keys: Vec::new(),
+            existing: false,
             heartbeat: Duration::from_millis(100),
             election_min: Duration::from_millis(300),
             election_max: Duration::from_millis(600),
+            segment_bytes: 4 << 20,
             snapshot_every: 10_000,
             snapshot_bytes: 16 << 20,
             keep_entries: 500,
             catch_up: Duration::from_secs(60),
+        }
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        Place {
+            disk: self.disk.clone(),
+            dir: self.dir.clone(),
+            node: self.raft_id,
+            data_key: self.data_key,
+            old_keys: self.old_keys.clone(),
+            existing: self.existing,
+            segment_bytes: self.segment_bytes,
         }
     }
 
@@ -68,6 +97,11 @@ impl RaftConfig {
     /// next, so that a busy moment does not take leadership away.
     pub(crate) fn quorum_timeout(&self) -> Duration {
         self.election_max * 2
+    }
+
+    /// How long a leader keeps its place while its disk does not answer.
+    pub(crate) fn stall(&self) -> Duration {
+        self.election_max * 5
     }
 
     /// A member that did not answer for this long is unreachable.

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use crate::wire::WireError;
 
-/// Opening the log and the snapshots of a node failed.
+/// Opening the log and the snapshots of a node failed. What to do differs:
+/// see [`OpenError::lost_member`]; after `WrongKey` find the key, after
+/// `OtherVersion` the version, after `InUse` the other process; after `Io` see
+/// to the disk and try again.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// An operation on a file failed.
@@ -34,6 +37,27 @@ pub enum OpenError {
     #[error("{} was written under another data key", path.display())]
     WrongKey {
         /// The file.
+        path: PathBuf,
+    },
+    /// Written by a version of skep that knows more than this one.
+    #[error("{} was written by another version of skep: {what} that this version does not know; install the version that wrote it", path.display())]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// What is unknown.
+        what: String,
+    },
+    /// The caller remembers a member that the directory does not hold. Like
+    /// after [`OpenError::Damaged`], it must not come back under its id.
+    #[error("{} does not hold the raft log that this manager had", path.display())]
+    Missing {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A new group was to be made where one is already.
+    #[error("{} holds a raft log already", path.display())]
+    Exists {
+        /// The directory.
         path: PathBuf,
     },
     /// The directory belongs to another member.
@@ -69,6 +93,26 @@ pub enum OpenError {
     /// The consensus core did not start.
     #[error("cannot start raft: {0}")]
     Start(String),
+}
+
+impl OpenError {
+    /// Whether what this member promised is lost. It must never vote again:
+    /// move the directory aside and join under a new Raft id, which brings
+    /// everything back from the others.
+    pub fn lost_member(&self) -> bool {
+        matches!(self, Self::Damaged { .. } | Self::Missing { .. })
+    }
+}
+
+/// The data key was not changed everywhere; keep both keys and try again.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot put the raft {what} under another key")]
+pub struct RotateError {
+    /// The log or the snapshot.
+    pub what: &'static str,
+    /// The system's reason.
+    #[source]
+    pub source: std::io::Error,
 }
 
 /// A proposal did not (or may not) take effect.
@@ -215,6 +259,14 @@ pub enum HandleError {
         to: u64,
         /// Who got it.
         this: u64,
+    },
+    /// No honest member says this.
+    #[error("refused a message of raft member {from}: {reason}")]
+    Implausible {
+        /// Who it says it is from.
+        from: u64,
+        /// What is wrong with it.
+        reason: String,
     },
     /// The node stopped.
     #[error("this manager is stopping")]

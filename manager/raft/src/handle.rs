@@ -1,10 +1,11 @@
 //! The server side of the network: one message in, one answer out.
 
-use openraft::error::{InstallSnapshotError, RaftError};
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use prost::Message;
 
 use crate::error::HandleError;
 use crate::node::Raft;
+use crate::types::{NodeId, TypeConfig};
 use crate::wire::{self, Empty, RequestKind, ResponseKind};
 
 impl Raft {
@@ -29,9 +30,51 @@ impl Raft {
                 field: "kind",
             }));
         };
-        self.inner.peers.note_heard(request.from);
+        let from = request.from;
+        let implausible = |reason| HandleError::Implausible { from, reason };
+        self.inner
+            .peers
+            .known()
+            .request(from, &kind)
+            .map_err(implausible)?;
+        // Only of members is it of interest; anybody else may name himself as he
+        // likes.
+        if self.member(from).is_some() {
+            self.inner.peers.note_heard(from);
+        }
         let kind = self.serve(kind).await?;
         Ok(wire::Response { kind: Some(kind) }.encode_to_vec())
+    }
+
+    /// Takes entries and answers when they are on disk. The leader, which also
+    /// wants to know whether this member lives, hears from it before if that
+    /// takes long.
+    async fn append(
+        &self,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<AppendEntriesResponse<NodeId>, HandleError> {
+        let previous = request.prev_log_id;
+        let last = request.entries.last().map(|e| e.log_id).or(previous);
+        let response = self.inner.core.append_entries(request).await;
+        let response = response.map_err(|_| HandleError::Stopped)?;
+        let (AppendEntriesResponse::Success, Some(last)) = (&response, last) else {
+            return Ok(response);
+        };
+        let durable = self.inner.log.durable();
+        let on_disk = durable.reach(last.index);
+        match tokio::time::timeout(self.inner.config.heartbeat / 2, on_disk).await {
+            Ok(true) => return Ok(response),
+            Ok(false) => return Err(HandleError::Stopped),
+            Err(_) => {}
+        }
+        if previous.is_none_or(|id| durable.holds(id.index)) {
+            return Ok(AppendEntriesResponse::PartialSuccess(previous));
+        }
+        if durable.reach(last.index).await {
+            Ok(response)
+        } else {
+            Err(HandleError::Stopped)
+        }
     }
 
     async fn serve(&self, kind: RequestKind) -> Result<ResponseKind, HandleError> {
@@ -39,34 +82,14 @@ impl Raft {
         Ok(match kind {
             RequestKind::Append(request) => {
                 let request = request.try_into().map_err(HandleError::Decode)?;
-                let response = core
-                    .append_entries(request)
-                    .await
-                    .map_err(|_| HandleError::Stopped)?;
-                ResponseKind::Append((&response).into())
+                ResponseKind::Append((&self.append(request).await?).into())
             }
             RequestKind::Vote(request) => {
                 let request = request.try_into().map_err(HandleError::Decode)?;
                 let response = core.vote(request).await.map_err(|_| HandleError::Stopped)?;
                 ResponseKind::Vote((&response).into())
             }
-            RequestKind::Snapshot(chunk) => {
-                let chunk = chunk.try_into().map_err(HandleError::Decode)?;
-                match core.install_snapshot(chunk).await {
-                    Ok(response) => ResponseKind::Snapshot(wire::SnapshotResponse {
-                        vote: Some((&response.vote).into()),
-                    }),
-                    Err(RaftError::APIError(InstallSnapshotError::SnapshotMismatch(m))) => {
-                        ResponseKind::SnapshotMismatch(wire::SnapshotMismatch {
-                            expected_id: m.expect.id,
-                            expected_offset: m.expect.offset,
-                            got_id: m.got.id,
-                            got_offset: m.got.offset,
-                        })
-                    }
-                    Err(RaftError::Fatal(_)) => return Err(HandleError::Stopped),
-                }
-            }
+            RequestKind::Snapshot(chunk) => self.receive(chunk).await?,
             RequestKind::ReadIndex(_) => match self.leader_barrier().await {
                 Ok(applied) => ResponseKind::ReadIndex(wire::ReadIndex { applied }),
                 Err(error) => ResponseKind::Refused(error.to_string()),

@@ -61,13 +61,21 @@ pub(crate) fn view(metrics: &Metrics, limit: Duration) -> Leadership {
     }
 }
 
-/// Follows openraft's metrics until it stops.
+/// Follows openraft's metrics until it stops. A majority that was not heard of
+/// gets `grace` to be heard: after a stall of this node its answers are there,
+/// but not counted yet.
 pub(crate) async fn follow(
     mut metrics: watch::Receiver<Metrics>,
     leadership: watch::Sender<Leadership>,
     limit: Duration,
+    grace: Duration,
 ) {
     loop {
+        if leadership.borrow().is_leader && quorum_lost(&metrics.borrow(), limit) {
+            let heard = metrics.wait_for(|now| !quorum_lost(now, limit));
+            // Either way the current state decides.
+            let _ = tokio::time::timeout(grace, heard).await;
+        }
         let current = view(&metrics.borrow_and_update(), limit);
         leadership.send_if_modified(|old| {
             let changed = *old != current;

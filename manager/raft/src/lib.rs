@@ -11,15 +11,24 @@
 //! proposals share one entry and elections leave entries of their own.
 
 mod config;
+#[doc(hidden)]
+pub mod decoders;
+pub mod disk;
 mod error;
 mod handle;
+mod keys;
 mod leadership;
 mod machine;
 mod members;
 mod network;
 mod node;
+mod plausible;
 mod propose;
+mod pulse;
 mod read;
+mod rebuild;
+mod receive;
+mod runtime;
 mod status;
 mod storage;
 mod transfer;
@@ -28,12 +37,15 @@ mod wire;
 
 pub use config::RaftConfig;
 pub use error::{
-    HandleError, MemberError, OpenError, ProposeError, ReadError, TransferError, TransportError,
+    HandleError, MemberError, OpenError, ProposeError, ReadError, RotateError, TransferError,
+    TransportError,
 };
 pub use leadership::Leadership;
 pub use machine::{Machine, Transport};
 pub use members::Member;
 pub use node::Raft;
 pub use propose::{MAX_PROPOSAL_BYTES, Proposed};
+pub use rebuild::{reform, seed};
+pub use runtime::seed_this_thread;
 pub use status::{MemberStatus, Reachability, Status};
 pub use wire::WireError;

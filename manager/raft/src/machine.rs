@@ -10,7 +10,11 @@ pub trait Machine: Send + Sync + 'static {
     /// Applies one proposal and returns the answer to whoever proposed it.
     /// `index` counts proposals from 1, without gaps. A proposal that the
     /// machine refuses is answered so; it must not panic.
-    fn apply(&self, index: u64, entry: &[u8]) -> Vec<u8>;
+    ///
+    /// # Errors
+    /// A sentence for the log if the bytes are no proposal it knows; the node
+    /// then stops rather than go on with a state that is not the others'.
+    fn apply(&self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String>;
 
     /// The whole state as bytes, as of now.
     fn snapshot(&self) -> Vec<u8>;
@@ -30,6 +34,17 @@ pub trait Machine: Send + Sync + 'static {
     /// A sentence for the log if the bytes are not a snapshot; the node then
     /// stops rather than go on with a state that is not the others'.
     fn restore(&self, snapshot: &[u8]) -> Result<(), String>;
+
+    /// Whether these bytes, which another member sent, are a snapshot at all: they
+    /// are refused otherwise, before anything is given up for them. One of a newer
+    /// version is: [`Machine::restore`] says what to do about it.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    fn is_snapshot(&self, bytes: &[u8]) -> Result<(), String> {
+        let _ = bytes;
+        Ok(())
+    }
 }
 
 /// Carries messages to other members.

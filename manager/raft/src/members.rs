@@ -5,10 +5,11 @@
 //! may simply repeat what the last one began.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use openraft::error::{ChangeMembershipError, ClientWriteError, RaftError};
 use openraft::{BasicNode, ChangeMembers, LogIdOptionExt, Membership};
+use tokio::time::Instant;
 
 use crate::error::MemberError;
 use crate::leadership::leader_of;
@@ -51,7 +52,7 @@ impl Raft {
         list(self.inner.metrics.borrow().membership_config.membership())
     }
 
-    fn member(&self, id: u64) -> Option<Member> {
+    pub(crate) fn member(&self, id: u64) -> Option<Member> {
         self.members().into_iter().find(|m| m.id == id)
     }
 
@@ -142,8 +143,12 @@ impl Raft {
         })
     }
 
-    /// Whether those who stay still are a majority that answers.
-    fn check_rest(&self, leaving: u64) -> Result<(), MemberError> {
+    /// Whether those who stay still are a majority that answers, as far as the
+    /// leader knows.
+    ///
+    /// # Errors
+    /// [`MemberError::QuorumLoss`].
+    pub fn check_rest(&self, leaving: u64) -> Result<(), MemberError> {
         let status = self.status();
         let rest: Vec<_> = status
             .members

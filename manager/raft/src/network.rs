@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::Duration;
 
 use openraft::error::{
     InstallSnapshotError, NetworkError, RPCError, RaftError, RemoteError, SnapshotMismatch,
@@ -20,12 +20,14 @@ use openraft::raft::{
 };
 use openraft::{BasicNode, SnapshotSegmentId};
 use prost::Message;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::Transport;
 use crate::error::TransportError;
-use crate::types::{LogId, NodeId, TypeConfig, Vote, size};
+use crate::plausible::Known;
+use crate::types::{LogId, Metrics, NodeId, TypeConfig, Vote, size};
 use crate::wire::{self, RequestKind, ResponseKind};
 
 /// The way to all peers, and what is known about them.
@@ -35,6 +37,8 @@ pub(crate) struct Peers {
     /// Also how long to leave a peer alone that could not be reached.
     heartbeat: Duration,
     heard: Mutex<BTreeMap<NodeId, Instant>>,
+    /// What this member knows, once it runs.
+    metrics: OnceLock<watch::Receiver<Metrics>>,
 }
 
 impl Peers {
@@ -44,6 +48,23 @@ impl Peers {
             transport,
             heartbeat,
             heard: Mutex::default(),
+            metrics: OnceLock::new(),
+        }
+    }
+
+    /// What others say is measured by what this member knows.
+    pub(crate) fn follow(&self, metrics: watch::Receiver<Metrics>) {
+        // There is one member to follow.
+        let _ = self.metrics.set(metrics);
+    }
+
+    /// What this member knows by now.
+    pub(crate) fn known(&self) -> Known {
+        let metrics = self.metrics.get().map(|metrics| metrics.borrow());
+        Known {
+            id: self.this,
+            term: metrics.as_ref().map_or(0, |m| m.vote.leader_id.term),
+            applied: metrics.as_ref().and_then(|m| m.last_applied),
         }
     }
 
@@ -86,7 +107,10 @@ impl Peers {
             wire::decode("raft response", &answer).map_err(|e| failed(e.to_string()))?;
         match response.kind {
             Some(ResponseKind::Refused(reason)) => Err(failed(reason)),
-            Some(kind) => Ok(kind),
+            Some(kind) => match self.known().response(&kind) {
+                Ok(()) => Ok(kind),
+                Err(reason) => Err(failed(reason)),
+            },
             None => Err(failed("an answer that this version does not know".into())),
         }
     }
@@ -162,10 +186,24 @@ async fn ask<E: std::error::Error>(
     answer.map_err(|e| Failure::Unreachable(Unreachable::new(&e)))
 }
 
-async fn append(peers: &Peers, target: NodeId, address: &str, kind: RequestKind) -> Appended {
-    match ask(peers, target, address, kind).await? {
-        ResponseKind::Append(response) => response.try_into().map_err(|e| garbled(&e)),
-        _ => Err(unexpected()),
+async fn append(
+    peers: &Peers,
+    target: NodeId,
+    address: &str,
+    request: &AppendEntriesRequest<TypeConfig>,
+) -> Appended {
+    let kind = RequestKind::Append(request.into());
+    let ResponseKind::Append(response) = ask(peers, target, address, kind).await? else {
+        return Err(unexpected());
+    };
+    let response = response.try_into().map_err(|e| garbled(&e))?;
+    let sent = |has: &Option<LogId>| {
+        *has == request.prev_log_id || request.entries.iter().any(|e| Some(e.log_id) == *has)
+    };
+    match response {
+        // It has what it was not sent.
+        AppendEntriesResponse::PartialSuccess(has) if !sent(&has) => Err(unexpected()),
+        response => Ok(response),
     }
 }
 
@@ -184,12 +222,12 @@ impl Peer {
         let alike = |p: &Pending| p.vote == request.vote && p.previous == request.prev_log_id;
         if !self.pending.as_ref().is_some_and(alike) {
             let (peers, target, address) = (self.peers.clone(), self.target, self.address.clone());
-            let kind = RequestKind::Append((&request).into());
+            let sent = request.clone();
             self.pending = Some(Pending {
                 vote: request.vote,
                 previous: request.prev_log_id,
                 last,
-                answer: tokio::spawn(async move { append(&peers, target, &address, kind).await }),
+                answer: tokio::spawn(async move { append(&peers, target, &address, &sent).await }),
             });
         }
         let Some(pending) = &mut self.pending else {
@@ -202,8 +240,7 @@ impl Peer {
                 entries: Vec::new(),
                 ..request
             };
-            let kind = RequestKind::Append((&beat).into());
-            return match append(&self.peers, self.target, &self.address, kind).await {
+            return match append(&self.peers, self.target, &self.address, &beat).await {
                 Ok(AppendEntriesResponse::Success) => {
                     Ok(AppendEntriesResponse::PartialSuccess(beat.prev_log_id))
                 }
@@ -229,13 +266,21 @@ impl RaftNetwork<TypeConfig> for Peer {
         request: AppendEntriesRequest<TypeConfig>,
         _: RPCOption,
     ) -> Result<AppendEntriesResponse<NodeId>, Failure> {
-        if request.entries.iter().map(size).sum::<usize>() >= LARGE {
-            return self.append_large(request).await;
-        }
         // A large one that is on its way stays so: a heartbeat beside it keeps
         // the follower quiet, and appends may arrive in any order.
-        let kind = RequestKind::Append((&request).into());
-        append(&self.peers, self.target, &self.address, kind).await
+        let answer = if request.entries.iter().map(size).sum::<usize>() >= LARGE {
+            self.append_large(request).await?
+        } else {
+            append(&self.peers, self.target, &self.address, &request).await?
+        };
+        match answer {
+            // It lives and has nothing yet: openraft has no word for that, and
+            // panics at this one.
+            AppendEntriesResponse::PartialSuccess(None) => Err(Failure::Network(
+                NetworkError::new(&io::Error::other("nothing is on its disk yet")),
+            )),
+            answer => Ok(answer),
+        }
     }
 
     async fn install_snapshot(

@@ -13,12 +13,11 @@ use crate::config::RaftConfig;
 use crate::error::OpenError;
 use crate::leadership::{self, Leadership};
 use crate::network::{Factory, Peers};
-use crate::storage::{self, LogStore, Place};
+use crate::receive::Receiving;
+use crate::storage::{self, Durable, LogStore, Snapshots};
 use crate::types::{CoreRaft, Metrics, NodeId};
-use crate::{Machine, Transport, propose, read};
+use crate::{Machine, Transport, disk, propose, pulse, read};
 
-/// Bytes of one log file.
-const SEGMENT_BYTES: usize = 4 << 20;
 /// Proposals and reads that may queue before callers wait for room.
 const QUEUE: usize = 4096;
 /// How often the size of the log is looked at.
@@ -45,7 +44,13 @@ pub(crate) struct Inner {
     pub reads: mpsc::Sender<read::Waiting>,
     /// Held during a change of members.
     pub changing: tokio::sync::Mutex<()>,
-    log: LogStore,
+    /// Held while the data key changes.
+    pub rotating: tokio::sync::Mutex<()>,
+    pub log: LogStore,
+    pub snapshots: Arc<Snapshots>,
+    /// The snapshot that a leader sends.
+    pub receiving: Mutex<Receiving>,
+    pub machine: Arc<dyn Machine>,
     tasks: Mutex<JoinSet<()>>,
 }
 
@@ -55,26 +60,23 @@ impl Raft {
     /// of a cluster waits to be bootstrapped or added.
     ///
     /// # Errors
-    /// [`OpenError`]. After `Damaged` the member must not come back under its
-    /// id: what it promised may be lost.
+    /// [`OpenError`]; see [`OpenError::lost_member`] for when the member must
+    /// not come back under its id.
     pub async fn open(
         config: RaftConfig,
         machine: Arc<dyn Machine>,
         transport: Arc<dyn Transport>,
     ) -> Result<Self, OpenError> {
         let core_config = config.core()?;
-        let place = Place {
-            dir: config.dir.clone(),
-            node: config.raft_id,
-            data_key: config.data_key,
-            segment_bytes: SEGMENT_BYTES,
-        };
+        let place = config.place();
         let start = |e: &dyn std::fmt::Display| OpenError::Start(e.to_string());
-        let (log, state_machine) =
-            tokio::task::spawn_blocking(move || storage::open(place, machine))
-                .await
-                .map_err(|e| start(&e))??;
+        let opened = {
+            let machine = machine.clone();
+            disk::work(&*config.disk, move || storage::open(place, machine))
+        };
+        let (log, state_machine) = opened.await.map_err(|e| start(&e))??;
         let applied = state_machine.watch_applied();
+        let snapshots = state_machine.snapshots();
         let peers = Arc::new(Peers::new(config.raft_id, transport, config.heartbeat));
         let core = Core::new(
             config.raft_id,
@@ -86,11 +88,15 @@ impl Raft {
         let core = match core.await {
             Ok(core) => core,
             Err(error) => {
-                log.close();
+                log.close().await;
                 return Err(start(&error));
             }
         };
-        let metrics = core.metrics();
+        let mut metrics = core.metrics();
+        peers.follow(metrics.clone());
+        // The first that it reports is what it found on disk. If it stopped
+        // before, its followers learn that by themselves.
+        let _ = metrics.changed().await;
         let (lead, leadership) = watch::channel(Leadership::default());
         let (proposals, proposed) = mpsc::channel(QUEUE);
         let (reads, asked) = mpsc::channel(QUEUE);
@@ -100,7 +106,16 @@ impl Raft {
             metrics.clone(),
             lead,
             config.quorum_timeout(),
+            config.heartbeat * 2,
         ));
+        tasks.spawn(pulse::run(
+            metrics.clone(),
+            peers.clone(),
+            log.durable(),
+            config.heartbeat,
+            config.stall(),
+        ));
+        tasks.spawn(end_with_disk(core.clone(), log.durable()));
         tasks.spawn(propose::run(core.clone(), proposed, in_flight.clone()));
         tasks.spawn(read::run(core.clone(), asked));
         tasks.spawn(bound_log(core.clone(), log.clone(), config.snapshot_bytes));
@@ -117,7 +132,11 @@ impl Raft {
                 in_flight,
                 reads,
                 changing: tokio::sync::Mutex::new(()),
+                rotating: tokio::sync::Mutex::new(()),
                 log,
+                snapshots,
+                receiving: Mutex::default(),
+                machine,
                 tasks: Mutex::new(tasks),
             }),
         };
@@ -175,18 +194,25 @@ impl Raft {
         self.inner.applied.clone()
     }
 
+    /// Waits until this member has a vote; false if it stopped before.
+    pub fn seated(&self) -> impl Future<Output = bool> + Send + use<> {
+        let (mut metrics, id) = (self.inner.metrics.clone(), self.inner.id);
+        async move {
+            let votes = metrics.wait_for(|m| {
+                let membership = m.membership_config.membership();
+                membership.voter_ids().any(|voter| voter == id)
+            });
+            votes.await.is_ok()
+        }
+    }
+
     /// Waits until the member has stopped, by [`Raft::shutdown`] or because
     /// its disk failed; the reason in the latter case.
     pub async fn stopped(&self) -> Option<String> {
         let mut metrics = self.inner.metrics.clone();
-        let state = match metrics.wait_for(|m| m.running_state.is_err()).await {
-            Ok(metrics) => metrics.running_state.clone(),
-            Err(_) => return None,
-        };
-        match state {
-            Err(openraft::error::Fatal::Stopped) | Ok(()) => None,
-            Err(fatal) => Some(fatal.to_string()),
-        }
+        // If the core is gone without a word, it has stopped as well.
+        let _ = metrics.wait_for(|m| m.running_state.is_err()).await;
+        self.failure()
     }
 
     /// Makes a snapshot soon, whatever the policy says.
@@ -210,13 +236,15 @@ impl Raft {
         // Those that follow the core end with it; the rest must not wait for
         // handles that others keep.
         tasks.shutdown().await;
-        let log = self.inner.log.clone();
-        if tokio::task::spawn_blocking(move || log.close())
-            .await
-            .is_err()
-        {
-            tracing::warn!("the raft log did not close cleanly");
-        }
+        self.inner.log.close().await;
+    }
+}
+
+/// A member whose log cannot be written takes no part any more.
+async fn end_with_disk(core: CoreRaft, durable: Arc<Durable>) {
+    durable.failed().await;
+    if let Err(error) = core.shutdown().await {
+        tracing::debug!(%error, "the raft core had ended");
     }
 }
 
@@ -233,8 +261,10 @@ async fn bound_log(core: CoreRaft, log: LogStore, limit: usize) {
             let metrics = metrics.borrow();
             (metrics.snapshot, metrics.last_applied)
         };
+        // Under load something is always applied after the last snapshot.
+        let behind = snapshot.map_or(0, |snapshot| log.bytes_until(snapshot.index));
         let asked = match snapshot {
-            Some(snapshot) if Some(snapshot) >= applied => {
+            Some(snapshot) if behind > limit || Some(snapshot) >= applied => {
                 core.trigger().purge_log(snapshot.index).await
             }
             _ => core.trigger().snapshot().await,
@@ -243,5 +273,74 @@ async fn bound_log(core: CoreRaft, log: LogStore, limit: usize) {
             tracing::debug!(%error, "cannot shorten the raft log");
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TransportError;
+    use async_trait::async_trait;
+    use openraft::storage::RaftLogStorage;
+
+    /// Remembers nothing, so that its snapshots stay small.
+    struct Nothing;
+
+    impl Machine for Nothing {
+        fn apply(&self, _: u64, _: &[u8]) -> Result<Vec<u8>, String> {
+            Ok(Vec::new())
+        }
+        fn snapshot(&self) -> Vec<u8> {
+            Vec::new()
+        }
+        fn restore(&self, _: &[u8]) -> Result<(), String> {
+            Ok(())
+        }
+    }
+
+    #[async_trait]
+    impl Transport for Nothing {
+        async fn send(&self, id: u64, at: &str, _: Vec<u8>) -> Result<Vec<u8>, TransportError> {
+            Err(TransportError {
+                target: id,
+                address: at.to_owned(),
+                reason: "nobody there".to_owned(),
+            })
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_log_is_shortened_while_it_is_written_all_the_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = RaftConfig {
+            snapshot_bytes: 100_000,
+            keep_entries: 1_000_000,
+            ..RaftConfig::new(dir.path(), 1, "nowhere", [1; 32])
+        };
+        let raft = Raft::open(config, Arc::new(Nothing), Arc::new(Nothing));
+        let raft = raft.await.unwrap();
+        raft.bootstrap().await.unwrap();
+        let mut leadership = raft.leadership();
+        leadership.wait_for(|now| now.is_leader).await.unwrap();
+        let mut writers = JoinSet::new();
+        for _ in 0..4 {
+            let raft = raft.clone();
+            writers.spawn(async move { while raft.propose(vec![1; 10_000]).await.is_ok() {} });
+        }
+        let mut log = raft.inner.log.clone();
+        let shortened = async {
+            while log
+                .get_log_state()
+                .await
+                .unwrap()
+                .last_purged_log_id
+                .is_none()
+            {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let shortened = tokio::time::timeout(Duration::from_secs(20), shortened).await;
+        shortened.expect("the log only grows");
+        raft.shutdown().await;
     }
 }

@@ -61,10 +61,10 @@ impl Raft {
                 limit: MAX_PROPOSAL_BYTES,
             });
         }
-        if quorum_lost(
-            &self.inner.metrics.borrow(),
-            self.inner.config.quorum_timeout(),
-        ) {
+        let limit = self.inner.config.quorum_timeout();
+        if !self.inner.leadership.borrow().is_leader
+            && quorum_lost(&self.inner.metrics.borrow(), limit)
+        {
             return Err(ProposeError::NoQuorum);
         }
         let (reply, answer) = oneshot::channel();
@@ -110,6 +110,7 @@ pub(crate) async fn run(
         };
         tokio::spawn(async move {
             let outcome = tokio::select! {
+                biased;
                 outcome = &mut written => outcome,
                 () = superseded(&mut metrics, term) => {
                     match tokio::time::timeout(GRACE, written).await {

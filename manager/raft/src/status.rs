@@ -1,6 +1,7 @@
 //! What a member knows about itself and the others, for `node ls` and logs.
 
-use std::time::Instant;
+use openraft::error::Fatal;
+use tokio::time::Instant;
 
 use crate::leadership::{self, Leadership};
 use crate::members::Member;
@@ -52,6 +53,18 @@ pub struct Status {
 }
 
 impl Raft {
+    /// Why the member stopped by itself, if it did: the disk failed, say.
+    pub fn failure(&self) -> Option<String> {
+        // First, as the core is told to stop when the disk has failed.
+        if let Some(reason) = self.inner.log.durable().failure() {
+            return Some(format!("cannot write the raft log: {reason}"));
+        }
+        match &self.inner.metrics.borrow().running_state {
+            Ok(()) | Err(Fatal::Stopped) => None,
+            Err(fatal) => Some(fatal.to_string()),
+        }
+    }
+
     /// The state as of now.
     pub fn status(&self) -> Status {
         let inner = &self.inner;
@@ -93,7 +106,11 @@ impl Raft {
             snapshot: metrics.snapshot.map(|id| id.index),
             applied: *inner.applied.borrow(),
             members,
-            failure: metrics.running_state.err().map(|e| e.to_string()),
+            failure: inner
+                .log
+                .durable()
+                .failure()
+                .or(metrics.running_state.err().map(|e| e.to_string())),
         }
     }
 }

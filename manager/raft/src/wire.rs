@@ -151,6 +151,10 @@ pub(crate) struct State {
     pub purged: Option<LogId>,
     #[prost(message, optional, tag = "4")]
     pub committed: Option<LogId>,
+    /// This segment takes the place of all before it: with it were written so
+    /// many entries, which are all that the log then held.
+    #[prost(uint64, optional, tag = "5")]
+    pub whole: Option<u64>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use common::{Cluster, PATIENCE, address_of, calm, until};
+use common::{Cluster, PATIENCE, UNREADABLE, address_of, calm, until};
 use skep_manager_raft::{OpenError, ProposeError, ReadError};
 use tokio::time::timeout;
 
@@ -364,4 +364,25 @@ async fn a_full_disk_stops_the_member_with_a_reason_and_nothing_acknowledged_is_
     assert!(ledger.entries().len() as u64 >= acknowledged);
     raft.propose(b"more".to_vec()).await.unwrap();
     raft.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_stops_the_member_with_a_reason() {
+    let mut cluster = Cluster::of(1, |_| {}).await;
+    let raft = cluster.leader().await;
+    raft.propose(b"before".to_vec()).await.unwrap();
+    let answer = raft.propose(UNREADABLE.to_vec()).await;
+    assert_eq!(answer, Err(ProposeError::Stopped));
+    let reason = timeout(PATIENCE, raft.stopped()).await.unwrap().unwrap();
+    assert!(reason.contains("unheard of"), "{reason}");
+    assert_eq!(cluster.ledger(1).entries(), [b"before"]);
+
+    // Nor does it go on behind it the next time.
+    cluster.kill(1).await;
+    let reason = match cluster.try_start(1).await {
+        Err(error) => error.to_string(),
+        Ok(again) => timeout(PATIENCE, again.stopped()).await.unwrap().unwrap(),
+    };
+    assert!(reason.contains("unheard of"), "{reason}");
+    cluster.stop().await;
 }

@@ -1,157 +1,25 @@
-//! What each node is told: derived from a snapshot, sent as differences.
+//! What one node alone is told: its tasks and what they need, derived from a
+//! snapshot, sent as differences.
 //!
-//! Pure. The part that is the same for all nodes (services and peers as
-//! networks see them) is worked out once a version and shared.
+//! Pure. What is the same for all nodes is in `views`.
 
 use skep_manager_store::Snapshot;
-use skep_types::assignment::{
-    AssignmentChange, AssignmentSet, EndpointView, Peer, ServiceOnNetwork, ServiceView,
-};
-use skep_types::{
-    Network, NetworkId, Node, NodeId, NodeState, Service, ServiceId, Task, TaskState, Version,
-};
+use skep_types::assignment::AssignmentChange;
+use skep_types::{Config, ConfigId, NodeId, Secret, SecretId, Task, TaskId, TaskState};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// What all nodes see alike.
-#[derive(Default)]
-pub(crate) struct Views {
-    version: Version,
-    services: BTreeMap<ServiceId, Arc<ServiceView>>,
-    peers: BTreeMap<NodeId, Arc<Peer>>,
-    networks: BTreeMap<NetworkId, Arc<Network>>,
+/// A node's own part of its assignments.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Own {
+    tasks: BTreeMap<TaskId, Arc<Task>>,
+    secrets: BTreeMap<SecretId, Arc<Secret>>,
+    configs: BTreeMap<ConfigId, Arc<Config>>,
 }
 
-/// The newest views, for all sessions together.
-#[derive(Default)]
-pub(crate) struct SharedViews(Mutex<Arc<Views>>);
-
-impl SharedViews {
-    /// Those of this snapshot. Views that did not change stay the same object.
-    pub(crate) fn of(&self, snapshot: &Snapshot) -> Arc<Views> {
-        let mut newest = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if newest.version != snapshot.version() {
-            *newest = Arc::new(views(snapshot, &newest));
-        }
-        newest.clone()
-    }
-}
-
-fn views(snapshot: &Snapshot, old: &Views) -> Views {
-    let services = snapshot.services().map(|service| {
-        let view = service_view(snapshot, service);
-        (service.id, reuse(old.services.get(&service.id), view))
-    });
-    let port = snapshot
-        .cluster()
-        .map_or(51820, |cluster| cluster.spec.data_path_port);
-    let peers = snapshot.nodes().filter_map(|node| {
-        let peer = peer(node, port)?;
-        Some((node.id, reuse(old.peers.get(&node.id), peer)))
-    });
-    Views {
-        version: snapshot.version(),
-        services: services.collect(),
-        peers: peers.collect(),
-        networks: snapshot
-            .networks()
-            .map(|network| (network.id, network.clone()))
-            .collect(),
-    }
-}
-
-fn reuse<T: PartialEq>(old: Option<&Arc<T>>, new: T) -> Arc<T> {
-    match old {
-        Some(old) if **old == new => old.clone(),
-        _ => Arc::new(new),
-    }
-}
-
-fn service_view(snapshot: &Snapshot, service: &Service) -> ServiceView {
-    let vip = |network| {
-        service
-            .endpoint
-            .vips
-            .iter()
-            .find(|vip| vip.network == network)
-            .and_then(|vip| match vip.address {
-                IpAddr::V4(address) => Some(address),
-                IpAddr::V6(_) => None,
-            })
-    };
-    let networks = service.spec.task.networks.iter().map(|attachment| {
-        let on = ServiceOnNetwork {
-            vip: vip(attachment.network),
-            aliases: attachment.aliases.clone(),
-        };
-        (attachment.network, on)
-    });
-    let mut endpoints: Vec<EndpointView> = snapshot
-        .tasks_of(service.id)
-        .filter_map(|task| endpoint(snapshot, task))
-        .collect();
-    endpoints.sort_by_key(|endpoint| endpoint.task);
-    ServiceView {
-        name: service.spec.name.clone(),
-        networks: networks.collect(),
-        ports: service.endpoint.ports.clone(),
-        endpoints,
-    }
-}
-
-/// A task takes traffic while it runs, is meant to, and its node is not known
-/// to be away.
-fn endpoint(snapshot: &Snapshot, task: &Task) -> Option<EndpointView> {
-    let serves = task.status.state == TaskState::Running && task.desired == TaskState::Running;
-    let node = task.node.filter(|_| serves)?;
-    if snapshot.node(node)?.status.state == NodeState::Down {
-        return None;
-    }
-    let addresses = task
-        .attachments
-        .iter()
-        .filter_map(|attachment| match attachment.address {
-            IpAddr::V4(address) => Some((attachment.network, address)),
-            IpAddr::V6(_) => None,
-        });
-    Some(EndpointView {
-        task: task.id,
-        slot: task.slot,
-        node,
-        addresses: addresses.collect(),
-    })
-}
-
-fn peer(node: &Node, port: u16) -> Option<Peer> {
-    let mesh = node.mesh?;
-    if node.description.wireguard_key == [0; 32] {
-        return None;
-    }
-    let endpoint = node.description.data_path.or_else(|| {
-        node.status
-            .address
-            .map(|address| SocketAddr::new(address, port))
-    })?;
-    Some(Peer {
-        id: node.id,
-        hostname: node.description.hostname.clone(),
-        public_key: node.description.wireguard_key,
-        endpoint,
-        mesh,
-        ready: node.status.state == NodeState::Ready,
-    })
-}
-
-/// Everything this node should know. Objects that did not change since `old`
-/// are the same objects.
-pub(crate) fn set_for(snapshot: &Snapshot, views: &Views, node: NodeId) -> AssignmentSet {
-    let mut set = AssignmentSet {
-        networks: views.networks.clone(),
-        peers: views.peers.clone(),
-        services: views.services.clone(),
-        ..AssignmentSet::default()
-    };
+/// What this node should do.
+pub(crate) fn own(snapshot: &Snapshot, node: NodeId) -> Own {
+    let mut set = Own::default();
     for task in snapshot.tasks_on(node) {
         // Before ASSIGNED a task is the scheduler's; what has ended is only
         // told again until the agent has been told to forget it.
@@ -177,15 +45,8 @@ pub(crate) fn set_for(snapshot: &Snapshot, views: &Views, node: NodeId) -> Assig
 
 /// The changes that lead from one set to another: what a task needs comes
 /// before the task, what it needed goes after it.
-pub(crate) fn changes(old: &AssignmentSet, new: &AssignmentSet) -> Vec<AssignmentChange> {
+pub(crate) fn changes(old: &Own, new: &Own) -> Vec<AssignmentChange> {
     let mut changes = Vec::new();
-    put(
-        &old.networks,
-        &new.networks,
-        AssignmentChange::Network,
-        &mut changes,
-    );
-    put(&old.peers, &new.peers, AssignmentChange::Peer, &mut changes);
     put(
         &old.secrets,
         &new.secrets,
@@ -196,12 +57,6 @@ pub(crate) fn changes(old: &AssignmentSet, new: &AssignmentSet) -> Vec<Assignmen
         &old.configs,
         &new.configs,
         AssignmentChange::Config,
-        &mut changes,
-    );
-    put(
-        &old.services,
-        &new.services,
-        AssignmentChange::Service,
         &mut changes,
     );
     for (id, task) in &new.tasks {
@@ -218,12 +73,6 @@ pub(crate) fn changes(old: &AssignmentSet, new: &AssignmentSet) -> Vec<Assignmen
     }
     gone(&old.tasks, &new.tasks, AssignmentChange::Task, &mut changes);
     gone(
-        &old.services,
-        &new.services,
-        AssignmentChange::Service,
-        &mut changes,
-    );
-    gone(
         &old.configs,
         &new.configs,
         AssignmentChange::Config,
@@ -233,13 +82,6 @@ pub(crate) fn changes(old: &AssignmentSet, new: &AssignmentSet) -> Vec<Assignmen
         &old.secrets,
         &new.secrets,
         AssignmentChange::Secret,
-        &mut changes,
-    );
-    gone(&old.peers, &new.peers, AssignmentChange::Peer, &mut changes);
-    gone(
-        &old.networks,
-        &new.networks,
-        AssignmentChange::Network,
         &mut changes,
     );
     changes
@@ -278,7 +120,8 @@ fn gone<I: Ord + Copy, T>(
 mod tests {
     use super::*;
     use skep_types::assignment::AssignmentChange as Change;
-    use skep_types::{Meta, Secret, SecretId, SecretSpec, Slot, TaskId, TaskStatus};
+    use skep_types::assignment::AssignmentSet;
+    use skep_types::{Meta, SecretSpec, ServiceId, Slot, TaskStatus, Version};
 
     fn task(bits: u128, desired: TaskState) -> (TaskId, Arc<Task>) {
         let id = TaskId::from_bits(bits);
@@ -313,22 +156,31 @@ mod tests {
         )
     }
 
-    fn applied(old: &AssignmentSet, new: &AssignmentSet) -> AssignmentSet {
-        let mut set = old.clone();
+    fn applied(old: &Own, new: &Own) -> Own {
+        let mut set = AssignmentSet {
+            tasks: old.tasks.clone(),
+            secrets: old.secrets.clone(),
+            configs: old.configs.clone(),
+            ..AssignmentSet::default()
+        };
         for change in changes(old, new) {
             set.apply(change);
         }
-        set
+        Own {
+            tasks: set.tasks,
+            secrets: set.secrets,
+            configs: set.configs,
+        }
     }
 
     #[test]
     fn the_changes_lead_from_one_set_to_the_other() {
-        let empty = AssignmentSet::default();
-        let mut one = AssignmentSet::default();
+        let empty = Own::default();
+        let mut one = Own::default();
         one.tasks
             .extend([task(1, TaskState::Running), task(2, TaskState::Running)]);
         one.secrets.extend([secret(1)]);
-        let mut other = AssignmentSet::default();
+        let mut other = Own::default();
         other
             .tasks
             .extend([task(2, TaskState::Shutdown), task(3, TaskState::Running)]);
@@ -346,8 +198,8 @@ mod tests {
 
     #[test]
     fn what_a_task_needs_comes_before_it_and_goes_after_it() {
-        let empty = AssignmentSet::default();
-        let mut full = AssignmentSet::default();
+        let empty = Own::default();
+        let mut full = Own::default();
         full.tasks.extend([task(1, TaskState::Running)]);
         full.secrets.extend([secret(1)]);
         let there = changes(&empty, &full);
@@ -364,10 +216,10 @@ mod tests {
 
     #[test]
     fn a_node_is_not_told_what_it_said_itself() {
-        let mut old = AssignmentSet::default();
+        let mut old = Own::default();
         let (id, before) = task(1, TaskState::Running);
         old.tasks.insert(id, before.clone());
-        let mut new = AssignmentSet::default();
+        let mut new = Own::default();
         let status = TaskStatus {
             state: TaskState::Running,
             ..TaskStatus::default()

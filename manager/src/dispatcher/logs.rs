@@ -14,7 +14,6 @@ pub(crate) struct LogRequests {
 
 #[derive(Default)]
 struct Inner {
-    next: u64,
     waiting: HashMap<u64, (NodeId, mpsc::Sender<pb::PublishLogsRequest>)>,
 }
 
@@ -22,8 +21,8 @@ impl LogRequests {
     /// A new request to one node; `lines` gets what its agent sends for it.
     pub(crate) fn begin(&self, node: NodeId, lines: mpsc::Sender<pb::PublishLogsRequest>) -> u64 {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.next += 1;
-        let number = inner.next;
+        // Agents may still answer those of an earlier leader.
+        let number = rand::random();
         inner.waiting.insert(number, (node, lines));
         number
     }

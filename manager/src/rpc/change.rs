@@ -4,7 +4,8 @@ use super::status;
 use crate::clock;
 use crate::shared::Shared;
 use bytes::Bytes;
-use skep_manager_ca::JoinToken;
+use skep_manager_ca::{JoinToken, new_unlock_key, next_root};
+use skep_manager_store::format::NEWEST;
 use skep_manager_store::{
     Action, ClusterAction, ConfigAction, NetworkAction, NodeAction, SecretAction, ServiceAction,
     Snapshot, validate,
@@ -13,8 +14,10 @@ use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
 use skep_types::{
     ClusterSpec, ConfigId, ConfigSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec,
-    NodeState, NodeStatus, Role, SecretId, SecretSpec, ServiceId, ServiceSpec, Timestamp, Version,
+    NodeState, NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, UnlockKey,
+    Version,
 };
+use std::time::SystemTime;
 use tonic::Status;
 
 /// Applies the changes in order; the first that is refused ends the call.
@@ -27,12 +30,29 @@ pub(crate) async fn change(
         let change = change
             .change
             .ok_or_else(|| Status::invalid_argument("field change.change is missing"))?;
-        let (touched, action) = action(&shared.state.snapshot(), change)?;
+        let snapshot = shared.state.snapshot();
+        let (touched, action) = action(&snapshot, change)?;
+        keeps_quorum(shared, &snapshot, &action)?;
         let proposed = shared.propose(&[action]).await.map_err(status::propose)?;
         proposed.results.iter().try_for_each(status::refused)?;
         ids.push(touched);
     }
     Ok(pb::ChangeResponse { ids })
+}
+
+/// Refuses what an older leader would pass over in silence.
+pub(crate) fn known_to_all(shared: &Shared, request: &pb::ChangeRequest) -> Result<(), Status> {
+    let snapshot = shared.state.snapshot();
+    if snapshot.format() == NEWEST {
+        return Ok(());
+    }
+    for change in request.changes.iter().filter_map(|c| c.change.clone()) {
+        // Whatever else is wrong with it is for the leader to say.
+        if let Ok((_, action)) = action(&snapshot, change) {
+            shared.may_write(&action).map_err(status::propose)?;
+        }
+    }
+    Ok(())
 }
 
 fn required<T>(value: Option<T>, field: &'static str) -> Result<T, Status> {
@@ -229,7 +249,7 @@ fn action(snapshot: &Snapshot, change: Change) -> Result<(Bytes, Action), Status
             let action = NodeAction::Remove {
                 id: node_id,
                 force,
-                blocked_until: certificates_end(snapshot),
+                blocked_until: cluster(snapshot)?.certificates_end(clock::now()),
             };
             (node, Action::Node(action))
         }
@@ -253,6 +273,38 @@ fn action(snapshot: &Snapshot, change: Change) -> Result<(Bytes, Action), Status
                 secrets: JoinSecrets { worker, manager },
             };
             (id_bytes(cluster.id), Action::Cluster(action))
+        }
+        Change::RotateRootCa(pb::RotateRootCa { certificate, key }) => {
+            let cluster = cluster(snapshot)?;
+            let given = (!certificate.is_empty()).then_some((certificate.as_str(), key.as_str()));
+            let next = next_root(&cluster.root_ca, given, SystemTime::now())
+                .map_err(|error| Status::invalid_argument(error.to_string()))?;
+            let action = ClusterAction::SetRootCa {
+                version: cluster.meta.version,
+                root_ca: RootCa {
+                    next: Some(next),
+                    ..cluster.root_ca.clone()
+                },
+            };
+            (id_bytes(cluster.id), Action::Cluster(action))
+        }
+        Change::SetAutolock(pb::SetAutolock { on }) => {
+            let cluster = cluster(snapshot)?;
+            let key = match (on, &cluster.unlock_key) {
+                (true, Some(present)) => Some(present.clone()),
+                (true, None) => Some(fresh_unlock_key()?),
+                (false, _) => None,
+            };
+            set_unlock_key(cluster, key)
+        }
+        Change::RotateUnlockKey(pb::RotateUnlockKey {}) => {
+            let cluster = cluster(snapshot)?;
+            if cluster.unlock_key.is_none() {
+                return Err(Status::failed_precondition(
+                    "cannot rotate because autolock is not turned on",
+                ));
+            }
+            set_unlock_key(cluster, Some(fresh_unlock_key()?))
         }
         Change::UpdateCluster(pb::UpdateCluster { version, spec }) => {
             let cluster = cluster(snapshot)?;
@@ -286,6 +338,16 @@ fn cluster(snapshot: &Snapshot) -> Result<&skep_types::Cluster, Status> {
         .ok_or_else(|| Status::unavailable("the swarm is being made"))
 }
 
+fn set_unlock_key(cluster: &skep_types::Cluster, key: Option<UnlockKey>) -> (Bytes, Action) {
+    let version = cluster.meta.version;
+    let action = ClusterAction::SetUnlockKey { version, key };
+    (id_bytes(cluster.id), Action::Cluster(action))
+}
+
+fn fresh_unlock_key() -> Result<UnlockKey, Status> {
+    new_unlock_key().map_err(|error| Status::internal(error.to_string()))
+}
+
 fn new_secret() -> Result<String, Status> {
     JoinToken::new_secret().map_err(|error| Status::internal(error.to_string()))
 }
@@ -315,23 +377,48 @@ fn may_change_role(snapshot: &Snapshot, node: &Node, role: Role) -> Result<(), S
     Ok(())
 }
 
-/// When the last certificate issued under the present setting has ended. One
-/// issued under a longer setting may live longer; entries are never dropped, so
-/// it is refused all the same.
-fn certificates_end(snapshot: &Snapshot) -> Timestamp {
-    let life = snapshot
-        .cluster()
-        .map_or_else(Default::default, |c| c.spec.cert_expiry);
-    clock::now() + life * 2
+/// Refuses to demote a manager when those that stay would have no majority: as a
+/// wish the demotion would wait until the others are back, and then happen.
+fn keeps_quorum(shared: &Shared, snapshot: &Snapshot, action: &Action) -> Result<(), Status> {
+    let Action::Node(NodeAction::Update { id, spec, .. }) = action else {
+        return Ok(());
+    };
+    let demoted = snapshot
+        .node(*id)
+        .filter(|node| node.spec.role == Role::Manager && spec.role == Role::Worker);
+    let Some(seat) = demoted.and_then(|node| node.manager.as_ref()) else {
+        return Ok(());
+    };
+    let rest = shared.raft.check_rest(seat.raft_id);
+    rest.map_err(|error| Status::failed_precondition(error.to_string()))
 }
 
-/// A node says that it goes. A manager is asked to be a worker first and says
-/// it again once it is; a worker is Down at once instead of after missed
+/// A node says that it goes. A manager loses its seat first and says it again
+/// once it has; a node without one is Down at once instead of after missed
 /// heartbeats.
 pub(crate) async fn announce_leave(shared: &Shared, node: NodeId) -> Result<(), Status> {
-    let snapshot = shared.state.snapshot();
+    let mut closed = false;
+    loop {
+        let actions = leave(&shared.state.snapshot(), node)?;
+        if let Some(Action::Node(NodeAction::SetStatus { .. })) = actions.last()
+            && !std::mem::replace(&mut closed, true)
+        {
+            // Once: what opens after the goodbye is not meant by it.
+            shared.sessions.close(node);
+        }
+        let proposed = shared.propose(&actions).await.map_err(status::propose)?;
+        // Somebody else changed the node meanwhile: it leaves all the same.
+        if proposed.results.iter().any(|result| result.stale) {
+            continue;
+        }
+        return proposed.results.iter().try_for_each(status::refused);
+    }
+}
+
+fn leave(snapshot: &Snapshot, node: NodeId) -> Result<Vec<Action>, Status> {
     let found = known(snapshot.node(node), "node", node)?;
-    may_change_role(&snapshot, found, Role::Worker)?;
+    may_change_role(snapshot, found, Role::Worker)?;
+    let version = found.meta.version;
     let mut actions = Vec::new();
     if found.spec.role == Role::Manager {
         let spec = NodeSpec {
@@ -340,23 +427,21 @@ pub(crate) async fn announce_leave(shared: &Shared, node: NodeId) -> Result<(), 
         };
         actions.push(Action::Node(NodeAction::Update {
             id: node,
-            version: found.meta.version,
+            version,
             spec,
         }));
-    } else {
+    }
+    if found.spec.role == Role::Worker || found.manager.is_none() {
         let status = NodeStatus {
             state: NodeState::Down,
             message: "left the swarm".to_owned(),
             address: None,
         };
-        let version = found.meta.version;
         actions.push(Action::Node(NodeAction::SetStatus {
             id: node,
             version,
             status,
         }));
-        shared.sessions.close(node);
     }
-    let proposed = shared.propose(&actions).await.map_err(status::propose)?;
-    proposed.results.iter().try_for_each(status::refused)
+    Ok(actions)
 }

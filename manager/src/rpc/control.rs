@@ -3,8 +3,9 @@
 //! Reads are answered here, after the leader confirmed that nothing newer is
 //! agreed on. Changes, and what only the leader knows, go to the leader.
 
-use super::{change, logs, peer, read, status};
-use crate::machine::EntryEvents;
+use super::{change, logs, peer, read, status, watch};
+use crate::anew::Backup;
+use crate::clock;
 use crate::shared::{Lead, Shared};
 use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
@@ -12,10 +13,7 @@ use skep_transport::not_leader;
 use skep_types::Role;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 use tokio_stream::Stream;
-use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
@@ -33,6 +31,9 @@ pub struct Control {
 /// How long a change waits for a majority. Raft itself goes on waiting: what was
 /// proposed may still be agreed on when the others are back.
 const AGREE_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long a read waits for this manager to know what the majority does. Who asks
+/// can ask again, or be content with what this manager knows.
+const READ_TIMEOUT: Duration = Duration::from_millis(2500);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -71,8 +72,66 @@ impl Control {
         Ok(())
     }
 
+    /// Whether Raft still runs here; it does not on a disk that failed.
+    fn takes_part(&self) -> Result<(), Status> {
+        match self.shared.failure() {
+            Some(reason) => Err(Status::failed_precondition(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until this manager knows all that is agreed on.
+    async fn catch_up(&self) -> Result<(), Status> {
+        self.takes_part()?;
+        let caught_up = self.shared.raft.read_barrier();
+        match tokio::time::timeout(READ_TIMEOUT, caught_up).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(Status::unavailable(error.to_string())),
+            Err(_) => {
+                let snapshot = self.shared.state.snapshot();
+                let name = snapshot
+                    .node(self.shared.node)
+                    .map(|node| node.description.hostname.clone());
+                Err(Status::unavailable(format!(
+                    "node {} could not catch up with the other managers within {READ_TIMEOUT:?}; \
+                     ask another manager, and look at the log of the daemon on this one",
+                    name.unwrap_or_else(|| self.shared.node.to_string())
+                )))
+            }
+        }
+    }
+
+    /// Everything, as the majority knows it; or as this manager does.
+    ///
+    /// # Errors
+    /// When there is no majority to ask.
+    pub async fn backup(&self, stale: bool) -> Result<Backup, Status> {
+        if !stale {
+            self.catch_up().await?;
+        }
+        let snapshot = self.shared.state.snapshot();
+        let encoded = move || Backup {
+            version: snapshot.version().0,
+            at: clock::now(),
+            snapshot: skep_proto::encode_snapshot(&snapshot.dump()),
+        };
+        tokio::task::spawn_blocking(encoded)
+            .await
+            .map_err(|error| Status::internal(error.to_string()))
+    }
+
+    /// Waits a little while nobody leads: an election ends soon, and of several
+    /// changes that belong together none is left out for it.
+    async fn leader_known(&self) {
+        let mut leadership = self.shared.raft.leadership();
+        let known = leadership.wait_for(|now| now.is_leader || now.leader.is_some());
+        // The caller looks again, whatever came of it.
+        let _ = tokio::time::timeout(READ_TIMEOUT, known).await;
+    }
+
     /// A client of the leader; `None` when that is this manager.
     fn elsewhere(&self) -> Result<Option<ControlClient<Channel>>, Status> {
+        self.takes_part()?;
         let address = match self.shared.lead() {
             Lead::Here => return Ok(None),
             Lead::Nowhere => return Err(not_leader(None)),
@@ -144,13 +203,16 @@ impl pb::control_server::Control for Control {
             if request.nodes
                 && let Some(mut leader) = self.elsewhere()?
             {
-                return self.while_it_leads(leader.read(request)).await;
+                let answer = self.while_it_leads(leader.read(request));
+                return tokio::time::timeout(READ_TIMEOUT, answer)
+                    .await
+                    .unwrap_or_else(|_| {
+                        Err(Status::unavailable(format!(
+                            "the leader did not answer within {READ_TIMEOUT:?}"
+                        )))
+                    });
             }
-            self.shared
-                .raft
-                .read_barrier()
-                .await
-                .map_err(|error| Status::unavailable(error.to_string()))?;
+            self.catch_up().await?;
         }
         read::read(&self.shared, &request).map(Response::new)
     }
@@ -160,8 +222,11 @@ impl pb::control_server::Control for Control {
         request: Request<pb::ChangeRequest>,
     ) -> Result<Response<pb::ChangeResponse>, Status> {
         self.allow(&request)?;
+        self.leader_known().await;
         if let Some(mut leader) = self.elsewhere()? {
-            let change = leader.change(request.into_inner());
+            let request = request.into_inner();
+            change::known_to_all(&self.shared, &request)?;
+            let change = leader.change(request);
             return self.while_it_leads(change).await;
         }
         let change = change::change(&self.shared, request.into_inner());
@@ -180,35 +245,7 @@ impl pb::control_server::Control for Control {
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.allow(&request)?;
-        let mut events = self.shared.state.events();
-        let (out, stream) = mpsc::channel(64);
-        tokio::spawn(async move {
-            loop {
-                let entry = tokio::select! {
-                    entry = events.recv() => entry,
-                    () = out.closed() => return,
-                };
-                match entry {
-                    Ok(entry) => {
-                        for event in on_wire(&entry) {
-                            if out.send(Ok(event)).await.is_err() {
-                                return;
-                            }
-                        }
-                    }
-                    Err(RecvError::Lagged(missed)) => {
-                        let lagged = Status::data_loss(format!(
-                            "{missed} changes came faster than they were read; list again"
-                        ));
-                        // The watcher is gone when this fails.
-                        let _ = out.send(Err(lagged)).await;
-                        return;
-                    }
-                    Err(RecvError::Closed) => return,
-                }
-            }
-        });
-        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+        Ok(Response::new(Box::pin(watch::watch(&self.shared.state))))
     }
 
     async fn logs(
@@ -223,20 +260,4 @@ impl pb::control_server::Control for Control {
         let stream = logs::logs(&self.shared, request.into_inner()).map_err(status::invalid)?;
         Ok(Response::new(Box::pin(stream)))
     }
-}
-
-fn on_wire(entry: &EntryEvents) -> impl Iterator<Item = pb::Event> + '_ {
-    entry.events.iter().map(|event| pb::Event {
-        kind: event.object.kind().to_owned(),
-        action: event.action.name().to_owned(),
-        id: event.object.to_string(),
-        name: event.name.clone(),
-        attributes: event
-            .attributes
-            .iter()
-            .map(|(key, value)| ((*key).to_owned(), value.clone()))
-            .collect(),
-        at_ms: entry.at.0,
-        version: entry.version.0,
-    })
 }

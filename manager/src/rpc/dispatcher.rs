@@ -1,48 +1,82 @@
-//! Sessions of agents.
+//! Sessions of agents, at any manager.
 
-use super::{peer, status};
-use crate::clock;
-use crate::dispatcher::assignments::{self, SharedViews};
-use crate::dispatcher::statuses::Statuses;
+use super::{describe, peer, relay, status};
+use crate::dispatcher::assignments::{self, Own};
+use crate::dispatcher::board::{Listener, Look, SharedPart, Topic};
+use crate::dispatcher::heartbeats;
+use crate::dispatcher::sessions::Opened;
+use crate::dispatcher::statuses::{self, Statuses};
+use crate::rotation;
 use crate::shared::{Lead, Shared};
-use skep_manager_store::{Action, NodeAction, Snapshot};
+use skep_manager_ca::trusted_pem;
+use skep_manager_store::Snapshot;
 use skep_proto::{id, id_bytes, pb};
 use skep_transport::not_leader;
-use skep_types::assignment::AssignmentSet;
-use skep_types::{NodeDescription, NodeId, TaskId, TaskStatus};
+use skep_types::assignment::AssignmentChange;
+use skep_types::{NodeDescription, NodeId, TaskId, TaskStatus, Version};
 use std::sync::Arc;
-use tokio::sync::mpsc;
-use tokio_stream::StreamExt;
+use std::time::Duration;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 /// Changes sent in one message; more follow in the next.
 const CHANGES_PER_MESSAGE: usize = 1000;
+/// Agents sent everything at once; when all come together, the others wait,
+/// and those that are being told are heard in the meantime.
+const WHOLE_AT_ONCE: usize = 32;
+/// An agent that does not read for this long loses its session.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an agent waits for this manager to know all that is agreed on.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
+/// What is told to who named a session that is none.
+const ENDED: &str = "the session has ended; open a new one";
 
-/// The service.
+/// The service. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct DispatcherService {
-    pub(crate) shared: Shared,
-    pub(crate) views: Arc<SharedViews>,
-    pub(crate) statuses: Statuses,
+    shared: Shared,
+    statuses: Statuses,
+    whole: Arc<Semaphore>,
 }
 
 impl DispatcherService {
-    fn lead_here(&self) -> Result<(), Status> {
+    pub(crate) fn new(shared: Shared) -> Self {
+        DispatcherService {
+            statuses: Statuses::start(shared.clone()),
+            shared,
+            whole: Arc::new(Semaphore::new(WHOLE_AT_ONCE)),
+        }
+    }
+
+    /// The refusal of a manager that does not hear the leader.
+    fn closed(&self) -> Status {
         match self.shared.lead() {
-            Lead::Here => Ok(()),
-            Lead::At(address) => Err(not_leader(Some(&address))),
-            Lead::Nowhere => Err(not_leader(None)),
+            Lead::At(address) => not_leader(Some(&address)),
+            Lead::Here | Lead::Nowhere => not_leader(None),
         }
     }
 
     fn session_of<T>(&self, request: &Request<T>, session: &[u8]) -> Result<NodeId, Status> {
-        self.lead_here()?;
         let peer = peer::node(&self.shared, request)?;
         if self.shared.sessions.is_session(peer.node, session) {
             Ok(peer.node)
         } else {
-            Err(Status::not_found("the session has ended; open a new one"))
+            Err(Status::not_found(ENDED))
         }
+    }
+
+    /// Waits until this manager knows all that any manager may have told.
+    async fn catch_up(&self) -> Result<(), Status> {
+        let caught_up = async {
+            let index = self.shared.raft.read_barrier().await;
+            let index = index.map_err(|error| Status::unavailable(error.to_string()))?;
+            self.shared.board.reached(Version(index)).await;
+            Ok(())
+        };
+        tokio::time::timeout(CATCH_UP_TIMEOUT, caught_up)
+            .await
+            .unwrap_or_else(|_| Err(Status::unavailable("this manager lags behind; ask another")))
     }
 }
 
@@ -55,72 +89,41 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<pb::SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        self.lead_here()?;
         let peer = peer::node(&self.shared, &request)?;
-        let description: NodeDescription = request
+        let certificate = peer::shown_by(&request);
+        let mut description: NodeDescription = request
             .into_inner()
             .description
             .ok_or_else(|| Status::invalid_argument("field description is missing"))?
             .try_into()
             .map_err(status::invalid)?;
+        describe::description(&description)?;
+        // A node must never be told less than it was told elsewhere.
+        self.catch_up().await?;
         let snapshot = self.shared.state.snapshot();
         let node = snapshot
             .node(peer.node)
             .ok_or_else(|| Status::not_found(format!("node {} is not known", peer.node)))?;
+        if let (Some(certificate), Some(cluster)) = (certificate, snapshot.cluster()) {
+            let known = node.description.tls;
+            let said = description.tls;
+            description.tls = rotation::tls_of(&cluster.root_ca, &certificate, known, said);
+        }
         if node.description != description || node.status.address != Some(peer.address) {
-            let describe = NodeAction::Describe {
-                id: peer.node,
-                description: Box::new(description),
-                address: Some(peer.address),
-            };
-            let proposed = self
-                .shared
-                .propose(&[Action::Node(describe)])
-                .await
-                .map_err(status::propose)?;
-            proposed.results.iter().try_for_each(status::refused)?;
+            relay::describe(&self.shared, peer.node, description, peer.address).await?;
         }
         let opened = self
             .shared
             .sessions
-            .open(peer.node, clock::now())
-            .ok_or_else(|| not_leader(None))?;
+            .open(peer.node, heartbeats::period(&snapshot))
+            .ok_or_else(|| self.closed())?;
         tracing::info!(node.id = %peer.node, address = %peer.address, "session opened");
         let (out, stream) = mpsc::channel(16);
         let shared = self.shared.clone();
         tokio::spawn(async move {
-            let mut messages = opened.messages;
-            let mut alive = opened.alive;
-            let mut changes = shared.state.changes();
-            let mut told = None;
-            loop {
-                changes.borrow_and_update();
-                let welcome = welcome(&shared.state.snapshot(), peer.node, &opened.session);
-                let Some(welcome) = welcome else {
-                    // The node was removed: its agent learns it by being refused.
-                    shared.sessions.close(peer.node);
-                    return;
-                };
-                if told.as_ref() != Some(&welcome) {
-                    told = Some(welcome.clone());
-                    let message = pb::session_message::Message::Welcome(welcome);
-                    let message = pb::SessionMessage {
-                        message: Some(message),
-                    };
-                    if out.send(Ok(message)).await.is_err() {
-                        return;
-                    }
-                }
-                tokio::select! {
-                    changed = changes.changed() => if changed.is_err() { return },
-                    message = messages.recv() => match message {
-                        Some(message) => if out.send(Ok(message)).await.is_err() { return },
-                        None => return,
-                    },
-                    _ = alive.changed() => return,
-                    () = out.closed() => return,
-                }
-            }
+            let session = opened.session.clone();
+            speak(&shared, peer.node, opened, out).await;
+            shared.sessions.end(peer.node, &session);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
     }
@@ -129,54 +132,41 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<pb::HeartbeatRequest>,
     ) -> Result<Response<pb::HeartbeatResponse>, Status> {
-        self.lead_here()?;
         let peer = peer::node(&self.shared, &request)?;
         let session = request.into_inner().session;
-        if !self
-            .shared
-            .sessions
-            .heard(peer.node, &session, clock::now())
-        {
-            return Err(Status::not_found("the session has ended; open a new one"));
+        let period = heartbeats::period(&self.shared.state.snapshot());
+        if !self.shared.sessions.heard(peer.node, &session, period) {
+            return Err(Status::not_found(ENDED));
         }
-        let period_ms = heartbeat_ms(&self.shared.state.snapshot());
-        Ok(Response::new(pb::HeartbeatResponse { period_ms }))
+        Ok(Response::new(pb::HeartbeatResponse {}))
     }
 
     async fn assignments(
         &self,
         request: Request<pb::AssignmentsRequest>,
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
-        let session = request.get_ref().session.clone();
+        let pb::AssignmentsRequest { session, digest } = request.get_ref().clone();
         let node = self.session_of(&request, &session)?;
         let mut alive = self
             .shared
             .sessions
             .alive(node, &session)
-            .ok_or_else(|| Status::not_found("the session has ended; open a new one"))?;
-        let (out, stream) = mpsc::channel(4);
-        let (shared, views) = (self.shared.clone(), self.views.clone());
+            .ok_or_else(|| Status::not_found(ENDED))?;
+        let (out, stream) = mpsc::channel(2);
+        let told = Telling {
+            listener: self.shared.board.listen(node, Topic::Assignments),
+            shared: self.shared.clone(),
+            whole: self.whole.clone(),
+            node,
+            step: self.shared.board.step_of(&digest),
+            own: None,
+            out: out.clone(),
+        };
         tokio::spawn(async move {
-            let mut changes = shared.state.changes();
-            let mut told = AssignmentSet::default();
-            let mut complete = true;
-            loop {
-                changes.borrow_and_update();
-                let snapshot = shared.state.snapshot();
-                let set = assignments::set_for(&snapshot, &views.of(&snapshot), node);
-                let difference = assignments::changes(&told, &set);
-                for message in messages(complete, &difference) {
-                    if out.send(Ok(message)).await.is_err() {
-                        return;
-                    }
-                }
-                told = set;
-                complete = false;
-                tokio::select! {
-                    changed = changes.changed() => if changed.is_err() { return },
-                    _ = alive.changed() => return,
-                    () = out.closed() => return,
-                }
+            tokio::select! {
+                () = told.run() => {}
+                _ = alive.changed() => {}
+                () = out.closed() => {}
             }
         });
         Ok(Response::new(ReceiverStream::new(stream)))
@@ -191,7 +181,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         let snapshot = self.shared.state.snapshot();
         let mut updates: Vec<(TaskId, TaskStatus)> = Vec::new();
         for update in request.into_inner().updates {
-            let task: TaskId = id(&update.task, "update.task").map_err(status::invalid)?;
+            let (task, mut observed) = update_from_wire(update)?;
             // A node speaks for its own tasks only; one that is gone needs no word.
             match snapshot.task(task) {
                 Some(known) if known.node == Some(node) => {}
@@ -202,11 +192,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
                 }
                 None => continue,
             }
-            let observed = update
-                .status
-                .ok_or_else(|| Status::invalid_argument("field update.status is missing"))?
-                .try_into()
-                .map_err(status::invalid)?;
+            statuses::shorten(&mut observed);
             updates.push((task, observed));
         }
         if !updates.is_empty() {
@@ -223,36 +209,122 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         request: Request<Streaming<pb::PublishLogsRequest>>,
     ) -> Result<Response<pb::PublishLogsResponse>, Status> {
         let peer = peer::node(&self.shared, &request)?;
-        let mut batches = request.into_inner();
-        while let Some(batch) = batches.next().await {
-            let mut batch = batch?;
-            let Some(out) = self.shared.sessions.logs.get(batch.id, peer.node) else {
-                break;
-            };
-            let snapshot = self.shared.state.snapshot();
-            // A node speaks for its own tasks only.
-            batch.lines.retain_mut(|line| {
-                let task = id::<TaskId>(&line.task, "line.task").ok();
-                let Some(task) = task.and_then(|task| snapshot.task(task)) else {
-                    return false;
-                };
-                line.node = id_bytes(peer.node);
-                line.service = id_bytes(task.service);
-                task.node == Some(peer.node)
-            });
-            if out.send(batch).await.is_err() {
-                break;
-            }
-        }
+        relay::publish_logs(&self.shared, peer.node, request.into_inner()).await?;
         Ok(Response::new(pb::PublishLogsResponse {}))
     }
 }
 
-fn heartbeat_ms(snapshot: &Snapshot) -> u64 {
-    snapshot
-        .cluster()
-        .and_then(|cluster| u64::try_from(cluster.spec.heartbeat.as_millis()).ok())
-        .unwrap_or(1000)
+/// What an agent says of a task.
+pub(super) fn update_from_wire(
+    update: pb::TaskStatusUpdate,
+) -> Result<(TaskId, TaskStatus), Status> {
+    let pb::TaskStatusUpdate { task, status } = update;
+    let task = id(&task, "update.task").map_err(status::invalid)?;
+    let observed = status
+        .ok_or_else(|| Status::invalid_argument("field update.status is missing"))?
+        .try_into()
+        .map_err(status::invalid)?;
+    Ok((task, observed))
+}
+
+/// One agent's stream of assignments.
+struct Telling {
+    shared: Shared,
+    listener: Listener,
+    whole: Arc<Semaphore>,
+    node: NodeId,
+    /// The step of the shared part that was told last.
+    step: Option<u64>,
+    /// The node's own part as it was told, once it was.
+    own: Option<Own>,
+    out: mpsc::Sender<Result<pb::AssignmentsMessage, Status>>,
+}
+
+impl Telling {
+    /// Tells what there is to tell until the agent or its node is gone.
+    async fn run(mut self) {
+        while self.tell().await.is_some() {
+            self.listener.woken().await;
+        }
+    }
+
+    /// `None` when there is nobody to tell any more.
+    async fn tell(&mut self) -> Option<()> {
+        let mut look = self.shared.board.look(self.step);
+        let mut slot = None;
+        if let SharedPart::Whole(_) = look.shared {
+            slot = Some(self.whole.clone().acquire_owned().await.ok()?);
+            look = self.shared.board.look(self.step);
+        }
+        let Look {
+            snapshot,
+            step,
+            digest,
+            shared,
+        } = look;
+        // A node that was removed is told nothing more.
+        snapshot.node(self.node)?;
+        let own = assignments::own(&snapshot, self.node);
+        let (begins, pieces, told) = match (&shared, &self.own) {
+            (SharedPart::Whole(pieces), _) => (Begins::Anew, &pieces[..], None),
+            (SharedPart::Since(steps), None) => (Begins::Resumed, &steps[..], None),
+            (SharedPart::Since(steps), Some(told)) => (Begins::No, &steps[..], Some(told)),
+        };
+        let changes = assignments::changes(told.unwrap_or(&Own::default()), &own);
+        let messages = messages(begins, pieces, &changes, digest);
+        for message in messages {
+            self.out
+                .send_timeout(Ok(message), SEND_TIMEOUT)
+                .await
+                .ok()?;
+        }
+        drop(slot);
+        self.step = Some(step);
+        self.own = Some(own);
+        Some(())
+    }
+}
+
+/// Sends a session's messages until it ends.
+async fn speak(
+    shared: &Shared,
+    node: NodeId,
+    opened: Opened,
+    out: mpsc::Sender<Result<pb::SessionMessage, Status>>,
+) {
+    let Opened {
+        session,
+        mut messages,
+        mut alive,
+    } = opened;
+    let listener = shared.board.listen(node, Topic::Welcome);
+    let mut told = None;
+    loop {
+        let Some(welcome) = welcome(&shared.board.snapshot(), node, &session) else {
+            // The node was removed: its agent learns it by being refused.
+            shared.sessions.close(node);
+            return;
+        };
+        if told.as_ref() != Some(&welcome) {
+            told = Some(welcome.clone());
+            let message = pb::session_message::Message::Welcome(welcome);
+            let message = pb::SessionMessage {
+                message: Some(message),
+            };
+            if out.send(Ok(message)).await.is_err() {
+                return;
+            }
+        }
+        tokio::select! {
+            () = listener.woken() => {}
+            message = messages.recv() => match message {
+                Some(message) => if out.send(Ok(message)).await.is_err() { return },
+                None => return,
+            },
+            _ = alive.changed() => return,
+            () = out.closed() => return,
+        }
+    }
 }
 
 fn welcome(snapshot: &Snapshot, node: NodeId, session: &bytes::Bytes) -> Option<pb::Welcome> {
@@ -269,36 +341,83 @@ fn welcome(snapshot: &Snapshot, node: NodeId, session: &bytes::Bytes) -> Option<
         session: session.clone(),
         node: Some(known.as_ref().into()),
         managers: managers.collect(),
-        heartbeat_ms: heartbeat_ms(snapshot),
-        root_ca_certificate: cluster.root_ca.certificate.clone(),
+        heartbeat_ms: u64::try_from(heartbeats::period(snapshot).as_millis()).unwrap_or(u64::MAX),
+        root_ca_certificate: trusted_pem(&cluster.root_ca),
         data_path_port: u32::from(cluster.spec.data_path_port),
         mesh_subnet: cluster.spec.mesh_subnet.to_string(),
     })
 }
 
-/// The first message of a stream is sent even when there is nothing to say:
-/// it tells the agent that all else is to go.
+/// How a step begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    /// With nothing.
+    Anew,
+    /// With the shared part that the agent holds.
+    Resumed,
+    /// Where the last one ended.
+    No,
+}
+
+/// The messages of one step. A set that begins has one even when there is nothing
+/// to say: it tells the agent that all else is to go.
 fn messages(
-    complete: bool,
-    changes: &[skep_types::assignment::AssignmentChange],
+    begins: Begins,
+    shared: &[bytes::Bytes],
+    changes: &[AssignmentChange],
+    digest: bytes::Bytes,
 ) -> Vec<pb::AssignmentsMessage> {
-    if changes.is_empty() && complete {
-        return vec![pb::AssignmentsMessage {
-            complete,
-            changes: Vec::new(),
-        }];
-    }
-    // A complete set must not be taken for complete half-way, so it is one message.
-    let size = if complete {
-        changes.len().max(1)
-    } else {
-        CHANGES_PER_MESSAGE
-    };
-    changes
-        .chunks(size)
+    let shared = shared.iter().map(|piece| pb::AssignmentsMessage {
+        shared: vec![piece.clone()],
+        ..pb::AssignmentsMessage::default()
+    });
+    let own = changes
+        .chunks(CHANGES_PER_MESSAGE)
         .map(|chunk| pb::AssignmentsMessage {
-            complete,
             changes: chunk.iter().map(Into::into).collect(),
-        })
-        .collect()
+            ..pb::AssignmentsMessage::default()
+        });
+    let mut messages: Vec<_> = shared.chain(own).collect();
+    if begins != Begins::No && messages.is_empty() {
+        messages.push(pb::AssignmentsMessage::default());
+    }
+    if let Some(first) = messages.first_mut() {
+        first.complete = begins == Begins::Anew;
+        first.resumed = begins == Begins::Resumed;
+    }
+    if let Some((last, others)) = messages.split_last_mut() {
+        others.iter_mut().for_each(|message| message.more = true);
+        last.digest = digest;
+    }
+    messages
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+
+    #[test]
+    fn a_step_begins_once_and_ends_once() {
+        let gone = AssignmentChange::Task(TaskId::from_bits(1), None);
+        let many = vec![gone; CHANGES_PER_MESSAGE + 1];
+        let pieces = [Bytes::from_static(b"a"), Bytes::from_static(b"b")];
+        for begins in [Begins::Anew, Begins::Resumed, Begins::No] {
+            for (shared, changes) in [(&pieces[..], &many[..]), (&[], &many[..1]), (&pieces, &[])] {
+                let told = messages(begins, shared, changes, Bytes::from_static(b"d"));
+                assert_eq!(told[0].complete, begins == Begins::Anew);
+                assert_eq!(told[0].resumed, begins == Begins::Resumed);
+                assert!(told[1..].iter().all(|m| !m.complete && !m.resumed));
+                let (last, others) = told.split_last().unwrap();
+                assert!(!last.more && others.iter().all(|message| message.more));
+                assert_eq!(last.digest, "d");
+                let said: usize = told.iter().map(|message| message.changes.len()).sum();
+                assert_eq!(said, changes.len());
+            }
+        }
+        for begins in [Begins::Anew, Begins::Resumed] {
+            assert_eq!(messages(begins, &[], &[], Bytes::new()).len(), 1);
+        }
+        assert!(messages(Begins::No, &[], &[], Bytes::new()).is_empty());
+    }
 }

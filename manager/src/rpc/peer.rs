@@ -1,10 +1,12 @@
 //! Who calls, by the certificate the connection was opened with.
 
 use crate::shared::Shared;
-use skep_manager_ca::PeerIdentity;
+use rustls::pki_types::CertificateDer;
+use skep_manager_ca::{PeerIdentity, Validity};
 use skep_transport::PeerConnection;
-use skep_types::{NodeId, Role};
+use skep_types::{NodeId, Role, Timestamp};
 use std::net::IpAddr;
+use std::time::SystemTime;
 use tonic::{Request, Status};
 
 /// A node that calls.
@@ -26,11 +28,19 @@ pub(crate) fn address<T>(request: &Request<T>) -> Option<IpAddr> {
         .map(|peer| peer.address.ip())
 }
 
-/// The node that calls.
+/// Lets nobody past who showed no certificate, before anything of the request
+/// is read: a manager holds in memory what it reads.
 ///
 /// # Errors
-/// When it showed no certificate, one of another swarm, or was removed.
-pub(crate) fn node<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Status> {
+/// When there was none.
+pub(crate) fn shown(request: Request<()>) -> Result<Request<()>, Status> {
+    certificate(&request)?;
+    Ok(request)
+}
+
+fn certificate<T>(
+    request: &Request<T>,
+) -> Result<(&PeerConnection, &CertificateDer<'static>), Status> {
     let connection = request
         .extensions()
         .get::<PeerConnection>()
@@ -40,6 +50,21 @@ pub(crate) fn node<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Sta
             "a certificate of this swarm is needed; run \"skep swarm join\" on the node",
         )
     })?;
+    Ok((connection, certificate))
+}
+
+/// The certificate a request came with, if any.
+pub(crate) fn shown_by<T>(request: &Request<T>) -> Option<CertificateDer<'static>> {
+    let connection = request.extensions().get::<PeerConnection>()?;
+    connection.certificate.clone()
+}
+
+/// The node that calls.
+///
+/// # Errors
+/// When it showed no certificate, one of another swarm, or was removed.
+pub(crate) fn node<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Status> {
+    let (connection, certificate) = certificate(request)?;
     let identity = PeerIdentity::from_der(certificate)
         .map_err(|error| Status::unauthenticated(error.to_string()))?;
     let PeerIdentity {
@@ -70,8 +95,12 @@ pub(crate) fn node<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Sta
 
 /// The manager that calls.
 ///
+/// A certificate outlives a demotion, so the store has to agree. It may be
+/// older than the certificate, of a node that was promoted since: then the
+/// certificate is right, or this manager would never hear of the promotion.
+///
 /// # Errors
-/// As [`node`], and when its certificate is a worker's.
+/// As [`node`], and when it is a worker.
 pub(crate) fn manager<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Status> {
     let peer = node(shared, request)?;
     if peer.role != Role::Manager {
@@ -80,5 +109,25 @@ pub(crate) fn manager<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, 
             peer.node
         )));
     }
+    let snapshot = shared.state.snapshot();
+    if let Some(known) = snapshot.node(peer.node)
+        && known.role == Role::Worker
+        && issued_at(request)? <= known.role_since
+    {
+        return Err(Status::permission_denied(format!(
+            "node {} is not a manager any more",
+            peer.node
+        )));
+    }
     Ok(peer)
+}
+
+/// When the caller's certificate was issued.
+fn issued_at<T>(request: &Request<T>) -> Result<Timestamp, Status> {
+    let (_, certificate) = certificate(request)?;
+    let validity = Validity::from_der(certificate)
+        .map_err(|error| Status::unauthenticated(error.to_string()))?;
+    let since_epoch = validity.issued_at().duration_since(SystemTime::UNIX_EPOCH);
+    let millis = since_epoch.unwrap_or_default().as_millis();
+    Ok(Timestamp(u64::try_from(millis).unwrap_or(u64::MAX)))
 }

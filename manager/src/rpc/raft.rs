@@ -1,10 +1,10 @@
 //! Managers among themselves, and the transport Raft uses to reach them.
 
-use super::{peer, status};
+use super::{describe, peer, status};
 use crate::shared::{Lead, Shared};
 use async_trait::async_trait;
 use bytes::Bytes;
-use skep_manager_raft::{Transport, TransportError};
+use skep_manager_raft::{HandleError, Transport, TransportError};
 use skep_manager_store::{Action, NodeAction};
 use skep_proto::pb;
 use skep_proto::pb::raft_client::RaftClient;
@@ -67,12 +67,19 @@ impl pb::raft_server::Raft for RaftService {
     ) -> Result<Response<pb::StepResponse>, Status> {
         peer::manager(&self.shared, &request)?;
         let payload = request.into_inner().payload;
-        let answer = self
-            .shared
-            .raft
-            .handle(payload.to_vec())
-            .await
-            .map_err(|error| Status::internal(error.to_string()))?;
+        let answer =
+            self.shared
+                .raft
+                .handle(payload.to_vec())
+                .await
+                .map_err(|error| match error {
+                    HandleError::Stopped => Status::unavailable(error.to_string()),
+                    HandleError::Decode(_)
+                    | HandleError::WrongMember { .. }
+                    | HandleError::Implausible { .. } => {
+                        Status::invalid_argument(error.to_string())
+                    }
+                })?;
         Ok(Response::new(pb::StepResponse {
             payload: answer.into(),
         }))
@@ -88,11 +95,18 @@ impl pb::raft_server::Raft for RaftService {
             Lead::At(address) => return Err(not_leader(Some(&address))),
             Lead::Nowhere => return Err(not_leader(None)),
         }
-        let address = request.into_inner().address;
+        let pb::RaftJoinRequest {
+            address,
+            raft_id: moved,
+            format,
+            version,
+        } = request.into_inner();
+        describe::address(&address)?;
         let snapshot = self.shared.state.snapshot();
         let cluster = snapshot
             .cluster()
             .ok_or_else(|| Status::unavailable("the swarm is being made"))?;
+        let format = describe::format(cluster.format, format, &version)?;
         let node = snapshot
             .node(peer.node)
             .ok_or_else(|| Status::not_found(format!("node {} is not known", peer.node)))?;
@@ -103,12 +117,23 @@ impl pb::raft_server::Raft for RaftService {
             )));
         }
         let raft_id = match &node.manager {
+            // One that was replaced must not take its successor's address away.
+            known if moved != 0 && known.as_ref().is_none_or(|known| known.raft_id != moved) => {
+                return Err(Status::failed_precondition(format!(
+                    "raft member {moved} is not the manager of node {} any more",
+                    peer.node
+                )));
+            }
             Some(known) => known.raft_id,
             None => cluster.last_raft_id + 1,
         };
         let action = NodeAction::SetManager {
             id: peer.node,
-            manager: Some(ManagerStatus { raft_id, address }),
+            manager: Some(ManagerStatus {
+                raft_id,
+                address,
+                format,
+            }),
         };
         let proposed = self
             .shared

@@ -2,7 +2,7 @@
 
 use super::status;
 use crate::shared::Shared;
-use skep_manager_ca::{CaBundle, JoinToken};
+use skep_manager_ca::{CaBundle, JoinToken, trusted_pem, unlock_key_text};
 use skep_manager_raft::Reachability;
 use skep_proto::{id, id_bytes, pb, task_on_wire};
 use skep_types::{Cluster, NodeId, ServiceId, Task, Version};
@@ -109,6 +109,8 @@ fn without_data(mut object: pb::DataObject) -> pb::DataObject {
 }
 
 fn cluster_view(cluster: &Cluster) -> Result<pb::ClusterView, Status> {
+    let trusted = CaBundle::from_pem(&trusted_pem(&cluster.root_ca))
+        .map_err(|error| Status::internal(error.to_string()))?;
     let digest = CaBundle::from_pem(&cluster.root_ca.certificate)
         .map_err(|error| Status::internal(error.to_string()))?
         .digest();
@@ -124,5 +126,13 @@ fn cluster_view(cluster: &Cluster) -> Result<pb::ClusterView, Status> {
         root_ca_certificate: cluster.root_ca.certificate.clone(),
         worker_token: token(&cluster.join_secrets.worker)?,
         manager_token: token(&cluster.join_secrets.manager)?,
+        desired_root: trusted.newest().to_vec().into(),
+        trusted_roots: trusted.digest().to_vec().into(),
+        rotating_root: cluster.root_ca.next.is_some(),
+        unlock_key: cluster
+            .unlock_key
+            .as_ref()
+            .map(unlock_key_text)
+            .unwrap_or_default(),
     })
 }

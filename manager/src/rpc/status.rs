@@ -13,6 +13,8 @@ pub(crate) fn propose(error: ProposeError) -> Status {
     match error {
         ProposeError::NotLeader { leader } => not_leader(leader.as_deref()),
         ProposeError::Unavailable(reason) => Status::unavailable(reason),
+        ProposeError::Unreadable(_) => Status::internal(error.to_string()),
+        ProposeError::NotYet { .. } => Status::failed_precondition(error.to_string()),
         ProposeError::TooLarge(reason) => Status::resource_exhausted(reason),
     }
 }

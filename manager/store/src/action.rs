@@ -6,10 +6,10 @@
 
 use ipnet::Ipv4Net;
 use skep_types::{
-    Attachment, BlockOwner, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, JoinSecrets,
-    Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription, NodeId, NodeSpec,
-    NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, Slot, TaskId,
-    TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
+    Attachment, BlockOwner, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
+    JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
+    NodeSpec, NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, Slot, TaskId,
+    TaskState, TaskStatus, Timestamp, UnlockKey, UpdateStatus, Version,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -58,6 +58,22 @@ pub enum ClusterAction {
         /// New authority.
         root_ca: RootCa,
     },
+    /// Replaces the unlock key, or takes it away.
+    SetUnlockKey {
+        /// Version read.
+        version: Version,
+        /// New key.
+        key: Option<UnlockKey>,
+    },
+    /// Forgets removed nodes and former roots whose certificates have all
+    /// ended.
+    Prune,
+    /// Writes in this format from now on; refused while a manager does not read
+    /// it. Formats never fall.
+    RaiseFormat {
+        /// The format.
+        format: Format,
+    },
 }
 
 /// A change of a node.
@@ -92,7 +108,7 @@ pub enum NodeAction {
         /// New status. An absent address keeps the known one.
         status: NodeStatus,
     },
-    /// Sets the role in force (that of its newest certificate).
+    /// Sets the role in force (that of its next certificate).
     SetRole {
         /// The node.
         id: NodeId,
@@ -100,7 +116,8 @@ pub enum NodeAction {
         role: Role,
     },
     /// Sets its place among the managers, or takes it away. A Raft id that
-    /// was given before is refused.
+    /// was given before is refused, and a manager that does not read what the
+    /// swarm is kept in.
     SetManager {
         /// The node.
         id: NodeId,

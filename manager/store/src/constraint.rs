@@ -175,6 +175,7 @@ mod tests {
                 ..NodeStatus::default()
             },
             role: Role::Worker,
+            role_since: Default::default(),
             manager: None,
             mesh: None,
         }

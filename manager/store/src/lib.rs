@@ -9,7 +9,9 @@
 //! - [`Store::apply`] takes one entry: a list of [`Action`]s with its index
 //!   and time. Each action is refused or applied singly.
 //! - [`Snapshot`] is a cheap clone of everything at one version.
+//! - [`Difference`] is what lies between two snapshots.
 //! - [`Dump`] is everything as plain data, for snapshots on disk.
+//! - [`format`] lists what each format of entries and snapshots added.
 //! - [`validate`] checks what users ask for before it becomes an action.
 
 #![forbid(unsafe_code)]
@@ -17,9 +19,11 @@
 mod action;
 mod apply;
 pub mod constraint;
+mod cut;
+mod difference;
 mod dump;
 mod event;
-pub mod find;
+pub mod format;
 mod refused;
 mod snapshot;
 pub mod validate;
@@ -29,6 +33,7 @@ pub use action::{
     NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
 };
 pub use apply::{Applied, Store};
+pub use difference::{Change, Difference};
 pub use dump::Dump;
 pub use event::{Event, EventAction, ObjectId};
 pub use refused::Refused;

@@ -1,8 +1,9 @@
 //! Why the store refuses an action, in words for the user who asked for it.
 
 use crate::event::ObjectId;
+use crate::format::readers;
 use ipnet::Ipv4Net;
-use skep_types::{NetworkId, NodeId, TaskId, TaskState};
+use skep_types::{Format, NetworkId, NodeId, TaskId, TaskState};
 use std::net::IpAddr;
 
 /// Why an action changed nothing.
@@ -113,6 +114,19 @@ pub enum Refused {
         node: NodeId,
         /// The id.
         raft_id: u64,
+    },
+    /// A manager does not read a format.
+    #[error(
+        "manager {node} reads formats up to {reads}, and this needs format {wanted}: install {} on it",
+        readers(*.wanted)
+    )]
+    FormatUnread {
+        /// The manager.
+        node: NodeId,
+        /// The newest it reads.
+        reads: Format,
+        /// The one it would have to.
+        wanted: Format,
     },
     /// A service cannot be renamed.
     #[error(

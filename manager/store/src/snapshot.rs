@@ -20,6 +20,9 @@ pub struct Snapshot {
     pub(crate) services: OrdMap<ServiceId, Arc<Service>>,
     pub(crate) tasks: OrdMap<TaskId, Arc<Task>>,
     pub(crate) networks: OrdMap<NetworkId, Arc<Network>>,
+    /// Networks that were removed while tasks on them still stop. Nothing is
+    /// decided by them, they only help nodes: not part of a dump.
+    pub(crate) leaving: OrdMap<NetworkId, Arc<Network>>,
     pub(crate) secrets: OrdMap<SecretId, Arc<Secret>>,
     pub(crate) configs: OrdMap<ConfigId, Arc<Config>>,
 
@@ -163,6 +166,13 @@ impl Snapshot {
         self.networks.values()
     }
 
+    /// Networks that were removed while tasks on them still stop: no longer
+    /// there for anybody but the nodes, which need them until these have ended.
+    /// A manager that started from a dump does not know of those removed before.
+    pub fn leaving_networks(&self) -> impl Iterator<Item = &Arc<Network>> + '_ {
+        self.leaving.values()
+    }
+
     /// The network through which published ports reach tasks.
     pub fn ingress(&self) -> Option<&Arc<Network>> {
         self.networks.values().find(|network| network.spec.ingress)
@@ -289,6 +299,22 @@ impl Snapshot {
     }
 
     pub(crate) fn put_network(&mut self, network: Network) {
+        // The new one has the better right to these addresses.
+        let meets = |other: &Network| {
+            let mut pairs = other.subnets.iter().flat_map(|one| {
+                let subnets = network.subnets.iter();
+                subnets.map(move |new| new.contains(one) || one.contains(new))
+            });
+            pairs.any(|meets| meets)
+        };
+        let parted: Vec<NetworkId> = self
+            .leaving_networks()
+            .filter(|other| meets(other))
+            .map(|other| other.id)
+            .collect();
+        for id in parted {
+            self.leaving.remove(&id);
+        }
         self.network_names
             .insert(fold(&network.spec.name), network.id);
         self.networks.insert(network.id, Arc::new(network));
@@ -297,14 +323,25 @@ impl Snapshot {
     pub(crate) fn drop_network(&mut self, id: NetworkId) -> Option<Arc<Network>> {
         let old = self.networks.remove(&id)?;
         self.network_names.remove(&fold(&old.spec.name));
-        let known: Vec<Ipv4Addr> = self
-            .addresses_in(id, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)
+        let freed: Vec<Ipv4Addr> = self
+            .addresses_of(id)
+            .filter(|(_, usage)| matches!(usage, AddressUse::Freed(_)))
             .map(|(address, _)| address)
             .collect();
-        for address in known {
+        for address in freed {
             self.addresses.remove(&(id, address));
         }
+        if self.addresses_of(id).next().is_some() {
+            self.leaving.insert(id, Arc::clone(&old));
+        }
         Some(old)
+    }
+
+    fn addresses_of(
+        &self,
+        network: NetworkId,
+    ) -> impl Iterator<Item = (Ipv4Addr, AddressUse)> + '_ {
+        self.addresses_in(network, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)
     }
 
     pub(crate) fn put_secret(&mut self, secret: Secret) {
@@ -411,9 +448,18 @@ impl Snapshot {
             let IpAddr::V4(address) = attachment.address else {
                 continue;
             };
-            let key = (attachment.network, address);
-            if self.addresses.get(&key) == Some(&AddressUse::Held(task.id)) {
+            let network = attachment.network;
+            let key = (network, address);
+            if self.addresses.get(&key) != Some(&AddressUse::Held(task.id)) {
+                continue;
+            }
+            if self.networks.contains_key(&network) {
                 self.addresses.insert(key, freed);
+                continue;
+            }
+            self.addresses.remove(&key);
+            if self.addresses_of(network).next().is_none() {
+                self.leaving.remove(&network);
             }
         }
     }

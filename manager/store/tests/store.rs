@@ -6,6 +6,7 @@ mod support;
 use skep_manager_store::{Placement, *};
 use skep_types::*;
 use std::sync::Arc;
+use std::time::Duration;
 use support::Fixture;
 
 #[test]
@@ -140,6 +141,36 @@ fn secrets_in_use_stay_and_say_who_uses_them() {
 }
 
 #[test]
+fn labels_that_are_the_same_change_no_version() {
+    let mut swarm = Fixture::new();
+    let id = SecretId::from_bits(7);
+    let spec = Box::new(SecretSpec {
+        name: "pw".into(),
+        data: Arc::from(*b"x"),
+        ..SecretSpec::default()
+    });
+    swarm.must(Action::Secret(SecretAction::Create { id, spec }));
+    let made = swarm.store.state().secret(id).unwrap().meta;
+    let labels = |labels: Labels, version| {
+        Action::Secret(SecretAction::SetLabels {
+            id,
+            version,
+            labels,
+        })
+    };
+    let same = swarm.apply(&[labels(Labels::new(), made.version)]);
+    assert_eq!((same.results, same.events.len()), (vec![Ok(())], 0));
+    assert_eq!(swarm.store.state().secret(id).unwrap().meta, made);
+    let other = Labels::from([("a".to_owned(), "b".to_owned())]);
+    let changed = swarm.apply(&[labels(other.clone(), made.version)]);
+    assert_eq!((changed.results, changed.events.len()), (vec![Ok(())], 1));
+    let present = swarm.store.state().secret(id).unwrap();
+    assert!(present.meta.version > made.version);
+    assert_eq!(present.spec.labels, other);
+    assert!(swarm.refused(labels(other, made.version)).is_stale());
+}
+
+#[test]
 fn observed_states_never_go_back() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");
@@ -159,6 +190,28 @@ fn observed_states_never_go_back() {
     assert!(swarm.refused(report(TaskState::Rejected)).is_stale());
     let state = swarm.store.state().task(task).unwrap().status.state;
     assert_eq!(state, TaskState::Failed);
+}
+
+#[test]
+fn when_a_task_began_to_run_is_kept_whatever_agents_say() {
+    let mut swarm = Fixture::new();
+    let id = swarm.service("web");
+    let task = swarm.task(id, 1);
+    for state in [TaskState::Starting, TaskState::Running, TaskState::Failed] {
+        let status = TaskStatus {
+            state,
+            // The node's clock is ahead.
+            at: Timestamp(u64::MAX),
+            ran_at: Some(Timestamp(7)),
+            ..TaskStatus::default()
+        };
+        let updates = vec![(task, status)];
+        swarm.must(Action::Task(TaskAction::UpdateStatus { updates }));
+        let known = swarm.store.state().task(task).unwrap();
+        let (ran_at, meta) = (known.status.ran_at, known.meta);
+        assert_eq!(ran_at.is_some(), state >= TaskState::Running);
+        assert!(ran_at.is_none_or(|at| (meta.created_at..=meta.updated_at).contains(&at)));
+    }
 }
 
 #[test]
@@ -264,6 +317,52 @@ fn an_address_is_given_to_one_task_out_of_a_block_of_its_node() {
 }
 
 #[test]
+fn a_removed_network_is_there_for_the_nodes_until_its_tasks_have_ended() {
+    let mut swarm = Fixture::new();
+    let service = swarm.service("web");
+    let network = swarm.network("front", "10.1.0.0/24");
+    let tasks = swarm.stopping_on(service, network, ["10.1.0.17", "10.1.0.18"]);
+    let remove = Action::Network(NetworkAction::Remove { id: network });
+    swarm.must(remove.clone());
+    // For users it is gone, name and subnet included.
+    let state = swarm.store.state();
+    assert!(state.network(network).is_none() && state.network_named("front").is_none());
+    assert_eq!(state.networks().count(), 0);
+    let object = ObjectId::Network(network);
+    assert_eq!(swarm.refused(remove), Refused::NotFound(object));
+    let ended = TaskStatus {
+        state: TaskState::Complete,
+        ..TaskStatus::default()
+    };
+    for (task, left) in tasks.into_iter().zip([vec![network], vec![]]) {
+        assert_eq!(swarm.leaving(), [network]);
+        swarm.must(Action::Task(TaskAction::UpdateStatus {
+            updates: vec![(task, ended.clone())],
+        }));
+        assert_eq!(swarm.leaving(), left);
+    }
+    let known = swarm.store.state().addresses_in(
+        network,
+        std::net::Ipv4Addr::UNSPECIFIED,
+        std::net::Ipv4Addr::BROADCAST,
+    );
+    assert_eq!(known.count(), 0, "nothing of it stays");
+}
+
+#[test]
+fn a_removed_network_makes_way_for_a_new_one_with_its_subnet() {
+    let mut swarm = Fixture::new();
+    let service = swarm.service("web");
+    let network = swarm.network("front", "10.1.0.0/24");
+    swarm.stopping_on(service, network, ["10.1.0.17"]);
+    swarm.must(Action::Network(NetworkAction::Remove { id: network }));
+    swarm.network("front", "10.2.0.0/24");
+    assert_eq!(swarm.leaving(), [network]);
+    swarm.network("back", "10.1.0.0/16");
+    assert_eq!(swarm.leaving(), []);
+}
+
+#[test]
 fn subnets_that_overlap_are_refused() {
     let mut swarm = Fixture::new();
     swarm.network("front", "10.1.0.0/16");
@@ -302,6 +401,77 @@ fn a_node_goes_only_when_it_is_down_and_no_manager_and_is_blocked_then() {
 }
 
 #[test]
+fn a_removed_node_is_blocked_while_its_certificate_may_hold_and_no_longer() {
+    let mut swarm = Fixture::new();
+    let [first, second, third] = [swarm.node, swarm.worker("n2"), swarm.worker("n3")];
+    let cluster = |swarm: &Fixture| Cluster::clone(swarm.store.state().cluster().unwrap());
+    let Cluster { meta, spec, .. } = cluster(&swarm);
+    let long_life = spec.cert_expiry;
+    swarm.must(Action::Cluster(ClusterAction::Update {
+        version: meta.version,
+        spec: ClusterSpec {
+            cert_expiry: Duration::from_secs(3600),
+            ..spec
+        },
+    }));
+    // What was issued under the old setting lives as long as that said.
+    let end = cluster(&swarm).certificates_end(swarm.now());
+    assert!(end >= swarm.now() + long_life);
+
+    let remove = |id, blocked_until| {
+        let force = true;
+        Action::Node(NodeAction::Remove {
+            id,
+            force,
+            blocked_until,
+        })
+    };
+    let day = Duration::from_secs(24 * 3600);
+    swarm.must(remove(first, end));
+    swarm.must(remove(second, end + day));
+    assert_eq!(cluster(&swarm).blocked.len(), 2);
+    swarm.wait_until(end);
+    swarm.must(remove(third, end + day));
+    let blocked = cluster(&swarm).blocked;
+    assert!(blocked.keys().eq([&second, &third]), "{blocked:?}");
+}
+
+#[test]
+fn a_format_is_raised_when_every_manager_reads_it_and_never_falls() {
+    let mut swarm = Fixture::new();
+    let seats = [swarm.node, swarm.worker("n2")];
+    let seat = |place: usize, raft_id, reads| {
+        Action::Node(NodeAction::SetManager {
+            id: seats[place],
+            manager: Some(ManagerStatus {
+                raft_id,
+                address: String::new(),
+                format: Format(reads),
+            }),
+        })
+    };
+    let raise = |format| {
+        let format = Format(format);
+        Action::Cluster(ClusterAction::RaiseFormat { format })
+    };
+    swarm.must(seat(0, 1, 3));
+    swarm.must(seat(1, 2, 1));
+    let unread = |reads, wanted| Refused::FormatUnread {
+        node: seats[1],
+        reads: Format(reads),
+        wanted: Format(wanted),
+    };
+    assert_eq!(swarm.refused(raise(2)), unread(1, 2));
+    swarm.must(seat(1, 2, 2));
+    swarm.must(raise(2));
+    swarm.must(raise(1));
+    assert_eq!(swarm.store.state().format(), Format(2));
+    // Nobody who does not read it gets or keeps a seat.
+    assert_eq!(swarm.refused(seat(1, 2, 1)), unread(1, 2));
+    assert_eq!(swarm.refused(seat(1, 3, 1)), unread(1, 2));
+}
+
+#[test]
 fn raft_ids_are_never_given_again() {
     let mut swarm = Fixture::new();
     let set = |raft_id| {
@@ -310,6 +480,7 @@ fn raft_ids_are_never_given_again() {
             manager: Some(ManagerStatus {
                 raft_id,
                 address: "10.0.0.1:2377".into(),
+                format: Format::FIRST,
             }),
         })
     };
@@ -381,20 +552,4 @@ fn a_snapshot_does_not_see_later_changes() {
     let id = swarm.service("web");
     assert!(before.service(id).is_none());
     assert!(swarm.store.state().service(id).is_some());
-}
-
-#[test]
-fn objects_are_found_by_id_name_and_beginning_of_the_id() {
-    let mut swarm = Fixture::new();
-    let id = swarm.service("web");
-    let state = swarm.store.state();
-    let text = id.to_string();
-    for query in [text.as_str(), "web", &text[..24]] {
-        assert_eq!(state.find_service(query).unwrap().id, id, "{query}");
-    }
-    swarm.service("other");
-    let error = swarm.store.state().find_service("0").unwrap_err();
-    assert!(error.to_string().contains("is ambiguous (2 matches found)"));
-    let error = swarm.store.state().find_service("we").unwrap_err();
-    assert_eq!(error.to_string(), "service we not found");
 }

@@ -55,6 +55,11 @@ fn services_are_checked_part_by_part() {
         format!("name must be 63 characters or fewer: '{}'", "a".repeat(64))
     );
     assert_eq!(
+        said(&swarm, |spec, _| spec.mode =
+            ServiceMode::Replicated { replicas: 100_001 }),
+        "100001 replicas are too many: a service can have 100000 at most"
+    );
+    assert_eq!(
         said(&swarm, |spec, _| spec.name = "TAKEN".into()),
         "name conflicts with an existing object: service TAKEN already exists"
     );
@@ -69,7 +74,7 @@ fn services_are_checked_part_by_part() {
     assert_eq!(
         said(&swarm, |_, task| task.resources.memory_reservation =
             ByteCount(5)),
-        "invalid memory value 5: Must be at least 4MiB"
+        "invalid memory value 5: Must be at least 6MiB"
     );
     assert_eq!(
         said(&swarm, |_, task| task.placement.constraints =

@@ -1,8 +1,12 @@
 //! The cluster object.
 
 use super::basic::{id, id_bytes, millis, port, prefix, prefixes, require};
+use super::format::format;
 use crate::{Invalid, pb};
-use skep_types::{Cluster, ClusterSpec, JoinSecrets, RootCa, Timestamp};
+use bytes::Bytes;
+use skep_types::{
+    Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, Timestamp, UnlockKey,
+};
 use std::time::Duration;
 
 impl From<&ClusterSpec> for pb::ClusterSpec {
@@ -15,6 +19,8 @@ impl From<&ClusterSpec> for pb::ClusterSpec {
             subnet_length,
             mesh_subnet,
             data_path_port,
+            #[cfg(feature = "next-format")]
+            note,
         } = spec;
         pb::ClusterSpec {
             heartbeat_ms: millis(*heartbeat),
@@ -24,6 +30,8 @@ impl From<&ClusterSpec> for pb::ClusterSpec {
             subnet_length: u32::from(*subnet_length),
             mesh_subnet: mesh_subnet.to_string(),
             data_path_port: u32::from(*data_path_port),
+            #[cfg(feature = "next-format")]
+            note: note.clone(),
         }
     }
 }
@@ -39,6 +47,8 @@ impl TryFrom<pb::ClusterSpec> for ClusterSpec {
             subnet_length,
             mesh_subnet,
             data_path_port,
+            #[cfg(feature = "next-format")]
+            note,
         } = spec;
         Ok(ClusterSpec {
             heartbeat: Duration::from_millis(heartbeat_ms),
@@ -56,6 +66,8 @@ impl TryFrom<pb::ClusterSpec> for ClusterSpec {
                 })?,
             mesh_subnet: prefix(&mesh_subnet, "cluster.mesh_subnet")?,
             data_path_port: port(data_path_port, "cluster.data_path_port")?,
+            #[cfg(feature = "next-format")]
+            note,
         })
     }
 }
@@ -66,10 +78,19 @@ impl From<&Cluster> for pb::Cluster {
             id,
             meta,
             spec,
-            root_ca: RootCa { certificate, key },
+            root_ca:
+                RootCa {
+                    certificate,
+                    key,
+                    next,
+                    former,
+                },
             join_secrets: JoinSecrets { worker, manager },
             blocked,
+            certificates_until,
             last_raft_id,
+            format,
+            unlock_key,
         } = cluster;
         pb::Cluster {
             id: id_bytes(*id),
@@ -87,8 +108,33 @@ impl From<&Cluster> for pb::Cluster {
                 })
                 .collect(),
             last_raft_id: *last_raft_id,
+            format: format.0,
+            certificates_until_ms: certificates_until.0,
+            next_root: next.as_ref().map(Into::into),
+            former_roots: former.iter().map(Into::into).collect(),
+            unlock_key: unlock_key_bytes(unlock_key.as_ref()),
         }
     }
+}
+
+/// The unlock key on the wire; empty where there is none.
+pub fn unlock_key_bytes(key: Option<&UnlockKey>) -> Bytes {
+    key.map_or_else(Bytes::new, |UnlockKey(key)| Bytes::copy_from_slice(key))
+}
+
+/// Reads what [`unlock_key_bytes`] wrote.
+///
+/// # Errors
+/// If it has another length.
+pub fn unlock_key(bytes: &[u8], field: &'static str) -> Result<Option<UnlockKey>, Invalid> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let key = bytes.try_into().map_err(|_| {
+        let found = format!("{} bytes instead of 32", bytes.len());
+        Invalid::Value(field, found)
+    })?;
+    Ok(Some(UnlockKey(key)))
 }
 
 impl TryFrom<pb::Cluster> for Cluster {
@@ -104,6 +150,11 @@ impl TryFrom<pb::Cluster> for Cluster {
             manager_secret,
             blocked,
             last_raft_id,
+            certificates_until_ms,
+            next_root,
+            former_roots,
+            format: number,
+            unlock_key: unlock_key_field,
         } = cluster;
         let blocked_node = |pb::BlockedNode { node, until_ms }| {
             Ok((id(&node, "cluster.blocked.node")?, Timestamp(until_ms)))
@@ -115,6 +166,8 @@ impl TryFrom<pb::Cluster> for Cluster {
             root_ca: RootCa {
                 certificate: root_ca_certificate,
                 key: root_ca_key,
+                next: next_root.map(Into::into),
+                former: former_roots.into_iter().map(Into::into).collect(),
             },
             join_secrets: JoinSecrets {
                 worker: worker_secret,
@@ -124,7 +177,70 @@ impl TryFrom<pb::Cluster> for Cluster {
                 .into_iter()
                 .map(blocked_node)
                 .collect::<Result<_, Invalid>>()?,
+            certificates_until: Timestamp(certificates_until_ms),
             last_raft_id,
+            format: format(number),
+            unlock_key: unlock_key(&unlock_key_field, "cluster.unlock_key")?,
         })
+    }
+}
+
+impl From<&NextRoot> for pb::NextRoot {
+    fn from(root: &NextRoot) -> Self {
+        let NextRoot {
+            certificate,
+            key,
+            cross_signed,
+        } = root;
+        pb::NextRoot {
+            certificate: certificate.clone(),
+            key: key.clone(),
+            cross_signed: cross_signed.clone(),
+        }
+    }
+}
+
+impl From<pb::NextRoot> for NextRoot {
+    fn from(root: pb::NextRoot) -> Self {
+        let pb::NextRoot {
+            certificate,
+            key,
+            cross_signed,
+        } = root;
+        NextRoot {
+            certificate,
+            key,
+            cross_signed,
+        }
+    }
+}
+
+impl From<&FormerRoot> for pb::FormerRoot {
+    fn from(root: &FormerRoot) -> Self {
+        let FormerRoot {
+            certificate,
+            cross_signed,
+            until,
+        } = root;
+        pb::FormerRoot {
+            certificate: certificate.clone(),
+            cross_signed: cross_signed.clone(),
+            until_ms: until.0,
+        }
+    }
+}
+
+impl From<pb::FormerRoot> for FormerRoot {
+    fn from(root: pb::FormerRoot) -> Self {
+        let pb::FormerRoot {
+            certificate,
+            cross_signed,
+            until_ms,
+        } = root;
+        FormerRoot {
+            certificate,
+            cross_signed,
+            until: Timestamp(until_ms),
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::basic::{id, id_bytes, optional_id, prefix, prefixes, require};
 use crate::{Invalid, pb};
+use ipnet::Ipv4Net;
 use skep_types::{BlockOwner, Config, ConfigSpec, Network, NetworkSpec, Secret, SecretSpec};
 
 impl From<&NetworkSpec> for pb::NetworkSpec {
@@ -75,13 +76,7 @@ impl From<&Network> for pb::Network {
             subnets: subnets.iter().map(ToString::to_string).collect(),
             blocks: blocks
                 .iter()
-                .map(|(block, owner)| pb::Block {
-                    prefix: block.to_string(),
-                    node: match owner {
-                        BlockOwner::Node(node) => id_bytes(*node),
-                        BlockOwner::Services => bytes::Bytes::new(),
-                    },
-                })
+                .map(|(prefix, owner)| block_on_wire(prefix, owner))
                 .collect(),
         }
     }
@@ -97,13 +92,6 @@ impl TryFrom<pb::Network> for Network {
             subnets,
             blocks,
         } = network;
-        let block = |pb::Block { prefix: text, node }| {
-            let owner = match optional_id(&node, "network.blocks.node")? {
-                Some(node) => BlockOwner::Node(node),
-                None => BlockOwner::Services,
-            };
-            Ok((prefix(&text, "network.blocks.prefix")?, owner))
-        };
         Ok(Network {
             id: id(&id_field, "network.id")?,
             meta: require(meta, "network.meta")?.into(),
@@ -115,6 +103,28 @@ impl TryFrom<pb::Network> for Network {
                 .collect::<Result<_, Invalid>>()?,
         })
     }
+}
+
+/// A block and who holds it, as in networks and in changes of them.
+pub(super) fn block_on_wire(prefix: &Ipv4Net, owner: &BlockOwner) -> pb::Block {
+    pb::Block {
+        prefix: prefix.to_string(),
+        node: match owner {
+            BlockOwner::Node(node) => id_bytes(*node),
+            BlockOwner::Services => bytes::Bytes::new(),
+        },
+    }
+}
+
+/// The same from the wire.
+pub(super) fn block(
+    pb::Block { prefix: text, node }: pb::Block,
+) -> Result<(Ipv4Net, BlockOwner), Invalid> {
+    let owner = match optional_id(&node, "block.node")? {
+        Some(node) => BlockOwner::Node(node),
+        None => BlockOwner::Services,
+    };
+    Ok((prefix(&text, "block.prefix")?, owner))
 }
 
 /// Secrets and configs share their form on the wire.

@@ -1,10 +1,11 @@
 //! Nodes.
 
 use super::basic::{address, address_bytes, id, id_bytes, ipv4, require, wire_enum};
+use super::format::format;
 use crate::{Invalid, pb};
 use skep_types::{
     Availability, ByteCount, ManagerStatus, NanoCpus, Node, NodeDescription, NodeSpec, NodeState,
-    NodeStatus, Platform, Role,
+    NodeStatus, NodeTls, Platform, Role, Timestamp,
 };
 
 wire_enum!(Role, Role, role, "node.role", { Worker = Worker, Manager = Manager });
@@ -65,6 +66,7 @@ impl From<&NodeDescription> for pb::NodeDescription {
             engine_labels,
             wireguard_key,
             data_path,
+            tls,
         } = description;
         pb::NodeDescription {
             hostname: hostname.clone(),
@@ -76,6 +78,7 @@ impl From<&NodeDescription> for pb::NodeDescription {
             engine_labels: engine_labels.clone(),
             wireguard_key: bytes::Bytes::copy_from_slice(wireguard_key),
             data_path: data_path.map(|at| at.to_string()).unwrap_or_default(),
+            tls: Some(tls.into()),
         }
     }
 }
@@ -93,6 +96,7 @@ impl TryFrom<pb::NodeDescription> for NodeDescription {
             engine_labels,
             wireguard_key,
             data_path,
+            tls,
         } = description;
         Ok(NodeDescription {
             hostname,
@@ -111,8 +115,50 @@ impl TryFrom<pb::NodeDescription> for NodeDescription {
                     Invalid::Value("description.data_path", format!("{data_path:?}"))
                 })?)
             },
+            tls: tls.map_or(Ok(NodeTls::default()), NodeTls::try_from)?,
         })
     }
+}
+
+impl From<&NodeTls> for pb::NodeTls {
+    fn from(tls: &NodeTls) -> Self {
+        let NodeTls {
+            issuer,
+            certificate,
+            trusted,
+        } = tls;
+        pb::NodeTls {
+            issuer: bytes::Bytes::copy_from_slice(issuer),
+            certificate: bytes::Bytes::copy_from_slice(certificate),
+            trusted: bytes::Bytes::copy_from_slice(trusted),
+        }
+    }
+}
+
+impl TryFrom<pb::NodeTls> for NodeTls {
+    type Error = Invalid;
+    fn try_from(tls: pb::NodeTls) -> Result<Self, Invalid> {
+        let pb::NodeTls {
+            issuer,
+            certificate,
+            trusted,
+        } = tls;
+        Ok(NodeTls {
+            issuer: digest(&issuer, "tls.issuer")?,
+            certificate: digest(&certificate, "tls.certificate")?,
+            trusted: digest(&trusted, "tls.trusted")?,
+        })
+    }
+}
+
+/// 32 bytes; all zero where there are none.
+fn digest(bytes: &[u8], field: &'static str) -> Result<[u8; 32], Invalid> {
+    if bytes.is_empty() {
+        return Ok([0; 32]);
+    }
+    bytes
+        .try_into()
+        .map_err(|_| Invalid::Value(field, "not 32 bytes".to_owned()))
 }
 
 impl From<&NodeStatus> for pb::NodeStatus {
@@ -152,18 +198,31 @@ impl TryFrom<pb::NodeStatus> for NodeStatus {
 
 impl From<&ManagerStatus> for pb::ManagerStatus {
     fn from(status: &ManagerStatus) -> Self {
-        let ManagerStatus { raft_id, address } = status;
+        let ManagerStatus {
+            raft_id,
+            address,
+            format,
+        } = status;
         pb::ManagerStatus {
             raft_id: *raft_id,
             address: address.clone(),
+            format: format.0,
         }
     }
 }
 
 impl From<pb::ManagerStatus> for ManagerStatus {
     fn from(status: pb::ManagerStatus) -> Self {
-        let pb::ManagerStatus { raft_id, address } = status;
-        ManagerStatus { raft_id, address }
+        let pb::ManagerStatus {
+            raft_id,
+            address,
+            format: number,
+        } = status;
+        ManagerStatus {
+            raft_id,
+            address,
+            format: format(number),
+        }
     }
 }
 
@@ -176,6 +235,7 @@ impl From<&Node> for pb::Node {
             description,
             status,
             role,
+            role_since,
             manager,
             mesh,
         } = node;
@@ -186,6 +246,7 @@ impl From<&Node> for pb::Node {
             description: Some(description.into()),
             status: Some(status.into()),
             role: pb::Role::from(*role).into(),
+            role_since_ms: role_since.0,
             manager: manager.as_ref().map(Into::into),
             mesh: mesh
                 .map(|mesh| address_bytes(mesh.into()))
@@ -204,6 +265,7 @@ impl TryFrom<pb::Node> for Node {
             description,
             status,
             role: role_field,
+            role_since_ms,
             manager,
             mesh,
         } = node;
@@ -214,6 +276,7 @@ impl TryFrom<pb::Node> for Node {
             description: require(description, "node.description")?.try_into()?,
             status: require(status, "node.status")?.try_into()?,
             role: role(role_field)?,
+            role_since: Timestamp(role_since_ms),
             manager: manager.map(Into::into),
             mesh: if mesh.is_empty() {
                 None

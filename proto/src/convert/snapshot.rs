@@ -1,12 +1,12 @@
 //! Snapshots of the store as bytes.
 
 use super::basic::{id, id_bytes, require};
-use super::log::{FORMAT, known_format};
+use super::format::{known, since};
 use super::task::{task_on_wire, task_with_spec};
 use crate::{Invalid, pb};
 use prost::Message;
 use skep_manager_store::Dump;
-use skep_types::{TaskSpec, Version};
+use skep_types::{Format, TaskSpec, Version};
 use std::sync::Arc;
 
 /// The bytes of a snapshot.
@@ -22,8 +22,11 @@ pub fn encode_snapshot(dump: &Dump) -> Vec<u8> {
         secrets,
         configs,
     } = dump;
+    // What the store holds came in entries of this format.
+    let format = cluster.as_ref().map_or(Format::FIRST, |c| c.format);
     pb::Snapshot {
-        format: FORMAT,
+        format: format.0,
+        since: since(format),
         version: version.0,
         cluster: cluster.as_deref().map(Into::into),
         nodes: nodes.iter().map(|node| node.as_ref().into()).collect(),
@@ -73,8 +76,9 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Dump, Invalid> {
         networks,
         secrets,
         configs,
+        since,
     } = pb::Snapshot::decode(bytes).map_err(|error| Invalid::Encoding(error.to_string()))?;
-    known_format(format)?;
+    known(format, since)?;
     let template = |pb::SpecEntry {
                         service,
                         spec_version,

@@ -23,6 +23,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             oom_killed,
             container,
             pid,
+            ran_at,
         } = status;
         pb::TaskStatus {
             state: pb::TaskState::from(*state).into(),
@@ -33,6 +34,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             oom_killed: *oom_killed,
             container: container.clone(),
             pid: *pid,
+            ran_at_ms: ran_at.map(|at| at.0),
         }
     }
 }
@@ -49,6 +51,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             oom_killed,
             container,
             pid,
+            ran_at_ms,
         } = status;
         Ok(TaskStatus {
             state: task_state(state)?,
@@ -59,6 +62,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             oom_killed,
             container,
             pid,
+            ran_at: ran_at_ms.map(Timestamp),
         })
     }
 }

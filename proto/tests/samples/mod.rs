@@ -1,6 +1,7 @@
 //! One object of each kind with every field set to something that is not its
 //! default.
 
+use skep_manager_store::format::NEWEST;
 use skep_types::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -215,6 +216,7 @@ pub fn status() -> TaskStatus {
         oom_killed: true,
         container: "ab".repeat(32),
         pid: 42,
+        ran_at: Some(Timestamp(1_700_000_000_123)),
     }
 }
 
@@ -261,6 +263,11 @@ pub fn node() -> Node {
             engine_version: "0.1.0".to_owned(),
             engine_labels: labels(),
             wireguard_key: [9; 32],
+            tls: NodeTls {
+                issuer: [1; 32],
+                certificate: [2; 32],
+                trusted: [3; 32],
+            },
             data_path: Some("10.1.1.1:51820".parse().unwrap()),
         },
         status: NodeStatus {
@@ -269,9 +276,11 @@ pub fn node() -> Node {
             address: Some("fd00::1".parse().unwrap()),
         },
         role: Role::Manager,
+        role_since: Timestamp(5),
         manager: Some(ManagerStatus {
             raft_id: 8,
             address: "10.1.1.1:2377".to_owned(),
+            format: NEWEST,
         }),
         mesh: Some(Ipv4Addr::new(10, 255, 0, 4)),
     }
@@ -359,12 +368,25 @@ pub fn cluster() -> Cluster {
         root_ca: RootCa {
             certificate: "CERT".to_owned(),
             key: "KEY".to_owned(),
+            next: Some(NextRoot {
+                certificate: "NEXT".to_owned(),
+                key: "NEXT KEY".to_owned(),
+                cross_signed: "NEXT BY CERT".to_owned(),
+            }),
+            former: vec![FormerRoot {
+                certificate: "OLD".to_owned(),
+                cross_signed: "CERT BY OLD".to_owned(),
+                until: Timestamp(12),
+            }],
         },
         join_secrets: JoinSecrets {
             worker: "w".to_owned(),
             manager: "m".to_owned(),
         },
         blocked: BTreeMap::from([(NodeId::from_bits(77), Timestamp(9))]),
+        certificates_until: Timestamp(10),
         last_raft_id: 8,
+        format: NEWEST,
+        unlock_key: Some(UnlockKey([9; 32])),
     }
 }

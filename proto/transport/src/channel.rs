@@ -1,12 +1,12 @@
 //! Channels to other nodes.
 
+use crate::network::{Network, Tcp};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::net::TcpStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 /// How long a TCP connection and its handshake may take.
@@ -24,11 +24,20 @@ pub struct ChannelError {
     pub address: String,
 }
 
-/// A channel that connects when first used, and again whenever it breaks.
+/// A channel that connects over TCP when first used, and again whenever it
+/// breaks.
 ///
 /// # Errors
 /// When the address is not `HOST:PORT`.
 pub fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, ChannelError> {
+    connect_over(Tcp::network(), address, tls)
+}
+
+fn connect_over(
+    network: Arc<dyn Network>,
+    address: &str,
+    tls: Arc<ClientConfig>,
+) -> Result<Channel, ChannelError> {
     let bad = || ChannelError {
         address: address.to_owned(),
     };
@@ -37,11 +46,10 @@ pub fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Channel
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
-        .keep_alive_while_idle(true)
-        .tcp_nodelay(true);
+        .keep_alive_while_idle(true);
     let connector = tokio_rustls::TlsConnector::from(tls);
     let dial = move |uri: Uri| {
-        let connector = connector.clone();
+        let (network, connector) = (network.clone(), connector.clone());
         async move {
             let host = uri
                 .host()
@@ -50,8 +58,7 @@ pub fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Channel
                 .to_owned();
             let port = uri.port_u16().unwrap_or(0);
             let dialled = async {
-                let stream = TcpStream::connect((host.as_str(), port)).await?;
-                stream.set_nodelay(true)?;
+                let stream = network.dial(&host, port).await?;
                 // Peers are known by the role in their certificate, not by
                 // the name they are reached at.
                 let name = ServerName::try_from("skep")
@@ -74,14 +81,21 @@ pub fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Channel
 /// Channels by address, made once each. Cheap to clone.
 #[derive(Clone)]
 pub struct Channels {
+    network: Arc<dyn Network>,
     tls: Arc<ClientConfig>,
     open: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
 impl Channels {
-    /// No channels yet; all will use this configuration.
+    /// No channels yet; all will use this configuration, over TCP.
     pub fn new(tls: Arc<ClientConfig>) -> Self {
+        Channels::over(Tcp::network(), tls)
+    }
+
+    /// No channels yet; all will go over this network.
+    pub fn over(network: Arc<dyn Network>, tls: Arc<ClientConfig>) -> Self {
         Channels {
+            network,
             tls,
             open: Arc::default(),
         }
@@ -99,7 +113,7 @@ impl Channels {
         if let Some(channel) = open.get(address) {
             return Ok(channel.clone());
         }
-        let channel = connect(address, self.tls.clone())?;
+        let channel = connect_over(self.network.clone(), address, self.tls.clone())?;
         open.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }

@@ -7,10 +7,10 @@ use tonic::{Code, Status};
 pub const LEADER_HEADER: &str = "skep-leader";
 
 /// The refusal of a manager that does not lead, with the leader's address
-/// where it is known.
+/// where it is known. It passes: who can wait may ask again.
 pub fn not_leader(leader: Option<&str>) -> Status {
     let mut status = Status::new(
-        Code::FailedPrecondition,
+        Code::Unavailable,
         match leader {
             Some(address) => format!("this manager does not lead; ask {address}"),
             None => "The swarm does not have a leader. It's possible that too few managers are \

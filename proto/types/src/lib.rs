@@ -4,7 +4,8 @@
 //! This crate owns meaning only. It has no serde, no prost and no tokio: every
 //! edge (wire, disk, Docker's JSON) has its own representation and converts.
 //! Conversions destructure these types exhaustively, so that a new field is a
-//! compile error at each place that has to decide about it.
+//! compile error at each place that has to decide about it. Beside them, the
+//! one way in which errors are told.
 
 #![forbid(unsafe_code)]
 
@@ -12,6 +13,8 @@ pub mod assignment;
 pub mod cluster;
 pub mod container;
 pub mod endpoint;
+pub mod error;
+pub mod format;
 pub mod id;
 pub mod meta;
 pub mod network;
@@ -21,17 +24,19 @@ pub mod secret;
 pub mod service;
 pub mod task;
 
-pub use cluster::{Cluster, ClusterSpec, JoinSecrets, RootCa};
+pub use cluster::{Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey};
 pub use container::{
     ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount, MountKind, Ulimit,
 };
 pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
+pub use error::{chain, with_causes};
+pub use format::Format;
 pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
 pub use meta::{Labels, Meta, Timestamp, Version};
 pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};
 pub use node::{
-    Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, Platform,
-    Role,
+    Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, NodeTls,
+    Platform, Role,
 };
 pub use resources::{ByteCount, NanoCpus, Resources};
 pub use secret::{Config, ConfigSpec, Secret, SecretSpec};

@@ -1,7 +1,8 @@
 //! Nodes: machines in the swarm.
 
+use crate::format::Format;
 use crate::id::NodeId;
-use crate::meta::{Labels, Meta};
+use crate::meta::{Labels, Meta, Timestamp};
 use crate::resources::{ByteCount, NanoCpus};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -18,8 +19,10 @@ pub struct Node {
     pub description: NodeDescription,
     /// Whether it answers.
     pub status: NodeStatus,
-    /// Role in force: the one of its last certificate.
+    /// Role in force: that of the next certificate it is given.
     pub role: Role,
+    /// Since when: an older certificate for another role is void.
+    pub role_since: Timestamp,
     /// Its place among the managers, while it is one.
     pub manager: Option<ManagerStatus>,
     /// Its address inside the WireGuard mesh.
@@ -78,6 +81,20 @@ pub struct NodeDescription {
     pub wireguard_key: [u8; 32],
     /// Where its WireGuard port is reached from other nodes.
     pub data_path: Option<SocketAddr>,
+    /// What it proves itself with.
+    pub tls: NodeTls,
+}
+
+/// What a node proved itself with when it last opened a session, as SHA-256 of
+/// certificates; all zero where that is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct NodeTls {
+    /// The root its certificate was issued under. Found by the manager.
+    pub issuer: [u8; 32],
+    /// Its certificate. Found by the manager.
+    pub certificate: [u8; 32],
+    /// The roots it trusts, in order. Said by the node.
+    pub trusted: [u8; 32],
 }
 
 /// Operating system and architecture, in Go's words (`linux`, `amd64`).
@@ -103,7 +120,7 @@ pub struct NodeStatus {
 /// Whether a node answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum NodeState {
-    /// Not heard of since it was made or since the last change of leader.
+    /// Not heard of since it was made.
     #[default]
     Unknown,
     /// Silent for too long.
@@ -121,4 +138,6 @@ pub struct ManagerStatus {
     pub raft_id: u64,
     /// Address other managers reach it at.
     pub address: String,
+    /// The newest format it reads.
+    pub format: Format,
 }

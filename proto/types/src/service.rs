@@ -74,6 +74,32 @@ pub struct LogDriver {
     pub options: Labels,
 }
 
+impl LogDriver {
+    /// Bytes of a `max-size`: a whole number above 0, of powers of 1024 with a unit
+    /// of k, m or g. `None` when the text is something else.
+    pub fn size_bytes(text: &str) -> Option<u64> {
+        let text = text.trim();
+        let (number, unit) = match text.char_indices().find(|(_, c)| !c.is_ascii_digit()) {
+            Some((at, _)) => text.split_at(at),
+            None => (text, ""),
+        };
+        let factor = match unit.to_ascii_lowercase().as_str() {
+            "" | "b" => 1,
+            "k" | "kb" | "kib" => 1 << 10,
+            "m" | "mb" | "mib" => 1 << 20,
+            "g" | "gb" | "gib" => 1 << 30,
+            _ => return None,
+        };
+        let bytes = number.parse::<u64>().ok()?.checked_mul(factor)?;
+        (bytes > 0).then_some(bytes)
+    }
+
+    /// Number of a `max-file`, above 0. `None` when the text is something else.
+    pub fn file_count(text: &str) -> Option<u32> {
+        text.trim().parse().ok().filter(|count| *count > 0)
+    }
+}
+
 /// What happens when a task ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RestartPolicy {
@@ -222,4 +248,23 @@ pub enum UpdateState {
     RollbackPaused,
     /// Gone back.
     RollbackCompleted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn log_options_are_read_with_their_unit() {
+        assert_eq!(LogDriver::size_bytes("10m"), Some(10 << 20));
+        assert_eq!(LogDriver::size_bytes("512"), Some(512));
+        assert_eq!(LogDriver::size_bytes("1GiB"), Some(1 << 30));
+        for text in ["", "0", "-1", "ten", "5x", "1.5g", "99999999999g"] {
+            assert_eq!(LogDriver::size_bytes(text), None, "{text}");
+        }
+        assert_eq!(LogDriver::file_count("3"), Some(3));
+        for text in ["", "0", "-1", "3.0", "many"] {
+            assert_eq!(LogDriver::file_count(text), None, "{text}");
+        }
+    }
 }

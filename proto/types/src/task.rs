@@ -158,6 +158,9 @@ pub struct TaskStatus {
     pub container: String,
     /// Process id of the container on its node; 0 when there is none.
     pub pid: u32,
+    /// Since when it has run, or when it began to if it has ended; `None` if
+    /// it was never seen running. The store keeps it: agents do not set it.
+    pub ran_at: Option<Timestamp>,
 }
 
 /// An address of a task on a network.

@@ -1,12 +1,10 @@
 //! Debian's dockerd on a host of its own, and the same questions to it.
 //!
-//! Its packages are fetched and unpacked, not installed: installing them would start
-//! a service on the machine's own network. It runs in its own network, mount and
-//! process namespaces and ends with them.
+//! It runs in its own network, mount and process namespaces and ends with them.
 
+use crate::debian;
 use crate::figures::{Figure, percentiles, spread};
 use crate::memory::{mb, processes, share};
-use skep_e2e::programs::root;
 use skep_e2e::{Hosts, Output, command, wait_for};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -20,7 +18,7 @@ const SOON: Duration = Duration::from_secs(120);
 
 /// Measures and writes it beside the figures of the same promise.
 pub fn measure(figures: &mut [Figure]) {
-    let Some(programs) = programs() else {
+    let Some(programs) = debian::unpacked("docker-program", PACKAGES, "usr/sbin/dockerd") else {
         eprintln!("dockerd: left out; its packages cannot be had");
         return;
     };
@@ -95,24 +93,6 @@ pub fn measure(figures: &mut [Figure]) {
 }
 
 /// Where the programs are, unpacked; nothing when they cannot be fetched.
-fn programs() -> Option<PathBuf> {
-    let place = root().join("target/docker-program");
-    if place.join("usr/sbin/dockerd").is_file() {
-        return Some(place);
-    }
-    std::fs::create_dir_all(&place).ok()?;
-    let mut fetch = Command::new("sh");
-    let script = format!(
-        "apt-get download -qq -o APT::Sandbox::User=root {} && for d in *.deb; do dpkg-deb -x $d . && rm $d; done",
-        PACKAGES.join(" ")
-    );
-    let fetched = command::run(fetch.current_dir(&place).args(["-c", &script]), SOON);
-    if fetched.code != 0 {
-        eprintln!("{fetched}");
-    }
-    place.join("usr/sbin/dockerd").is_file().then_some(place)
-}
-
 /// A dockerd with its containerd on a host of its own.
 struct Docker {
     hosts: Hosts,

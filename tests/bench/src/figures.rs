@@ -14,7 +14,7 @@ pub struct Figure {
     pub measured: String,
     /// Whether that keeps the promise.
     pub kept: bool,
-    /// What dockerd does in the same run.
+    /// What dockerd, or whoever else can do it, does in the same run.
     pub dockerd: Option<String>,
     /// How it was measured.
     pub how: &'static str,
@@ -50,7 +50,7 @@ pub fn spread(times: &[Duration]) -> String {
 #[must_use]
 pub fn table(figures: &[Figure]) -> String {
     let mut text = String::from(
-        "\n| promise | goal | skep | kept | dockerd |\n| --- | --- | --- | --- | --- |\n",
+        "\n| promise | goal | skep | kept | others |\n| --- | --- | --- | --- | --- |\n",
     );
     for figure in figures {
         let kept = if figure.kept { "yes" } else { "NO" };

@@ -3,22 +3,26 @@
 //! table that says how each number came about.
 //!
 //! Parts: `starts` (scale latency, container starts, memory), `losses` (leader and
-//! node lost), `engines` (placements, Raft, WireGuard), `dockerd`. All by default.
+//! node lost), `engines` (placements, WireGuard), `commit` (Raft, beside Debian's
+//! etcd), `agents` (what 10,000 cost a manager), `dockerd`. All by default.
 //! Owns the order and the table; what is measured and how is in the modules.
 
 #![forbid(unsafe_code)]
 
+mod debian;
 mod dockerd;
 mod engines;
+mod etcd;
 mod figures;
 mod losses;
 mod memory;
 mod starts;
 
 use figures::Figure;
+use skep_e2e::programs::Programs;
 use std::process::ExitCode;
 
-const PARTS: &[&str] = &["starts", "losses", "engines", "dockerd"];
+const PARTS: &[&str] = &["starts", "losses", "engines", "commit", "agents", "dockerd"];
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
@@ -27,9 +31,19 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let wanted = |part: &str| given.is_empty() || given.iter().any(|g| g == part);
+    if wanted("starts") || wanted("losses") {
+        let programs = Programs::optimised();
+        eprintln!("bench: programs in {}", programs.folder.display());
+    }
     let mut figures: Vec<Figure> = Vec::new();
     if wanted("engines") {
         figures.extend(engines::measure());
+    }
+    if wanted("commit") {
+        figures.extend(engines::commits());
+    }
+    if wanted("agents") {
+        figures.push(engines::agents());
     }
     if wanted("starts") {
         figures.extend(starts::measure());

@@ -16,6 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+/// The voting page: serves on port 80 and says who it is at `/whoami`.
+pub const VOTE_IMAGE: &str = "dockersamples/examplevotingapp_vote";
+
 /// How long a command of `skep` may take.
 const COMMAND_LIMIT: Duration = Duration::from_secs(120);
 /// How many lines of each daemon's log a failure shows.
@@ -110,6 +113,14 @@ impl Cluster {
     /// # Panics
     /// When it cannot be started.
     pub fn start_daemon(&mut self, host: usize) {
+        self.start_daemon_at(host, None);
+    }
+
+    /// [`Cluster::start_daemon`] with a clock that is so much off: `+100d`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn start_daemon_at(&mut self, host: usize, clock: Option<&str>) {
         let home = self.home(host);
         fs::create_dir_all(&home).expect("a node's folder can be made");
         let log = OpenOptions::new()
@@ -119,6 +130,15 @@ impl Cluster {
             .expect("the log can be opened");
         let error = log.try_clone().expect("a file can be had twice");
         let mut command = self.hosts.exec_command(host);
+        if let Some(clock) = clock {
+            // Time that is measured, and not told, goes on as it does.
+            let library = format!(
+                "LD_PRELOAD=/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1",
+                std::env::consts::ARCH
+            );
+            let clock = format!("FAKETIME={clock}");
+            command.args(["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", &clock, &library]);
+        }
         command
             .arg(self.programs.skep())
             .arg("daemon")
@@ -211,6 +231,20 @@ impl Cluster {
     /// The command's output, when it failed.
     pub fn table(&self, host: usize, arguments: &[&str]) -> Result<Vec<Row>, String> {
         Ok(rows(&self.skep(host, arguments).checked()?))
+    }
+
+    /// Creates a service `web` of so many tasks of [`VOTE_IMAGE`], with these
+    /// options of the command as well, and waits until it runs.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn create_web(&self, replicas: usize, options: &[&str]) {
+        let replicas = replicas.to_string();
+        let mut command = vec!["service", "create", "--name", "web"];
+        command.extend(["--replicas", &replicas]);
+        command.extend(options);
+        command.push(VOTE_IMAGE);
+        self.skep(1, &command).succeeds();
     }
 
     /// Deploys the voting application and waits until it runs.

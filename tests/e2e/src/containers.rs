@@ -22,8 +22,18 @@ pub struct Container {
     pub started: String,
 }
 
+impl Container {
+    /// Whether its program has been started: one that waits for its start is the
+    /// library's still.
+    #[must_use]
+    pub fn is_started(&self) -> bool {
+        let name = fs::read_to_string(format!("/proc/{}/comm", self.pid));
+        name.is_ok_and(|name| !name.starts_with("youki"))
+    }
+}
+
 impl Cluster {
-    /// The containers that run on a host.
+    /// The containers of a host, started or not.
     #[must_use]
     pub fn containers(&self, host: usize) -> Vec<Container> {
         let mut found = Vec::new();

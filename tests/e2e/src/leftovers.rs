@@ -21,6 +21,10 @@ const LOOKS: &[(&str, &str)] = &[
     ("rules", "ip rule"),
     ("namespaces", "ls /run/netns 2>/dev/null; true"),
     (
+        "cgroups",
+        "find /sys/fs/cgroup -type d -name 'skep-*' | sort",
+    ),
+    (
         "nft",
         "nft -s list ruleset | sed -E 's/ expires [0-9a-z]+//; s/counter packets [0-9]+ bytes [0-9]+/counter/'",
     ),

@@ -21,7 +21,7 @@ pub mod programs;
 pub mod tables;
 pub mod wait;
 
-pub use cluster::Cluster;
+pub use cluster::{Cluster, VOTE_IMAGE};
 pub use command::Output;
 pub use containers::Container;
 pub use hosts::Hosts;

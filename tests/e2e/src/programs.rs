@@ -14,18 +14,32 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Those in `SKEP_BIN`; without it those that `deploy/build --dev` makes.
+    /// Those in `SKEP_BIN`; without it those that `deploy/build --dev` makes, unless
+    /// [`Programs::optimised`] was asked before.
     ///
     /// # Panics
     /// When they are not there or cannot be built.
     #[must_use]
     pub fn find() -> Self {
+        Self::built(&["--dev"])
+    }
+
+    /// As [`Programs::find`], but built as users have them. All who ask later get
+    /// the same.
+    ///
+    /// # Panics
+    /// As [`Programs::find`].
+    pub fn optimised() -> Self {
+        Self::built(&[])
+    }
+
+    fn built(options: &[&str]) -> Self {
         static FOLDER: OnceLock<PathBuf> = OnceLock::new();
         let folder = FOLDER.get_or_init(|| match std::env::var_os("SKEP_BIN") {
             Some(folder) => root().join(folder),
             None => {
                 let mut build = Command::new(root().join("deploy/build"));
-                let built = command::run(build.arg("--dev"), Duration::from_secs(1800));
+                let built = command::run(build.args(options), Duration::from_secs(3600));
                 PathBuf::from(built.succeeds().text())
             }
         });

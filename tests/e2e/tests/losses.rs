@@ -2,37 +2,19 @@
 //! promises of the design, and what comes back fits in again.
 
 use skep_e2e::tables::cell;
-use skep_e2e::{Cluster, From, Steps, holds_for, wait_for};
+use skep_e2e::{Cluster, Container, From, Steps, holds_for, wait_for};
 use std::time::{Duration, Instant};
 
-/// A silent node's tasks serve elsewhere.
-const NODE_PROMISE: Duration = Duration::from_secs(5);
-/// The leader's process is killed: the next write is accepted.
-const KILLED_PROMISE: Duration = Duration::from_secs(1);
-/// The leader is silent: the next write is accepted.
-const SILENT_PROMISE: Duration = Duration::from_secs(2);
-/// Things without a promise of their own.
+/// How long anything may take here; how long it does take is for the bench to show.
 const SOON: Duration = Duration::from_secs(30);
 
-const IMAGE: &str = "dockersamples/examplevotingapp_vote";
 const WORKER: usize = 4;
 
 #[test]
 fn work_goes_on_when_hosts_and_managers_are_lost() {
     let steps = Steps::begin();
     let mut cluster = Cluster::swarm("losses", 3, 1);
-    let create = [
-        "service",
-        "create",
-        "--name",
-        "web",
-        "--replicas",
-        "8",
-        "-p",
-        "8080:80",
-        IMAGE,
-    ];
-    cluster.skep(1, &create).succeeds();
+    cluster.create_web(8, &["-p", "8080:80"]);
     let there = cluster.running(1, "web").expect("service ps works");
     let on = |host| there.iter().filter(|(_, h)| *h == host).count();
     assert_eq!(on(WORKER), 2, "spread evenly: {there:?}");
@@ -43,10 +25,6 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     serves_with(&cluster, 1, 8, &[1, 2, 3], SOON);
     let took = lost.elapsed();
     println!("its tasks served elsewhere after {took:?}");
-    assert!(
-        took < NODE_PROMISE,
-        "promised are {NODE_PROMISE:?}, it took {took:?}"
-    );
     every_request_is_answered(&cluster, 3);
     let nodes = cluster.table(1, &["node", "ls"]).expect("node ls works");
     let down = nodes.iter().filter(|n| cell(n, "STATUS") == "Down").count();
@@ -72,10 +50,6 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     next_write(&cluster, other, "killed");
     let took = killed.elapsed();
     println!("the next write was accepted after {took:?}");
-    assert!(
-        took < KILLED_PROMISE,
-        "promised are {KILLED_PROMISE:?}, it took {took:?}"
-    );
     let next = cluster.leader(other).expect("there is a leader");
     assert_ne!(next, leader);
     assert_eq!(
@@ -96,17 +70,24 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     let leader = cluster.leader(1).expect("there is a leader");
     let other = leader % 3 + 1;
     let third = other % 3 + 1;
+    let survivors = |cluster: &Cluster| -> Vec<Container> {
+        let hosts = [other, third, WORKER];
+        hosts.iter().flat_map(|h| cluster.containers(*h)).collect()
+    };
+    let before = survivors(&cluster);
     let lost = Instant::now();
     cluster.kill_host(leader);
     next_write(&cluster, other, "silent");
     let took = lost.elapsed();
     println!("the next write was accepted after {took:?}");
-    assert!(
-        took < SILENT_PROMISE,
-        "promised are {SILENT_PROMISE:?}, it took {took:?}"
-    );
     serves_with(&cluster, other, 10, &[other, third, WORKER], SOON);
     every_request_is_answered(&cluster, other);
+    let after = survivors(&cluster);
+    let stopped: Vec<_> = before.iter().filter(|c| !after.contains(c)).collect();
+    assert!(
+        stopped.is_empty(),
+        "nodes that live keep what they run: {stopped:?}"
+    );
 
     steps.step("without a majority nothing is written, and that is said");
     cluster.kill_daemon(third);

@@ -163,6 +163,11 @@ fn joins_that_cannot_be(cluster: &Cluster) {
     join(token, &nobody).fails(1, &[&nobody]);
     let closed = format!("{}:2399", cluster.address(1));
     join(token, &closed).fails(1, &[&closed]);
+    // It was rotated: who had it before cannot use it any more.
+    let rotate = ["swarm", "join-token", "--rotate", "-q", "worker"];
+    let rotated = cluster.skep(1, &rotate).succeeds();
+    assert_ne!(rotated.text(), token);
+    join(token, &manager).fails(1, &["rotated", "join-token worker"]);
 
     assert_eq!(swarm_files(cluster, 2), before, "nothing half-made");
     let nodes = cluster.table(1, &["node", "ls"]).expect("node ls works");

@@ -1,18 +1,27 @@
-//! A deterministic simulation of the managers: the real store and planner,
-//! simulated agents, a clock that only the simulation moves, and faults.
+//! A deterministic simulation of a swarm: real managers, real sessions of
+//! agents, and a network, disks, clocks and containers that only the
+//! simulation moves.
 //!
-//! A seed decides everything: topology, workload, faults. Safety is checked
-//! after every step; then the faults stop, and everything wanted must come
-//! about within a bounded time. The same seed gives the same trace.
+//! A seed decides everything: topology, workload, faults. Promises are checked
+//! all the time; then the faults stop, and everything wanted must come about
+//! within a bounded time. The same seed gives the same trace.
 
-#![forbid(unsafe_code)]
-
-mod agent;
-mod driver;
+mod clients;
+mod containers;
+mod daemon;
 mod faults;
-pub mod invariants;
+mod history;
+mod host;
+mod invariants;
+mod kernel;
+mod kills;
+mod network;
+mod process;
 mod rng;
+mod run;
+mod trace;
 mod workload;
 mod world;
 
-pub use world::{Failure, run};
+pub use kills::{Kills, kills};
+pub use run::{Verdict, run};

@@ -1,67 +1,228 @@
-//! What users do: services, networks and nodes come, change and go.
+//! What users and operators do: services, networks, secrets and nodes come,
+//! change and go. Every command goes to a manager of their choice; whether it
+//! is agreed on shows in the state.
 
+use crate::clients;
+use crate::daemon::Origin;
+use crate::host::Fall;
+use crate::trace;
 use crate::world::World;
-use skep_manager_store::{Action, NetworkAction, ServiceAction};
+use skep_manager_store::Snapshot;
+use skep_proto::pb::change::Change;
+use skep_proto::{id_bytes, pb};
 use skep_types::{
-    FailureAction, NanoCpus, NetworkAttachmentSpec, NetworkId, NetworkSpec, PortConfig, Protocol,
-    PublishMode, RestartCondition, ServiceId, ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
+    Availability, FailureAction, FileReference, FileTarget, NanoCpus, NetworkAttachmentSpec,
+    NetworkSpec, NodeState, PortConfig, Protocol, PublishMode, RestartCondition, Role, Service,
+    ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
 };
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Services kept at most.
 const SERVICES_MAX: usize = 6;
+/// Hosts there ever are at most.
+const HOSTS_MAX: usize = 20;
+/// Percent of seconds with a command.
+const FREQUENCY: u64 = 40;
 
-/// Maybe a command.
+/// Maybe a command; called once a second.
 pub(crate) fn act(world: &mut World) {
-    if !world.rng.chance(12) {
+    if !world.rng.chance(FREQUENCY) {
         return;
     }
-    let services: Vec<ServiceId> = world.store.state().services().map(|s| s.id).collect();
+    let Some(state) = world.state() else { return };
+    let services: Vec<&Arc<Service>> = state.services().collect();
     let chosen = world.rng.pick(&services).copied();
-    match (world.rng.below(20), chosen) {
-        (0, _) => create_network(world),
-        (1..=4, _) | (_, None) if services.len() < SERVICES_MAX => create_service(world),
-        (5, Some(id)) => {
-            let action = ServiceAction::Remove { id };
-            world.apply("user", &[Action::Service(action)]);
+    match (world.rng.below(30), chosen) {
+        (0, _) => join(world, &state),
+        (1, _) => remove_node(world, &state),
+        (2..=4, _) => change_role(world, &state),
+        (5 | 6, _) => change_availability(world, &state),
+        (7, _) => network(world, &state),
+        (8, _) => secret(world, &state),
+        (9..=14, _) | (_, None) if services.len() < SERVICES_MAX => {
+            let spec = service(world, &state);
+            send(
+                world,
+                "create service",
+                Change::CreateService((&spec).into()),
+            );
         }
-        (6..=10, Some(id)) => update(world, id, |world, spec| {
+        (15 | 16, Some(service)) => {
+            let id = id_bytes(service.id);
+            send(world, "remove service", Change::RemoveService(id));
+        }
+        (17..=21, Some(service)) => {
+            let mut spec = service.spec.clone();
             if let ServiceMode::Replicated { replicas } = &mut spec.mode {
                 *replicas = world.rng.below(9) as u32;
             }
-        }),
-        (11..=17, Some(id)) => update(world, id, |world, spec| {
+            update(world, service, &spec);
+        }
+        (22..=27, Some(service)) => {
+            let mut spec = service.spec.clone();
             let mut task = TaskSpec::clone(&spec.task);
             task.container.image = format!("image:{}", world.rng.below(4));
             spec.task = Arc::new(task);
-        }),
-        (_, Some(id)) => rollback(world, id),
+            update(world, service, &spec);
+        }
+        (_, Some(service)) => {
+            let id = id_bytes(service.id);
+            send(world, "roll back service", Change::RollbackService(id));
+        }
         (_, None) => {}
     }
 }
 
-fn create_network(world: &mut World) {
-    let networks: Vec<(NetworkId, bool)> = world
-        .store
-        .state()
-        .networks()
-        .map(|network| (network.id, network.spec.ingress))
-        .collect();
-    if networks.len() > 4 {
+/// Everybody takes part again.
+pub(crate) fn open_all(world: &mut World) {
+    let Some(state) = world.state() else { return };
+    for node in state.nodes() {
+        if node.spec.availability != Availability::Active {
+            let mut spec = node.spec.clone();
+            spec.availability = Availability::Active;
+            update_node(world, "activate", node, &spec);
+        }
+    }
+}
+
+/// Has a command carried out by some manager that runs.
+fn send(world: &mut World, what: &str, change: Change) {
+    let number = world.rng.below(world.hosts.len() as u64) as usize;
+    let (before, after) = world.hosts.split_at(number);
+    let able =
+        |host: &&crate::host::Host| host.site().is_some_and(|s| clients::control(s).is_some());
+    let Some(host) = after.iter().chain(before).find(able) else {
+        return;
+    };
+    trace::note(&format!("USER {what} at {}", host.name));
+    if let (Some(process), Some(control)) = (host.process(), host.site().and_then(clients::control))
+    {
+        let answer = clients::change(process, control, change);
+        let what = what.to_owned();
+        process.spawn(async move {
+            match answer.await {
+                Ok(Ok(_)) => trace::note(&format!("USER {what}: done")),
+                Ok(Err(status)) => trace::note(&format!("USER {what}: {}", status.message())),
+                Err(_) => {}
+            }
+        });
+    }
+}
+
+fn update(world: &mut World, service: &Service, spec: &ServiceSpec) {
+    let update = pb::UpdateService {
+        id: id_bytes(service.id),
+        version: service.meta.version.0,
+        spec: Some(spec.into()),
+    };
+    send(world, "update service", Change::UpdateService(update));
+}
+
+fn update_node(
+    world: &mut World,
+    what: &str,
+    node: &skep_types::Node,
+    spec: &skep_types::NodeSpec,
+) {
+    let what = format!("{what} {}", node.description.hostname);
+    let update = pb::UpdateNode {
+        id: id_bytes(node.id),
+        version: node.meta.version.0,
+        spec: Some(spec.into()),
+    };
+    send(world, &what, Change::UpdateNode(update));
+}
+
+fn join(world: &mut World, state: &Snapshot) {
+    if world.hosts.len() >= HOSTS_MAX || state.nodes().count() >= HOSTS_MAX / 2 {
+        return;
+    }
+    let managers = world.manager_addresses();
+    if let Some(token) = world.token(Role::Worker) {
+        let host = world.add_host(Origin::Joins(token, managers), 100);
+        trace::note(&format!("USER {} joins", world.hosts[host].name));
+        world.start(host);
+    }
+}
+
+/// Removes a worker for good: one that is down, or at times, by force, any.
+fn remove_node(world: &mut World, state: &Snapshot) {
+    let force = world.rng.chance(30);
+    let nodes = state.nodes().filter(|node| {
+        node.role == Role::Worker
+            && node.spec.role == Role::Worker
+            && (force || node.status.state == NodeState::Down)
+    });
+    let nodes: Vec<_> = nodes.map(|node| node.id).collect();
+    let Some(id) = world.rng.pick(&nodes).copied() else {
+        return;
+    };
+    if state.nodes().count() <= 3 {
+        return;
+    }
+    if let Some(host) = world.hosts.iter().position(|host| host.node() == Some(id)) {
+        world.fall(host, Fall::PowerLost);
+        world.hosts[host].retired = true;
+    }
+    let remove = pb::RemoveNode {
+        id: id_bytes(id),
+        force: true,
+    };
+    send(world, "remove node", Change::RemoveNode(remove));
+}
+
+fn change_role(world: &mut World, state: &Snapshot) {
+    let nodes: Vec<_> = state.nodes().collect();
+    let managers = nodes
+        .iter()
+        .filter(|node| node.spec.role == Role::Manager)
+        .count();
+    let Some(node) = world.rng.pick(&nodes).copied() else {
+        return;
+    };
+    let mut spec = node.spec.clone();
+    let what = match spec.role {
+        Role::Worker if managers < 5 => {
+            spec.role = Role::Manager;
+            "promote"
+        }
+        Role::Manager if managers > 3 => {
+            spec.role = Role::Worker;
+            "demote"
+        }
+        _ => return,
+    };
+    update_node(world, what, node, &spec);
+}
+
+fn change_availability(world: &mut World, state: &Snapshot) {
+    let nodes: Vec<_> = state.nodes().collect();
+    let Some(node) = world.rng.pick(&nodes).copied() else {
+        return;
+    };
+    let mut spec = node.spec.clone();
+    spec.availability = match world.rng.below(4) {
+        0 => Availability::Drain,
+        1 => Availability::Pause,
+        _ => Availability::Active,
+    };
+    update_node(world, "change availability of", node, &spec);
+}
+
+fn network(world: &mut World, state: &Snapshot) {
+    let others: Vec<_> = state.networks().filter(|n| !n.spec.ingress).collect();
+    if others.len() > 3 {
         // Refused while it is used, which is part of the game.
-        let others: Vec<NetworkId> = networks
-            .iter()
-            .filter_map(|(id, ingress)| (!ingress).then_some(*id))
-            .collect();
-        if let Some(id) = world.rng.pick(&others).copied() {
-            world.apply("user", &[Action::Network(NetworkAction::Remove { id })]);
+        if let Some(network) = world.rng.pick(&others) {
+            let id = id_bytes(network.id);
+            send(world, "remove network", Change::RemoveNetwork(id));
         }
         return;
     }
-    let id = world.ids.network();
     let mut spec = NetworkSpec {
         name: format!("net{}", world.rng.below(1000)),
+        driver: "overlay".to_owned(),
         ..NetworkSpec::default()
     };
     if world.rng.chance(30) {
@@ -69,28 +230,52 @@ fn create_network(world: &mut World) {
         let third = world.rng.below(250) as u8;
         spec.subnets = vec![ipnet::Ipv4Net::new_assert([192, 168, third, 0].into(), 28)];
     }
-    let spec = Box::new(spec);
-    world.apply(
-        "user",
-        &[Action::Network(NetworkAction::Create { id, spec })],
+    send(
+        world,
+        "create network",
+        Change::CreateNetwork((&spec).into()),
     );
 }
 
-fn create_service(world: &mut World) {
-    let id = world.ids.service();
+fn secret(world: &mut World, state: &Snapshot) {
+    let present: Vec<_> = state.secrets().collect();
+    if present.len() > 3 {
+        if let Some(secret) = world.rng.pick(&present) {
+            let id = id_bytes(secret.id);
+            send(world, "remove secret", Change::RemoveSecret(id));
+        }
+        return;
+    }
+    let spec = pb::DataSpec {
+        name: format!("secret{}", world.rng.below(1000)),
+        labels: Default::default(),
+        data: bytes::Bytes::from_static(b"hush"),
+    };
+    send(world, "create secret", Change::CreateSecret(spec));
+}
+
+fn service(world: &mut World, state: &Snapshot) -> ServiceSpec {
     let mut task = TaskSpec::default();
     task.container.image = "image:0".into();
-    let networks: Vec<(NetworkId, bool)> = world
-        .store
-        .state()
-        .networks()
-        .map(|network| (network.id, network.spec.ingress))
-        .collect();
-    for (network, ingress) in networks {
-        if !ingress && world.rng.chance(40) {
+    for network in state.networks().filter(|network| !network.spec.ingress) {
+        if world.rng.chance(40) {
             task.networks.push(NetworkAttachmentSpec {
-                network,
+                network: network.id,
                 aliases: Vec::new(),
+            });
+        }
+    }
+    for secret in state.secrets() {
+        if world.rng.chance(40) {
+            task.container.secrets.push(FileReference {
+                id: secret.id,
+                name: secret.spec.name.clone(),
+                target: FileTarget {
+                    path: secret.spec.name.clone(),
+                    uid: 0,
+                    gid: 0,
+                    mode: 0o444,
+                },
             });
         }
     }
@@ -98,24 +283,21 @@ fn create_service(world: &mut World) {
         task.resources.cpu_reservation = NanoCpus(1 + world.rng.below(1_500_000_000));
     }
     if world.rng.chance(15) {
-        task.placement.constraints = vec!["node.labels.zone==z0".into()];
+        task.placement.constraints = vec!["engine.labels.zone==z0".into()];
     }
     if world.rng.chance(15) {
         task.placement.max_replicas_per_node = 1 + world.rng.below(2) as u32;
-    }
-    if world.rng.chance(20) {
-        task.placement.spread = vec!["node.labels.zone".into()];
     }
     task.restart.condition = match world.rng.below(6) {
         0 => RestartCondition::None,
         1 => RestartCondition::OnFailure,
         _ => RestartCondition::Any,
     };
+    if world.rng.chance(20) {
+        let grace = Duration::from_secs(world.rng.below(60));
+        task.container.stop_grace_period = Some(grace);
+    }
     task.restart.delay = Some(Duration::from_millis(world.rng.below(3000)));
-    task.restart.max_attempts = match world.rng.below(5) {
-        0 => 3,
-        _ => 0,
-    };
     let mut spec = ServiceSpec {
         name: format!("svc{}", world.rng.below(1000)),
         mode: if world.rng.chance(25) {
@@ -147,49 +329,16 @@ fn create_service(world: &mut World) {
         spec.endpoint.ports.push(PortConfig {
             protocol: Protocol::Tcp,
             target: 80,
-            published: if world.rng.chance(50) {
-                0
-            } else {
-                8000 + world.rng.below(5) as u16
+            published: match world.rng.chance(50) {
+                true => 0,
+                false => 8000 + world.rng.below(5) as u16,
             },
-            mode: if world.rng.chance(70) {
-                PublishMode::Ingress
-            } else {
-                PublishMode::Host
+            mode: match world.rng.chance(70) {
+                true => PublishMode::Ingress,
+                false => PublishMode::Host,
             },
             masquerade: false,
         });
     }
-    let spec = Box::new(spec);
-    world.apply(
-        "user",
-        &[Action::Service(ServiceAction::Create { id, spec })],
-    );
-}
-
-fn update(world: &mut World, id: ServiceId, edit: impl FnOnce(&mut World, &mut ServiceSpec)) {
-    let Some(service) = world.store.state().service(id).cloned() else {
-        return;
-    };
-    let mut spec = service.spec.clone();
-    edit(world, &mut spec);
-    let action = ServiceAction::Update {
-        id,
-        version: service.meta.version,
-        spec: Box::new(spec),
-    };
-    world.apply("user", &[Action::Service(action)]);
-}
-
-fn rollback(world: &mut World, id: ServiceId) {
-    let Some(service) = world.store.state().service(id) else {
-        return;
-    };
-    let action = ServiceAction::Rollback {
-        id,
-        version: service.meta.version,
-        message: "manually requested rollback".into(),
-        keep: true,
-    };
-    world.apply("user", &[Action::Service(action)]);
+    spec
 }

@@ -37,6 +37,8 @@ const FLOORS: &[(&str, &[&str])] = &[
         &[
             "skep-tidy",
             "skep-sim",
+            "skep-versions",
+            "skep-fuzz",
             "skep-e2e",
             "skep-bench",
             "skep-compat",
@@ -76,7 +78,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("x509-parser", &["skep-manager-ca"]),
     ("protox", &["skep-proto"]),
     ("tonic-prost-build", &["skep-proto"]),
-    ("clap", &["skep-cli", "skep-daemon"]),
+    ("clap", &["skep-cli", "skep-daemon", "skep-sim"]),
 ];
 
 /// What a crate must not name, and why.

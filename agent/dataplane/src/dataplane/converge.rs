@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use skep_agent_planner::network::Desired;
 use skep_agent_planner::network::kernel::{
     self, CONTAINER_LINK, LinkKind, State, Step, WIREGUARD, WIREGUARD_OVERHEAD, diff, veth_name,
 };
-use skep_agent_planner::network::{Desired, clash};
 use skep_types::TaskId;
 
+use super::usable::usable;
 use super::{Applied, Inner, Progress};
 use crate::error::Error;
 use crate::links::{Links, Reading};
@@ -49,7 +50,9 @@ impl Inner {
     ) -> Result<Applied, Error> {
         let mut applied = Applied::default();
         let mut found = self.links.read().await?;
-        let desired = Arc::new(usable(desired, &found, &mut applied)?);
+        let routes = found.underlay.routes();
+        let here = |task| netns::exists(&self.netns_path(task));
+        let desired = Arc::new(usable(desired, &routes, here, &mut applied.failed)?);
         let mtu = mesh_mtu(&desired, &found);
         self.filter(&desired).await?;
         if self.mesh(&desired, progress, mtu).await? {
@@ -74,8 +77,10 @@ impl Inner {
 
     async fn filter(self: &Arc<Self>, desired: &Arc<Desired>) -> Result<(), Error> {
         let (inner, desired) = (Arc::clone(self), Arc::clone(desired));
-        let written =
-            tokio::task::spawn_blocking(move || inner.write_rules(ruleset::node(&desired)));
+        let written = tokio::task::spawn_blocking(move || {
+            let table = ruleset::node(&desired, &inner.outer);
+            inner.rules().write(table)
+        });
         written.await.map_err(|_| Error::Interrupted)?
     }
 
@@ -184,25 +189,29 @@ impl Inner {
             return Ok(());
         }
         let path = self.netns_path(task);
-        let links = Links::open_container(path.clone()).await?;
-        links.set_up("lo", None).await?;
-        links.set_up(CONTAINER_LINK, Some(mtu)).await?;
-        let found = links.read().await?.state;
-        for step in diff(
-            &wanted,
-            &State {
-                links: BTreeMap::new(),
-                ..found
-            },
-        ) {
-            links.apply(&step, None).await?;
+        // How the inside of one that outlives a network should be is not known any more: it stays as it is.
+        let known = |network| desired.networks.contains_key(network);
+        if endpoint.attachments.iter().all(|(id, _)| known(id)) {
+            let links = Links::open_container(path.clone()).await?;
+            links.set_up("lo", None).await?;
+            links.set_up(CONTAINER_LINK, Some(mtu)).await?;
+            let found = links.read().await?.state;
+            for step in diff(
+                &wanted,
+                &State {
+                    links: BTreeMap::new(),
+                    ..found
+                },
+            ) {
+                links.apply(&step, None).await?;
+            }
         }
         self.resolver.open(task, path).await?;
         progress.settled.insert(task, wanted);
         Ok(())
     }
 
-    /// What is no longer wanted and is not a link: namespaces, resolvers, UDP flows.
+    /// What is no longer wanted and is not a link: namespaces, resolvers, flows to tasks that are gone.
     async fn forget(
         self: &Arc<Self>,
         desired: &Arc<Desired>,
@@ -222,14 +231,14 @@ impl Inner {
                 .collect();
             let (inner, keep) = (Arc::clone(self), known.clone());
             let forgotten = tokio::task::spawn_blocking(move || {
-                conntrack::forget_udp(inner.rules().nft.socket(), |address| {
+                conntrack::forget(inner.rules().socket(), |address| {
                     subnets.iter().any(|subnet| subnet.contains(&address))
                         && !keep.contains(&address)
                 })
             });
             let count = forgotten.await.map_err(|_| Error::Interrupted)??;
             if count > 0 {
-                tracing::debug!(count, "UDP flows of tasks that are gone forgotten");
+                tracing::debug!(count, "flows to tasks that are gone forgotten");
             }
             progress.backends = Some(known);
         }
@@ -252,37 +261,6 @@ fn link_of(step: &Step) -> Option<&str> {
             None
         }
     }
-}
-
-/// The desired state without what cannot be made on this node; why not goes to its containers.
-fn usable(desired: &Desired, found: &Reading, applied: &mut Applied) -> Result<Desired, Error> {
-    let mut desired = desired.clone();
-    let mut refused = BTreeMap::new();
-    for clash in clash::find(&desired, &found.underlay.routes()) {
-        let Some(network) = clash.network else {
-            return Err(Error::Clash(clash));
-        };
-        tracing::warn!("{clash}");
-        desired.networks.remove(&network);
-        for peer in desired.peers.values_mut() {
-            peer.blocks.retain(|block| !clash.subnet.contains(block));
-        }
-        refused.insert(network, clash);
-    }
-    for (task, endpoint) in &desired.endpoints {
-        for (network, _) in &endpoint.attachments {
-            if let Some(clash) = refused.get(network) {
-                applied.failed.insert(*task, Error::Clash(clash.clone()));
-            } else if !desired.networks.contains_key(network) {
-                let error = Error::UnknownNetwork { network: *network };
-                applied.failed.insert(*task, error);
-            }
-        }
-    }
-    desired
-        .endpoints
-        .retain(|task, _| !applied.failed.contains_key(task));
-    Ok(desired)
 }
 
 /// The largest packet of the mesh.

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use skep_types::chain;
+
 use super::Inner;
-use crate::error::{Error, chain};
+use crate::error::Error;
 
 /// Time between looks at what costs next to nothing to look at: the packet filter's generation, and whether
 /// WireGuard says it failed.
@@ -38,14 +40,7 @@ pub(super) async fn watch(inner: Weak<Inner>) {
 impl Inner {
     /// Writes the packet filter anew if anybody changed anything in nftables since; tells whether it did.
     fn repair_rules(&self) -> Result<bool, Error> {
-        let table = {
-            let rules = self.rules();
-            match &rules.written {
-                Some((table, written)) if rules.nft.generation()? != *written => table.clone(),
-                _ => return Ok(false),
-            }
-        };
-        self.write_rules(table)?;
-        Ok(true)
+        // Held throughout: a pass must not write another table in between.
+        self.rules().repair()
     }
 }

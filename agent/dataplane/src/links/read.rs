@@ -44,6 +44,7 @@ pub(crate) struct Reading {
 struct Found {
     name: String,
     mtu: u32,
+    bridge: bool,
     link: Option<Link>,
 }
 
@@ -91,6 +92,15 @@ impl Links {
             }
         }
         Ok(Reading { state, underlay })
+    }
+
+    /// Names of the links that are not ours, and whether each is a bridge; loopback is none of them.
+    pub(crate) async fn others(&self) -> Result<BTreeMap<String, bool>, Error> {
+        let found = self.links().await?.into_values();
+        Ok(found
+            .filter(|found| !found.name.starts_with(PREFIX) && found.name != "lo")
+            .map(|found| (found.name, found.bridge))
+            .collect())
     }
 
     async fn links(&self) -> Result<BTreeMap<u32, Found>, Error> {
@@ -270,6 +280,7 @@ fn parse_link(message: &LinkMessage) -> Found {
             _ => {}
         }
     }
+    let bridge = kind == Some(InfoKind::Bridge);
     let kind = match kind {
         Some(InfoKind::Veth) if name.starts_with(VETH_PREFIX) => Some(LinkKind::Veth {
             task: None,
@@ -281,6 +292,7 @@ fn parse_link(message: &LinkMessage) -> Found {
     Found {
         name,
         mtu,
+        bridge,
         link: kind.map(|kind| Link { kind, mac, mtu }),
     }
 }

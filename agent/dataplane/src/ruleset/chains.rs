@@ -223,6 +223,13 @@ pub(super) fn forward() -> Vec<Rule> {
         rule!(container(Out), drop()),
         rule!(is(In, WIREGUARD), drop()),
         rule!(is(In, TUNNEL), drop()),
+        // Who forwarded nothing before us is no router for others now.
+        rule!(
+            any(Ct::State, CT_NEW),
+            within("outer", Expr::Meta(In, Reg(0))),
+            within("outer", Expr::Meta(Out, Reg(0))),
+            drop()
+        ),
     ]
 }
 

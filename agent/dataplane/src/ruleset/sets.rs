@@ -13,7 +13,7 @@ use crate::nft::expr::Verdict;
 use crate::nft::table::{Set, Type, concat, interface};
 
 /// All of them, by name.
-pub(super) fn all(desired: &Desired) -> BTreeMap<String, Set> {
+pub(super) fn all(desired: &Desired, outer: &BTreeSet<String>) -> BTreeMap<String, Set> {
     let mut sets = BTreeMap::new();
     let mut put = |name: &str, set| sets.insert(name.to_owned(), set);
     put("eps", endpoints(desired));
@@ -33,6 +33,7 @@ pub(super) fn all(desired: &Desired) -> BTreeMap<String, Set> {
         ports(desired, |mode| mode == PublishMode::Ingress),
     );
     put("targets", targets(desired));
+    put("outer", links(outer));
     sets
 }
 
@@ -44,6 +45,14 @@ pub(crate) fn protocol_number(protocol: Protocol) -> u8 {
         Protocol::Sctp => libc::IPPROTO_SCTP,
     };
     number as u8
+}
+
+fn links(names: &BTreeSet<String>) -> Set {
+    let mut set = Set::new(&[Type::InterfaceName]);
+    for name in names {
+        set.add(interface(name));
+    }
+    set
 }
 
 /// Which addresses a container may speak from.

@@ -129,6 +129,25 @@ impl Host {
         Ipv4Addr::new(192, 0, 2, self.number)
     }
 
+    /// Its name for `ip`.
+    pub fn name(&self) -> String {
+        let name = self.namespace.file_name().expect("a name");
+        name.to_string_lossy().into_owned()
+    }
+
+    /// A setting of its below `/proc/sys/net`.
+    pub fn setting(&self, name: &str) -> String {
+        let path = Path::new("/proc/sys/net").join(name);
+        let value = within(&self.namespace, || std::fs::read_to_string(path));
+        value.expect("a setting").trim().to_owned()
+    }
+
+    /// Changes such a setting.
+    pub fn set(&self, name: &str, value: &'static str) {
+        let path = Path::new("/proc/sys/net").join(name);
+        within(&self.namespace, move || std::fs::write(path, value)).expect("a setting");
+    }
+
     /// Its WireGuard private key.
     pub fn key(&self) -> [u8; 32] {
         [self.number; 32]
@@ -195,6 +214,14 @@ impl Host {
         })
     }
 
+    /// Waits until a task has nothing left to send.
+    pub fn sent(&self, task: skep_types::TaskId, limit: std::time::Duration) {
+        let (runtime, dataplane) = self.node.as_ref().expect("a started host");
+        runtime
+            .block_on(dataplane.sent(&task, limit))
+            .expect("it can be looked at");
+    }
+
     /// Where a task's namespace is.
     pub fn netns(&self, task: skep_types::TaskId) -> PathBuf {
         self.node
@@ -206,12 +233,7 @@ impl Host {
 
     /// Everything in the host's namespace that carries our name, and the namespaces of containers.
     pub fn leftovers(&self) -> String {
-        let name = self
-            .namespace
-            .file_name()
-            .expect("a name")
-            .to_string_lossy()
-            .into_owned();
+        let name = self.name();
         let nft = Command::new("ip")
             .args(["netns", "exec", &name, "nft", "list", "ruleset"])
             .output();

@@ -1,16 +1,17 @@
 //! What one host must get right: who reaches whom, who does not, and the names for it.
 
-use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::RecordType;
-use skep_types::{PortConfig, Protocol, PublishMode};
+use skep_types::{NetworkId, PortConfig, Protocol, PublishMode};
 
 use super::cluster::{Cluster, INGRESS};
 use super::dns;
 use super::lan::{Lan, ip, within};
-use super::program::{Server, at, tcp, udp, udp_from};
+use super::program::{Connection, PATIENCE, Server, at, tcp, udp, udp_from};
 
 fn v4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
@@ -298,12 +299,7 @@ fn a_published_port_answers_on_every_address_of_the_node() {
     // Tasks do not reach each other over the network behind published ports.
     tcp(&other, at(v4(10, INGRESS, 1, 2), 80)).expect_err("the ingress network joins nobody");
     // Somebody flushes everything: it comes back by itself.
-    let name = host
-        .namespace
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned();
+    let name = host.name();
     ip(&format!("netns exec {name} nft flush ruleset"));
     let deadline = std::time::Instant::now() + Duration::from_secs(10);
     while tcp(&lan.client, at(host.address(), 8000)).is_err() {
@@ -322,12 +318,7 @@ fn a_subnet_that_meets_a_route_of_the_node_is_refused_by_name() {
     cluster.network(3, "clashing", |_| {});
     let good = cluster.task(1, 2, &[1]);
     let bad = cluster.task(1, 3, &[3]);
-    let name = lan.hosts[0]
-        .namespace
-        .file_name()
-        .expect("a name")
-        .to_string_lossy()
-        .into_owned();
+    let name = lan.hosts[0].name();
     ip(&format!("-n {name} route add 10.3.7.0/24 via 192.0.2.100"));
     lan.hosts[0].start();
     let applied = lan.hosts[0].apply(cluster.desired(1));
@@ -338,6 +329,178 @@ fn a_subnet_that_meets_a_route_of_the_node_is_refused_by_name() {
          choose another subnet for the network"
     );
     assert!(lan.hosts[0].netns(good).exists() && !lan.hosts[0].netns(bad).exists());
+}
+
+#[test]
+fn containers_stay_where_they_are_when_a_route_of_the_node_gets_in_their_way() {
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(3, "clashing", |_| {});
+    let tasks = [2, 3].map(|number| cluster.task(1, number, &[3]));
+    lan.hosts[0].start();
+    cluster.apply(&lan);
+    let host = &lan.hosts[0];
+    let [one, two] = tasks.map(|task| host.netns(task));
+    let _server = Server::start(&two, "two", 80);
+    let _outside = Server::start(&lan.client, "outside", 80);
+    let name = host.name();
+    let route = "10.3.7.0/24 via 192.0.2.100";
+    ip(&format!("-n {name} route add {route}"));
+    let late = cluster.task(1, 4, &[3]);
+    let applied = host.apply(cluster.desired(1));
+    assert_eq!(applied.failed.keys().collect::<Vec<_>>(), [&late]);
+    assert!(applied.failed[&late].to_string().contains("overlaps"));
+    assert!(!host.netns(late).exists());
+    let reached = |moment: &str| {
+        let (name, _) = tcp(&one, at(v4(10, 3, 1, 3), 80)).expect(moment);
+        assert_eq!(name, "two", "{moment}");
+        tcp(&two, at(v4(192, 0, 2, 100), 80)).expect(moment);
+    };
+    reached("beside the route");
+    ip(&format!("-n {name} route del {route}"));
+    cluster.apply(&lan);
+    reached("after the route");
+    // A route to one of the network's own blocks stays the node's.
+    let route = "10.3.1.0/24 via 192.0.2.100";
+    ip(&format!("-n {name} route replace {route}"));
+    host.apply(cluster.desired(1));
+    let found = ip(&format!("-n {name} route show 10.3.1.0/24"));
+    assert!(found.contains("via 192.0.2.100"), "{found}");
+    reached("beside a route to their block");
+}
+
+#[test]
+fn a_container_keeps_its_links_when_its_network_goes_first() {
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    cluster.network(2, "back", |spec| spec.internal = true);
+    let stopping = cluster.task(1, 2, &[1]);
+    let kept = cluster.task(1, 3, &[2, INGRESS]);
+    lan.hosts[0].start();
+    cluster.apply(&lan);
+    let host = &lan.hosts[0];
+    let _outside = Server::start(&lan.client, "outside", 80);
+    let to = at(v4(192, 0, 2, 100), 80);
+    let mut open = Connection::open(&host.netns(stopping), to, PATIENCE).expect("outside");
+    let mut removed = cluster.clone();
+    removed
+        .told
+        .networks
+        .retain(|_, network| network.spec.ingress);
+    let late = removed.task(1, 4, &[1]);
+    let applied = host.apply(removed.desired(1));
+    assert_eq!(applied.failed.keys().collect::<Vec<_>>(), [&late]);
+    open.echo("still there").expect("its connection goes on");
+    tcp(&host.netns(kept), to).expect_err("nobody says that it may go outside now");
+    // A network that has the address now has the better right to it.
+    removed.told.networks.insert(
+        NetworkId::from_bits(7),
+        cluster.told.networks[&NetworkId::from_bits(1)].clone(),
+    );
+    let applied = host.apply(removed.desired(1));
+    let failed = applied.failed.keys().collect::<Vec<_>>();
+    assert_eq!(failed, [&stopping, &late]);
+    assert!(!host.netns(stopping).exists());
+}
+
+#[test]
+fn an_answer_under_way_arrives_though_its_container_has_ended() {
+    const LENGTH: usize = 4 << 20;
+    let mut lan = Lan::new(1);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    let [server, client] = [2, 3].map(|number| cluster.task(1, number, &[1]));
+    lan.hosts[0].start();
+    cluster.apply(&lan);
+    let host = &lan.hosts[0];
+    let listener = within(&host.netns(server), || {
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, 80)).expect("a port")
+    });
+    let mut stream = within(&host.netns(client), || {
+        TcpStream::connect((v4(10, 1, 1, 2), 80)).expect("a connection")
+    });
+    let (mut answering, _) = listener.accept().expect("a client");
+    let reading = std::thread::spawn(move || {
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let (mut part, mut length) = ([0; 16 << 10], 0);
+        loop {
+            // Slower than the server, so that the kernel has the rest when it is gone.
+            std::thread::sleep(Duration::from_millis(1));
+            match stream.read(&mut part) {
+                Ok(0) => return Ok(length),
+                Ok(more) => length += more,
+                Err(error) => return Err(format!("after {length} bytes: {error}")),
+            }
+        }
+    });
+    answering
+        .write_all(&vec![7; LENGTH])
+        .expect("the kernel takes it");
+    drop((answering, listener));
+    host.sent(server, PATIENCE);
+    let mut without = Cluster::new(&lan);
+    without.network(1, "front", |_| {});
+    without.task(1, 3, &[1]);
+    without.apply(&lan);
+    assert!(!lan.hosts[0].netns(server).exists());
+    assert_eq!(reading.join().expect("no panic"), Ok(LENGTH));
+}
+
+#[test]
+fn a_node_that_forwarded_nothing_is_no_router_of_its_neighbours() {
+    const FORWARD: &str = "ipv4/ip_forward";
+    let mut lan = Lan::new(2);
+    let cluster = Cluster::new(&lan);
+    let (behind, client) = (lan.hosts[1].name(), lan.client.clone());
+    let name = lan.hosts[0].name();
+    ip(&format!("-n {behind} addr add 198.51.100.1/32 dev lo"));
+    let _server = Server::start(&lan.hosts[1].namespace, "behind", 80);
+    let client_name = client.file_name().expect("a name").to_string_lossy();
+    let to = "198.51.100.0/24 via";
+    ip(&format!("-n {client_name} route add {to} 192.0.2.1"));
+    ip(&format!("-n {name} route add {to} 192.0.2.2"));
+    let through = || tcp(&client, at(v4(198, 51, 100, 1), 80));
+    lan.hosts[0].set(FORWARD, "0");
+    for _ in 0..2 {
+        lan.hosts[0].start();
+        lan.hosts[0].apply(cluster.desired(1));
+        assert_eq!(lan.hosts[0].setting(FORWARD), "1");
+        through().expect_err("nobody's router, also after a restart of the daemon");
+        lan.hosts[0].stop(false);
+    }
+    lan.hosts[0].start();
+    lan.hosts[0].stop(true);
+    assert_eq!(lan.hosts[0].setting(FORWARD), "0", "as it was found");
+
+    // What comes later is not in our care.
+    lan.hosts[0].start();
+    lan.hosts[0].apply(cluster.desired(1));
+    ip(&format!(
+        "-n {name} link add late0 type veth peer name late1 netns {behind}"
+    ));
+    ip(&format!("-n {name} addr add 203.0.113.1/24 dev late0"));
+    ip(&format!("-n {behind} addr add 203.0.113.2/24 dev late1"));
+    ip(&format!("-n {name} link set late0 up"));
+    ip(&format!("-n {behind} link set late1 up"));
+    for link in ["all", "late1"] {
+        let setting = format!("ipv4/conf/{link}/rp_filter");
+        lan.hosts[1].set(&setting, "0");
+    }
+    ip(&format!("-n {name} route replace {to} 203.0.113.2"));
+    through().expect("by a link that came later");
+    lan.hosts[0].stop(true);
+    assert_eq!(
+        lan.hosts[0].setting(FORWARD),
+        "1",
+        "the new link may need it"
+    );
+
+    // Nor is a node that forwarded before.
+    ip(&format!("-n {name} route replace {to} 192.0.2.2"));
+    lan.hosts[0].start();
+    lan.hosts[0].apply(cluster.desired(1));
+    through().expect("as before");
 }
 
 #[test]

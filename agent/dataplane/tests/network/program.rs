@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::lan::within;
 
 /// How long an answer may take that should come.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
 /// How long is waited for one that should not come.
 const SILENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(20);

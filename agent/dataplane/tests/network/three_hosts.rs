@@ -3,12 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use skep_types::{PortConfig, Protocol, PublishMode, TaskId};
 
 use super::cluster::{Cluster, INGRESS};
-use super::lan::Lan;
+use super::lan::{Lan, within};
 use super::one_host::port;
 use super::program::{Connection, Server, ask_udp, at, tcp, udp, udp_socket};
 
@@ -226,6 +226,56 @@ fn a_drained_task_keeps_its_connections_and_gets_no_new_ones() {
             .echo("still there")
             .expect("an established connection stays");
     }
+}
+
+#[test]
+fn a_connection_that_a_gone_task_never_answered_goes_to_another_one() {
+    let mut stage = stage();
+    let client = stage.lan.client.clone();
+    let through = at(stage.lan.hosts[0].address(), 8000);
+    let gone = stage.web[1];
+    let namespace = stage.lan.hosts[1].netns(gone);
+    within(&namespace, || {
+        std::process::Command::new("ip")
+            .args(["link", "set", "eth0", "down"])
+            .status()
+    })
+    .expect("ip runs");
+    let connecting: Vec<_> = (0..30)
+        .map(|_| {
+            let client = client.clone();
+            std::thread::spawn(move || {
+                let begun = Instant::now();
+                let opened = Connection::open(&client, through, PATIENCE * 2);
+                (
+                    opened.expect("a living task answers").seen.0,
+                    begun.elapsed(),
+                )
+            })
+        })
+        .collect();
+    while connecting.iter().filter(|one| one.is_finished()).count() < 10 {
+        std::thread::yield_now();
+    }
+    let rest: Vec<TaskId> = stage
+        .web
+        .iter()
+        .copied()
+        .filter(|task| *task != gone)
+        .collect();
+    publish(&mut stage.cluster, &rest);
+    stage.cluster.apply(&stage.lan);
+    let mut longest = Duration::ZERO;
+    for one in connecting {
+        let (name, took) = one.join().expect("no panic");
+        assert_ne!(name, "web2");
+        longest = longest.max(took);
+    }
+    // The kernel tries again after a second: one in three first went to the gone task.
+    assert!(
+        longest > Duration::from_millis(900),
+        "none went there: {longest:?}"
+    );
 }
 
 #[test]

@@ -59,7 +59,7 @@ impl Archive {
         Archive::index(spool)
     }
 
-    pub(super) fn index(mut file: File) -> Result<Archive, LoadError> {
+    fn index(mut file: File) -> Result<Archive, LoadError> {
         let error = |e: io::Error| match e.kind() {
             io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof | io::ErrorKind::Other => {
                 unusable(format!("it is no tar archive, or a damaged one: {e}"))

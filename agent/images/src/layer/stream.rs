@@ -14,7 +14,8 @@ use super::pax::Overrides;
 
 /// Tar is made of blocks of this many bytes.
 const BLOCK: usize = 512;
-/// The most that one extension entry (PAX records, GNU long name) may hold.
+/// The most that the extension entries (PAX records, GNU long names) before one
+/// entry may hold together.
 const EXTENSION_MAX: u64 = 1 << 20;
 /// The longest path or link target, as in the kernel.
 const PATH_MAX: usize = 4096;
@@ -111,22 +112,23 @@ impl<R: Read> TarReader<R> {
     /// The next entry, or `None` at the end of the archive.
     pub(crate) fn next(&mut self) -> io::Result<Option<Entry>> {
         let mut overrides = Overrides::default();
+        let mut room = EXTENSION_MAX;
         loop {
             let Some(header) = self.next_header()? else {
                 return Ok(None);
             };
             let kind = match header.entry_type() {
                 EntryType::XHeader => {
-                    let records = self.extension()?;
+                    let records = self.extension(&mut room)?;
                     overrides.pax(&records)?;
                     continue;
                 }
                 EntryType::GNULongName => {
-                    overrides.path = Some(trimmed(self.extension()?));
+                    overrides.path = Some(trimmed(self.extension(&mut room)?));
                     continue;
                 }
                 EntryType::GNULongLink => {
-                    overrides.link = Some(trimmed(self.extension()?));
+                    overrides.link = Some(trimmed(self.extension(&mut room)?));
                     continue;
                 }
                 // Global records only carry comments in practice (git writes
@@ -263,13 +265,13 @@ impl<R: Read> TarReader<R> {
         Ok(Some(header))
     }
 
-    /// The whole content of an extension entry.
-    fn extension(&mut self) -> io::Result<Vec<u8>> {
-        if self.left > EXTENSION_MAX {
-            return Err(invalid(format!(
-                "tar extension entry above {EXTENSION_MAX} bytes"
-            )));
-        }
+    /// The whole content of an extension entry, taken out of the room that is left.
+    fn extension(&mut self, room: &mut u64) -> io::Result<Vec<u8>> {
+        *room = room.checked_sub(self.left).ok_or_else(|| {
+            invalid(format!(
+                "tar entry with extensions above {EXTENSION_MAX} bytes"
+            ))
+        })?;
         let mut bytes = Vec::new();
         let want = self.left;
         self.read_to_end(&mut bytes)?;
@@ -434,6 +436,21 @@ mod tests {
             TarReader::new(&bytes[..]).next().unwrap_err().kind(),
             io::ErrorKind::InvalidData
         );
+    }
+
+    #[test]
+    fn extensions_of_one_entry_are_counted_together() {
+        let large = record("SCHILY.xattr.user.x", &vec![b'x'; 600_000]);
+        let ext = (EntryType::XHeader, "pax", &large[..]);
+        let file = (EntryType::Regular, "a", &b""[..]);
+        let bytes = archive(&[ext, file, ext, file]);
+        let mut apart = TarReader::new(&bytes[..]);
+        for _ in 0..2 {
+            assert_eq!(apart.next().unwrap().unwrap().xattrs.len(), 1);
+        }
+        let bytes = archive(&[ext, ext, file]);
+        let error = TarReader::new(&bytes[..]).next().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
     }
 
     proptest::proptest! {

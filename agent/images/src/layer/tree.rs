@@ -38,6 +38,8 @@ pub(crate) struct Tree {
     last: Option<(RealPath, Directory)>,
     /// Directories that exist only because something lies in them.
     implied: BTreeSet<RealPath>,
+    /// How many directories were made because something lies in them.
+    made: u64,
 }
 
 /// What is at a name.
@@ -134,7 +136,13 @@ impl Tree {
             root: Rc::new(open_root(path)?),
             last: None,
             implied: BTreeSet::new(),
+            made: 0,
         })
+    }
+
+    /// How many directories were made that no entry had described by then.
+    pub(crate) fn made(&self) -> u64 {
+        self.made
     }
 
     /// The directories that nothing described so far, parents first.
@@ -218,6 +226,7 @@ impl Tree {
                 }
                 None if make => {
                     rustix::fs::mkdirat(&parent, &name, Mode::from(0o755))?;
+                    self.made += 1;
                     path.push(name);
                     self.implied.insert(path.clone());
                 }
@@ -227,6 +236,7 @@ impl Tree {
                 {
                     rustix::fs::unlinkat(&parent, &name, AtFlags::empty())?;
                     rustix::fs::mkdirat(&parent, &name, Mode::from(0o755))?;
+                    self.made += 1;
                     path.push(name);
                     set_opaque(&open_real(&self.root, &path)?)?;
                     self.implied.insert(path.clone());

@@ -2,6 +2,7 @@
 //! attributes, devices and links as the layer says, whiteouts in the form that
 //! overlayfs understands. Paths go through `tree` alone.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -32,18 +33,19 @@ pub(super) fn unpack_tar<R: Read>(
     let tree = Tree::open(into).map_err(UnpackError::Directory)?;
     let mut unpack = Unpack {
         tree,
-        times: Vec::new(),
+        times: BTreeMap::new(),
         size: 0,
         buffer: vec![0; 128 << 10].into_boxed_slice(),
     };
-    let mut inodes = 0;
+    let too_many = || UnpackError::TooLarge {
+        limit: limits.layer_inodes,
+        unit: "files",
+    };
+    let mut entries = 0;
     while let Some(entry) = reader.next().map_err(UnpackError::Stream)? {
-        inodes += 1;
-        if inodes > limits.layer_inodes {
-            return Err(UnpackError::TooLarge {
-                limit: limits.layer_inodes,
-                unit: "files",
-            });
+        entries += 1;
+        if entries + unpack.tree.made() > limits.layer_inodes {
+            return Err(too_many());
         }
         unpack.apply(&entry, reader).map_err(|error| {
             let path = String::from_utf8_lossy(&entry.path).into_owned();
@@ -56,13 +58,16 @@ pub(super) fn unpack_tar<R: Read>(
             }
         })?;
     }
+    if entries + unpack.tree.made() > limits.layer_inodes {
+        return Err(too_many());
+    }
     unpack.finish()
 }
 
 struct Unpack {
     tree: Tree,
     /// Times of directories, set at the end: filling a directory changes its own.
-    times: Vec<(RealPath, (i64, u32))>,
+    times: BTreeMap<RealPath, (i64, u32)>,
     size: u64,
     buffer: Box<[u8]>,
 }
@@ -192,7 +197,7 @@ impl Unpack {
         set_owner_and_mode(&directory.fd, entry)?;
         set_xattrs(&directory.fd, entry)?;
         self.tree.described(&directory.path);
-        self.times.push((directory.path.clone(), entry.mtime));
+        self.times.insert(directory.path.clone(), entry.mtime);
         Ok(())
     }
 

@@ -49,7 +49,7 @@ pub(super) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
 }
 
 /// Reads `Scheme key="value", key=value, Scheme …`.
-fn parse(text: &str) -> Vec<Challenge> {
+pub(super) fn parse(text: &str) -> Vec<Challenge> {
     let mut found: Vec<(String, Vec<(String, String)>)> = Vec::new();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
@@ -195,15 +195,20 @@ pub(super) async fn authorise(
         401 | 403 => return Err(AuthError::Denied("wrong or missing credentials".to_owned())),
         _ => return Err(AuthError::Answer(status, "token service failed".to_owned())),
     }
-    let token: Token = serde_json::from_slice(&body)
-        .map_err(|_| AuthError::Answer(status, "token service sent no token".to_owned()))?;
-    match token.token.or(token.access_token) {
-        Some(token) if !token.is_empty() => header(format!("Bearer {token}")),
-        _ => Err(AuthError::Answer(
+    match read_token(&body) {
+        Some(token) => header(format!("Bearer {token}")),
+        None => Err(AuthError::Answer(
             status,
             "token service sent no token".to_owned(),
         )),
     }
+}
+
+/// The token in the answer of a token service.
+pub(super) fn read_token(body: &[u8]) -> Option<String> {
+    let token: Token = serde_json::from_slice(body).ok()?;
+    let token = token.token.or(token.access_token);
+    token.filter(|token| !token.is_empty())
 }
 
 #[derive(Deserialize)]

@@ -150,7 +150,7 @@ impl Inner {
         let to = self.disk.layer(&name);
         clone_tree(&self.disk.layer(&first.name), aside.path())
             .and_then(|()| set_attributes(aside.path(), &wanted))
-            .and_then(|()| aside.rename(&to))
+            .and_then(|()| self.disk.put_layer(aside, &name))
             .map_err(|e| StoreError::disk("make", to, e))?;
         let record = LayerRecord { name, ..record };
         lock(&self.state).add_layer(record.clone());

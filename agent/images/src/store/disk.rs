@@ -234,23 +234,48 @@ impl Disk {
         })
     }
 
-    /// Deletes images' files and layers' directories, records first.
+    /// Deletes images' files and layers' directories, records first. One that
+    /// cannot be deleted does not keep the others: the first error is returned.
     pub(super) fn delete(&self, images: &[Digest], layers: &[String]) -> Result<(), StoreError> {
+        let mut result = Ok(());
         for id in images {
-            remove_all(&self.root.join("images").join(format!("{}.json", id.hex())))?;
-            remove_all(&self.config(id))?;
+            let record = self.root.join("images").join(format!("{}.json", id.hex()));
+            let deleted = remove_all(&record).and_then(|()| remove_all(&self.config(id)));
+            result = result.and(deleted);
         }
         for name in layers {
-            remove_all(&self.root.join("layers").join(format!("{name}.json")))?;
-            // Out of the way first: half a layer must not look like one.
-            let (from, to) = (self.layer(name), self.temporary());
-            match fs::rename(&from, &to) {
-                Ok(()) => remove_all(&to)?,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(StoreError::disk("remove", from, e)),
-            }
+            let record = self.root.join("layers").join(format!("{name}.json"));
+            let deleted = remove_all(&record).and_then(|()| self.delete_directory(name));
+            result = result.and(deleted);
         }
-        Ok(())
+        result
+    }
+
+    /// Deletes the directory of a layer, out of the way first: half a layer must
+    /// not look like one.
+    fn delete_directory(&self, name: &str) -> Result<(), StoreError> {
+        let (from, to) = (self.layer(name), self.temporary());
+        match fs::rename(&from, &to) {
+            Ok(()) => remove_all(&to),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(e) => Err(StoreError::disk("remove", from, e)),
+        }
+    }
+
+    /// Puts a finished directory in the place of the layer `name`, which is in no
+    /// record: what a failed removal left there goes.
+    pub(super) fn put_layer(&self, aside: Aside, name: &str) -> io::Result<()> {
+        let place = self.layer(name);
+        if place.symlink_metadata().is_ok() {
+            // Deleted when it is dropped.
+            let old = self.temporary();
+            fs::rename(&place, &old)?;
+            drop(Aside {
+                path: old,
+                keep: false,
+            });
+        }
+        aside.rename(&place)
     }
 }
 
@@ -265,7 +290,7 @@ impl Aside {
         &self.path
     }
 
-    pub(super) fn rename(mut self, to: &Path) -> io::Result<()> {
+    fn rename(mut self, to: &Path) -> io::Result<()> {
         fs::rename(&self.path, to)?;
         self.keep = true;
         Ok(())

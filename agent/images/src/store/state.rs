@@ -191,6 +191,11 @@ impl State {
         self.names.clone()
     }
 
+    /// Takes back a change of names that could not be kept.
+    pub(super) fn set_names(&mut self, names: Names) {
+        self.names = names;
+    }
+
     pub(super) fn add_image(&mut self, record: ImageRecord, document: Document) {
         self.images.insert(record.id.clone(), (record, document));
     }

@@ -44,7 +44,9 @@ impl std::error::Error for ComputeError {}
 /// Works out the network of node `this`.
 ///
 /// `tasks` are those of this node that have a container or are about to get one, whatever the managers now
-/// want of them: a container that is being stopped keeps its network until it is gone.
+/// want of them: a container that is being stopped keeps its network until it is gone, also when the managers
+/// speak of that network no more. Where two would get the same address of this node, the first of them does: those
+/// that have a container already come first.
 pub fn desired<'t>(
     this: NodeId,
     mesh_subnet: Ipv4Net,
@@ -119,9 +121,8 @@ fn endpoints<'t>(
     tasks: impl IntoIterator<Item = &'t Task>,
 ) -> BTreeMap<TaskId, Endpoint> {
     let mut taken = BTreeSet::new();
-    let tasks: BTreeMap<TaskId, &Task> = tasks.into_iter().map(|task| (task.id, task)).collect();
     let mut endpoints = BTreeMap::new();
-    for (id, task) in tasks {
+    for task in tasks {
         let mut attachments: Vec<(NetworkId, Ipv4Addr)> = Vec::new();
         for attachment in &task.attachments {
             if let IpAddr::V4(address) = attachment.address {
@@ -129,7 +130,9 @@ fn endpoints<'t>(
             }
         }
         attachments.sort_by_key(|(network, _)| networks.get(network).is_some_and(|n| n.isolated));
-        let local = attachments.is_empty().then(|| node_local(id, &mut taken));
+        let local = attachments
+            .is_empty()
+            .then(|| node_local(task.id, &mut taken));
         let source = outside_address(networks, attachments.iter().copied());
         let endpoint = Endpoint {
             egress: egress(networks, &attachments),
@@ -138,20 +141,20 @@ fn endpoints<'t>(
             local,
             dns_servers: servers(&task.spec.container.dns_servers),
         };
-        endpoints.insert(id, endpoint);
+        endpoints.insert(task.id, endpoint);
     }
     endpoints
 }
 
 /// A container may reach the outside unless all networks it was given are internal. The ingress network, which
-/// it was not asked for, does not count.
+/// it was not asked for, does not count; one that was removed may have been internal.
 fn egress(networks: &BTreeMap<NetworkId, Network>, attachments: &[(NetworkId, Ipv4Addr)]) -> bool {
     let mut chosen = attachments
         .iter()
-        .filter_map(|(id, _)| networks.get(id))
-        .filter(|network| !network.isolated)
+        .map(|(id, _)| networks.get(id))
+        .filter(|network| network.is_none_or(|network| !network.isolated))
         .peekable();
-    chosen.peek().is_none() || chosen.any(|network| !network.internal)
+    chosen.peek().is_none() || chosen.any(|network| network.is_some_and(|n| !n.internal))
 }
 
 /// The address at which the outside reaches a task, and from which the task answers: that on the ingress

@@ -56,7 +56,7 @@ impl Node {
         let dir = tempfile::Builder::new().prefix("skep-t").tempdir().unwrap();
         busybox(&dir.path().join("layer"));
         Self {
-            runtime: open(dir.path(), &parent),
+            runtime: open(dir.path(), &parent, shim()),
             dir,
             parent,
         }
@@ -64,7 +64,12 @@ impl Node {
 
     /// A runtime as a daemon has it after a restart.
     pub fn restarted(&self) -> Runtime {
-        open(self.dir.path(), &self.parent)
+        self.with_shim(shim())
+    }
+
+    /// A runtime that runs another program for each container.
+    pub fn with_shim(&self, shim: &Path) -> Runtime {
+        open(self.dir.path(), &self.parent, shim)
     }
 
     pub fn data(&self) -> PathBuf {
@@ -92,6 +97,7 @@ impl Node {
             },
             resources: Resources::default(),
             image: RootImage {
+                id: "sha256:busybox".into(),
                 layers: vec![self.layer()],
                 config: ImageConfig::default(),
             },
@@ -165,12 +171,17 @@ impl Node {
         })
     }
 
+    /// What is mounted below this node's directory, as the machine sees it.
+    pub fn mounts(&self) -> Vec<String> {
+        let mounts = mounts_below(self.dir.path()).into_iter();
+        mounts
+            .map(|path| format!("mount {}", path.display()))
+            .collect()
+    }
+
     /// What is left of all containers: mounts, directories, cgroups.
     pub fn leftovers(&self) -> Vec<String> {
-        let mut left: Vec<String> = mounts_below(self.dir.path())
-            .into_iter()
-            .map(|path| format!("mount {}", path.display()))
-            .collect();
+        let mut left = self.mounts();
         for entry in fs::read_dir(self.data().join("tasks")).unwrap().flatten() {
             left.push(format!("directory {}", entry.path().display()));
         }
@@ -199,14 +210,22 @@ impl Drop for Node {
     }
 }
 
-fn open(dir: &Path, parent: &str) -> Runtime {
+fn open(dir: &Path, parent: &str, shim: &Path) -> Runtime {
     Runtime::open(RuntimeConfig {
         data_dir: dir.join("data"),
         run_dir: dir.join("run"),
-        shim: shim().to_owned(),
+        shim: shim.to_owned(),
         cgroup_parent: parent.to_owned(),
     })
     .unwrap()
+}
+
+/// The parent of a process; of process 1 of a container, that is its shim.
+pub fn parent_of(pid: i32) -> Result<i32, Box<dyn std::error::Error>> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let mut lines = status.lines();
+    let parent = lines.find_map(|line| line.strip_prefix("PPid:"));
+    Ok(parent.unwrap_or_default().trim().parse()?)
 }
 
 pub fn mounts_below(dir: &Path) -> Vec<PathBuf> {

@@ -1,9 +1,9 @@
 //! `skep config rm`.
 
 use crate::client::Host;
-use crate::error::CliError;
+use crate::each::each;
 use crate::find::find;
-use crate::output::{note, say};
+use crate::output::say;
 use anyhow::Result;
 use skep_proto::id_bytes;
 use skep_proto::pb::change::Change;
@@ -22,31 +22,17 @@ pub struct Args {
 
 /// Removes each.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let client = host.connect().await?;
-    let view = super::read(&client).await?;
-    let mut failed = false;
-    for key in &args.configs {
+    let client = &host.connect().await?;
+    let view = &super::read(client).await?;
+    each(&args.configs, |key| async move {
         let found = find("config", key, &view.configs, |config| {
             (config.id.to_string(), &config.spec.name)
-        });
-        let removed = match found {
-            Ok(config) => {
-                client
-                    .change(Change::RemoveConfig(id_bytes(config.id)))
-                    .await
-            }
-            Err(error) => Err(error.into()),
-        };
-        match removed {
-            Ok(_) => say!("{key}")?,
-            Err(error) => {
-                note!("skep: {error:#}");
-                failed = true;
-            }
-        }
-    }
-    match failed {
-        true => Err(CliError::Reported.into()),
-        false => Ok(()),
-    }
+        })?;
+        client
+            .change(Change::RemoveConfig(id_bytes(found.id)))
+            .await?;
+        say!("{key}")?;
+        Ok(())
+    })
+    .await
 }

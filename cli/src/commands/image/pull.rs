@@ -10,7 +10,11 @@ use std::fmt::Write as _;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  skep image pull redis:alpine")]
+#[command(
+    before_help = "Example:\n  skep image pull redis:alpine",
+    after_help = "Nodes have no credentials of their own. For services with an image that needs \
+                  them, pull it on each node before they are deployed."
+)]
 pub struct Args {
     /// Show no progress
     #[arg(short, long)]

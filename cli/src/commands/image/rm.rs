@@ -1,8 +1,9 @@
 //! `skep image rm`.
 
 use crate::client::Host;
+use crate::each::each;
 use crate::error::CliError;
-use crate::output::{note, say};
+use crate::output::say;
 use anyhow::Result;
 use skep_proto::pb;
 
@@ -23,36 +24,25 @@ pub struct Args {
 
 /// Removes each.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let client = host.connect().await?;
-    let mut failed = false;
-    for reference in args.images {
+    let client = &host.connect().await?;
+    each(&args.images, |reference| async move {
         let request = pb::RemoveImageRequest {
-            reference,
+            reference: reference.to_owned(),
             force: args.force,
         };
-        match client
-            .node()
-            .remove_image(request)
-            .await
-            .map_err(CliError::from)
-        {
-            Ok(answer) => {
-                let answer = answer.into_inner();
-                for name in answer.untagged {
-                    say!("Untagged: {name}")?;
-                }
-                for id in answer.deleted {
-                    say!("Deleted: {id}")?;
-                }
-            }
-            Err(error) => {
-                note!("skep: {error}");
-                failed = true;
-            }
-        }
+        let answer = client.node().remove_image(request).await;
+        say_gone(answer.map_err(CliError::from)?.into_inner())
+    })
+    .await
+}
+
+/// Names what was removed.
+pub fn say_gone(gone: pb::RemoveImageResponse) -> Result<()> {
+    for name in gone.untagged {
+        say!("Untagged: {name}")?;
     }
-    match failed {
-        true => Err(CliError::Reported.into()),
-        false => Ok(()),
+    for id in gone.deleted {
+        say!("Deleted: {id}")?;
     }
+    Ok(())
 }

@@ -27,8 +27,8 @@ pub struct Args {
     /// Make it the network through which published ports reach tasks
     #[arg(long)]
     ingress: bool,
-    /// IPv6 beside IPv4
-    #[arg(long)]
+    /// IPv6 beside IPv4; not supported yet, and refused
+    #[arg(long, hide = true)]
     ipv6: bool,
     /// Label; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = flags::key_value)]

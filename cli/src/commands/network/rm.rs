@@ -1,12 +1,14 @@
 //! `skep network rm`.
 
 use crate::client::Host;
-use crate::error::CliError;
-use crate::find::find;
-use crate::output::{note, say};
+use crate::each::each;
+use crate::error::refusal;
+use crate::find::{FindError, find};
+use crate::output::say;
 use anyhow::Result;
 use skep_proto::id_bytes;
 use skep_proto::pb::change::Change;
+use tonic::Code;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -15,6 +17,9 @@ use skep_proto::pb::change::Change;
     before_help = "Example:\n  skep network rm front"
 )]
 pub struct Args {
+    /// One that does not exist is no error
+    #[arg(short, long)]
+    force: bool,
     /// Name or id
     #[arg(value_name = "NETWORK", required = true)]
     networks: Vec<String>,
@@ -22,31 +27,23 @@ pub struct Args {
 
 /// Removes each.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let client = host.connect().await?;
-    let view = super::read(&client).await?;
-    let mut failed = false;
-    for key in &args.networks {
+    let client = &host.connect().await?;
+    let view = &super::read(client).await?;
+    each(&args.networks, |key| async move {
         let found = find("network", key, &view.networks, |network| {
             (network.id.to_string(), &network.spec.name)
         });
-        let removed = match found {
-            Ok(network) => {
-                client
-                    .change(Change::RemoveNetwork(id_bytes(network.id)))
-                    .await
-            }
-            Err(error) => Err(error.into()),
+        let found = match found {
+            Err(FindError::NotFound { .. }) if args.force => return Ok(()),
+            found => found?,
         };
-        match removed {
-            Ok(_) => say!("{key}")?,
-            Err(error) => {
-                note!("skep: {error:#}");
-                failed = true;
-            }
-        }
-    }
-    match failed {
-        true => Err(CliError::Reported.into()),
-        false => Ok(()),
-    }
+        let remove = Change::RemoveNetwork(id_bytes(found.id));
+        match client.change(remove).await {
+            Err(error) if args.force && refusal(&error) == Some(Code::NotFound) => return Ok(()),
+            removed => removed?,
+        };
+        say!("{key}")?;
+        Ok(())
+    })
+    .await
 }

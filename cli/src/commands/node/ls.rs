@@ -8,6 +8,7 @@ use crate::table::{FormatArgs, Table};
 use crate::view::natural;
 use anyhow::Result;
 use skep_proto::pb;
+use skep_types::{Node, NodeTls};
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -29,7 +30,13 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         .read(&["id", "name", "role", "membership", "label", "node.label"])?;
     let client = host.connect().await?;
     let this = client.self_id().await?;
-    let view = super::read(&client).await?;
+    let request = pb::ReadRequest {
+        nodes: true,
+        cluster: true,
+        ..Default::default()
+    };
+    let view = client.read(request).await?;
+    let cluster = view.cluster.clone().unwrap_or_default();
     let mut nodes: Vec<_> = view.nodes.values().collect();
     nodes.sort_by(|a, b| {
         natural(&a.node.description.hostname, &b.node.description.hostname)
@@ -79,8 +86,47 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             ),
             ("ManagerStatus", manager.to_owned()),
             ("EngineVersion", about.engine_version.clone()),
-            ("TLSStatus", "Ready".to_owned()),
+            ("TLSStatus", tls_status(node, &cluster).to_owned()),
         ]);
     }
     table.print(&args.form)
+}
+
+/// Whether a node's certificate and the roots it trusts are those it should
+/// have.
+fn tls_status(node: &Node, cluster: &pb::ClusterView) -> &'static str {
+    let tls = &node.description.tls;
+    if *tls == NodeTls::default() {
+        "Unknown"
+    } else if tls.issuer[..] == cluster.desired_root[..]
+        && tls.trusted[..] == cluster.trusted_roots[..]
+    {
+        "Ready"
+    } else {
+        "Needs Rotation"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_needs_rotation_until_it_has_followed_in_all() {
+        let cluster = pb::ClusterView {
+            desired_root: vec![2; 32].into(),
+            trusted_roots: vec![3; 32].into(),
+            ..pb::ClusterView::default()
+        };
+        let mut node = crate::testing::node(1, "n1").node;
+        let mut status = |issuer, trusted| {
+            node.description.tls.issuer = [issuer; 32];
+            node.description.tls.trusted = [trusted; 32];
+            tls_status(&node, &cluster)
+        };
+        assert_eq!(status(0, 0), "Unknown");
+        assert_eq!(status(1, 3), "Needs Rotation");
+        assert_eq!(status(2, 4), "Needs Rotation");
+        assert_eq!(status(2, 3), "Ready");
+    }
 }

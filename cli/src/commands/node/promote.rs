@@ -1,6 +1,7 @@
 //! `skep node promote`.
 
 use crate::client::Host;
+use crate::each::each;
 use crate::output::say;
 use anyhow::Result;
 use skep_types::Role;
@@ -17,7 +18,7 @@ pub struct Args {
 /// Promotes each.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = &host.connect().await?;
-    super::each(&args.nodes, |key| async move {
+    each(&args.nodes, |key| async move {
         let changed = super::edit(client, key, |spec| {
             spec.role = Role::Manager;
             Ok(())

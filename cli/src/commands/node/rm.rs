@@ -1,6 +1,7 @@
 //! `skep node rm`.
 
 use crate::client::Host;
+use crate::each::each;
 use crate::find;
 use crate::output::say;
 use anyhow::Result;
@@ -27,7 +28,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = &host.connect().await?;
     let view = &super::read(client).await?;
     let this = client.self_id().await?;
-    super::each(&args.nodes, |key| async move {
+    each(&args.nodes, |key| async move {
         let node = find::node(view.nodes.values(), key, this)?.node.id;
         let remove = pb::RemoveNode {
             id: id_bytes(node),

@@ -1,9 +1,9 @@
 //! `skep secret rm`.
 
 use crate::client::Host;
-use crate::error::CliError;
+use crate::each::each;
 use crate::find::find;
-use crate::output::{note, say};
+use crate::output::say;
 use anyhow::Result;
 use skep_proto::id_bytes;
 use skep_proto::pb::change::Change;
@@ -22,31 +22,17 @@ pub struct Args {
 
 /// Removes each.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let client = host.connect().await?;
-    let view = super::read(&client).await?;
-    let mut failed = false;
-    for key in &args.secrets {
+    let client = &host.connect().await?;
+    let view = &super::read(client).await?;
+    each(&args.secrets, |key| async move {
         let found = find("secret", key, &view.secrets, |secret| {
             (secret.id.to_string(), &secret.spec.name)
-        });
-        let removed = match found {
-            Ok(secret) => {
-                client
-                    .change(Change::RemoveSecret(id_bytes(secret.id)))
-                    .await
-            }
-            Err(error) => Err(error.into()),
-        };
-        match removed {
-            Ok(_) => say!("{key}")?,
-            Err(error) => {
-                note!("skep: {error:#}");
-                failed = true;
-            }
-        }
-    }
-    match failed {
-        true => Err(CliError::Reported.into()),
-        false => Ok(()),
-    }
+        })?;
+        client
+            .change(Change::RemoveSecret(id_bytes(found.id)))
+            .await?;
+        say!("{key}")?;
+        Ok(())
+    })
+    .await
 }

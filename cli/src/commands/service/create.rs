@@ -1,11 +1,11 @@
 //! `skep service create`.
 
-use super::WaitArgs;
 use super::settings::Settings;
+use super::{WaitArgs, effect};
 use crate::client::Host;
 use crate::error::usage;
 use crate::flags::{self, FileRef, NetworkRef};
-use crate::output::say;
+use crate::output::{note, say};
 use crate::progress::{Waiting, wait};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
@@ -116,7 +116,7 @@ enum Mode {
 }
 
 /// The ports of one flag.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ports(pub Vec<PortConfig>);
 
 /// Reads one flag; for clap, to which a plain list means repeated values.
@@ -224,6 +224,7 @@ impl Args {
 
 /// Creates, prints the id, and waits.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
+    args.settings.note_without_effect();
     let client = host.connect().await?;
     let view = client
         .read(pb::ReadRequest {
@@ -234,6 +235,9 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         })
         .await?;
     let spec = args.spec(&view)?;
+    for warning in effect::added(&ServiceSpec::default(), &spec)? {
+        note!("{warning}");
+    }
     let id = client.create_service(&spec).await?;
     say!("{id}")?;
     if args.wait.detach {

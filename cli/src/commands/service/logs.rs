@@ -52,6 +52,9 @@ pub struct Args {
     /// Leave the ids of tasks out
     #[arg(long)]
     no_task_ids: bool,
+    /// Accepted for compatibility, without effect: lines have no details here
+    #[arg(long, hide = true)]
+    details: bool,
     /// Name or id of a service, or id of a task
     #[arg(value_name = "SERVICE|TASK")]
     target: String,
@@ -60,6 +63,9 @@ pub struct Args {
 /// Prints.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     let options = options(&args)?;
+    if args.details {
+        note!("warning: --details has no effect: log drivers add nothing to lines here");
+    }
     let client = host.connect().await?;
     let all = pb::ReadRequest {
         services: true,
@@ -103,9 +109,12 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         }
         if !args.raw {
             let task: TaskId = id(&line.task, "logs.task")?;
-            if !view.tasks.iter().any(|known| known.id == task) {
-                // A task that is younger than the view.
-                view = client.read(all.clone()).await?;
+            if prefixes.lacks(&view, task) {
+                // Younger than the view. Without its name, its lines still count.
+                match client.read(all.clone()).await {
+                    Ok(newer) => view = newer,
+                    Err(error) => note!("skep: cannot read the name of task {task}: {error:#}"),
+                }
             }
             text.push_str(prefixes.of(&view, task, &args));
         }
@@ -161,6 +170,12 @@ struct Prefixes {
 }
 
 impl Prefixes {
+    /// Whether nothing is known of a task. Asked again after [`Prefixes::of`], the
+    /// answer is no: a swarm is read at most once for a task.
+    fn lacks(&self, view: &View, task: TaskId) -> bool {
+        !self.known.contains_key(&task) && !view.tasks.iter().any(|known| known.id == task)
+    }
+
     fn of(&mut self, view: &View, task: TaskId, args: &Args) -> &str {
         if !self.known.contains_key(&task) {
             let found = view.tasks.iter().find(|known| known.id == task);
@@ -201,4 +216,32 @@ fn name(view: &View, task: &Task, args: &Args) -> String {
         }
     }
     name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{service, swarm};
+    use clap::Parser as _;
+    use skep_types::TaskState;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn the_swarm_is_read_once_for_a_task_that_stays_unknown() -> Result<()> {
+        let Line { args } = Line::try_parse_from(["logs", "--details", "-f", "web"])?;
+        let mut view = swarm(vec![service(1, "web", 1)]);
+        let here = view.add(0, 1, 1, TaskState::Running).id;
+        let gone = TaskId::from_bits(99);
+        let mut prefixes = Prefixes::default();
+        assert!(!prefixes.lacks(&view, here));
+        assert!(prefixes.lacks(&view, gone));
+        assert!(prefixes.of(&view, gone, &args).contains(&gone.to_string()));
+        assert!(!prefixes.lacks(&view, gone));
+        Ok(())
+    }
 }

@@ -1,9 +1,9 @@
 //! `skep service rm`.
 
 use crate::client::Host;
-use crate::error::CliError;
+use crate::each::each;
 use crate::find;
-use crate::output::{note, say};
+use crate::output::say;
 use anyhow::Result;
 use skep_proto::id_bytes;
 use skep_proto::pb::change::Change;
@@ -22,28 +22,15 @@ pub struct Args {
 
 /// Removes each.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let client = host.connect().await?;
-    let view = super::read(&client).await?;
-    let mut failed = false;
-    for key in &args.services {
-        let removed = match find::service(&view.services, key) {
-            Ok(service) => {
-                client
-                    .change(Change::RemoveService(id_bytes(service.id)))
-                    .await
-            }
-            Err(error) => Err(error.into()),
-        };
-        match removed {
-            Ok(_) => say!("{key}")?,
-            Err(error) => {
-                note!("skep: {error:#}");
-                failed = true;
-            }
-        }
-    }
-    match failed {
-        true => Err(CliError::Reported.into()),
-        false => Ok(()),
-    }
+    let client = &host.connect().await?;
+    let view = &super::read(client).await?;
+    each(&args.services, |key| async move {
+        let service = find::service(&view.services, key)?;
+        client
+            .change(Change::RemoveService(id_bytes(service.id)))
+            .await?;
+        say!("{key}")?;
+        Ok(())
+    })
+    .await
 }

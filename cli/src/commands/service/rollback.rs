@@ -2,7 +2,6 @@
 
 use super::WaitArgs;
 use crate::client::Host;
-use crate::error::is_stale;
 use crate::find;
 use crate::output::say;
 use crate::progress::{Waiting, wait};
@@ -25,17 +24,8 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = host.connect().await?;
     let view = super::read(&client).await?;
     let service = find::service(&view.services, &args.service)?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        let change = Change::RollbackService(id_bytes(service.id));
-        match client.change(change).await {
-            // The manager read and wrote in two steps; nothing of ours is lost.
-            Err(error) if is_stale(&error) && tries < 10 => {}
-            Err(error) => return Err(error),
-            Ok(_) => break,
-        }
-    }
+    let change = Change::RollbackService(id_bytes(service.id));
+    client.change_as_it_is(change).await?;
     say!("{}", args.service)?;
     if args.wait.detach {
         return Ok(());

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Values of a spec that a flag each sets.
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 pub struct Settings {
     /// Host name of the containers
     #[arg(long, value_name = "NAME")]
@@ -91,16 +91,16 @@ pub struct Settings {
     #[arg(long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
     log_opt: Vec<(String, String)>,
 
-    /// Accepted for compatibility: nodes ask registries with their own credentials
+    /// Accepted for compatibility, without effect yet: see `skep image pull`
     #[arg(long, hide = true)]
     with_registry_auth: bool,
-    /// Accepted for compatibility: references are resolved by the nodes
+    /// Accepted for compatibility: nodes look images up in any case
     #[arg(long, hide = true)]
     no_resolve_image: bool,
 }
 
 /// A command line split into words.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Words(pub Vec<String>);
 
 /// Splits a command line; for clap, to which a plain list means repeated values.
@@ -108,7 +108,7 @@ pub fn parse_words(text: &str) -> Result<Words, String> {
     flags::words(text).map(Words)
 }
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 struct Update {
     /// Tasks changed at a time; 0 is all
     #[arg(long, value_name = "NUMBER")]
@@ -130,7 +130,7 @@ struct Update {
     update_order: Option<Order>,
 }
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 struct Rollback {
     /// Tasks rolled back at a time; 0 is all
     #[arg(long, value_name = "NUMBER")]
@@ -152,7 +152,7 @@ struct Rollback {
     rollback_order: Option<Order>,
 }
 
-#[derive(Debug, Default, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 struct Health {
     /// Command, for the image's shell, that finds out whether a task is well
     #[arg(long, value_name = "COMMAND", conflicts_with = "no_healthcheck")]
@@ -227,6 +227,12 @@ where
 }
 
 impl Settings {
+    /// Says on standard error what of it has no effect.
+    pub fn note_without_effect(&self) {
+        let never = self.no_resolve_image.then_some(flags::Resolve::Never);
+        flags::note_without_effect(self.with_registry_auth, never);
+    }
+
     /// Puts what is given into a spec.
     pub fn apply(&self, spec: &mut ServiceSpec) {
         self.update.apply(&mut spec.update);

@@ -2,12 +2,12 @@
 
 use super::create::{Ports, environment, ports, preference};
 use super::settings::{Settings, Words, parse_words};
-use super::{WaitArgs, references};
+use super::{WaitArgs, effect, references};
 use crate::client::Host;
-use crate::error::{is_stale, usage};
+use crate::error::usage;
 use crate::find;
 use crate::flags::{self, FileRef, NetworkRef};
-use crate::output::say;
+use crate::output::{note, say};
 use crate::progress::{Waiting, wait};
 use crate::view::View;
 use anyhow::{Result, bail};
@@ -38,7 +38,7 @@ pub struct Args {
     /// Number of tasks
     #[arg(long, value_name = "NUMBER")]
     replicas: Option<u32>,
-    /// Go back to what the service was before its last change
+    /// Go back to what the service was before its last change; alone
     #[arg(long)]
     rollback: bool,
     #[command(flatten)]
@@ -50,7 +50,7 @@ pub struct Args {
 }
 
 /// Flags that add to lists and take from them.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, PartialEq, clap::Args)]
 struct Lists {
     /// Publish a further port; repeatable
     #[arg(long, value_name = "PORT", value_parser = ports)]
@@ -142,6 +142,24 @@ struct Lists {
     /// Remove a name server; repeatable
     #[arg(long, value_name = "ADDRESS")]
     dns_rm: Vec<std::net::IpAddr>,
+    /// Add a search domain; repeatable
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search_add: Vec<String>,
+    /// Remove a search domain; repeatable
+    #[arg(long, value_name = "DOMAIN")]
+    dns_search_rm: Vec<String>,
+    /// Add an option of the resolver; repeatable
+    #[arg(long, value_name = "OPTION")]
+    dns_option_add: Vec<String>,
+    /// Remove an option of the resolver; repeatable
+    #[arg(long, value_name = "OPTION")]
+    dns_option_rm: Vec<String>,
+    /// Add a supplementary group, by name or number; repeatable
+    #[arg(long, value_name = "GROUP")]
+    group_add: Vec<String>,
+    /// Remove a supplementary group; repeatable
+    #[arg(long, value_name = "GROUP")]
+    group_rm: Vec<String>,
 }
 
 /// `80` or `80/udp`.
@@ -159,6 +177,27 @@ fn target(text: &str) -> Result<(u16, Option<skep_types::Protocol>), String> {
 }
 
 impl Args {
+    /// Refuses a change beside a rollback, which would be lost.
+    fn check(&self) -> Result<()> {
+        let Args {
+            wait: _,
+            image,
+            args,
+            force,
+            replicas,
+            rollback,
+            lists,
+            settings,
+            service: _,
+        } = self;
+        let single = image.is_some() || args.is_some() || *force || replicas.is_some();
+        let changes = single || *lists != Lists::default() || *settings != Settings::default();
+        match *rollback && changes {
+            true => Err(usage("other flags may not be combined with --rollback")),
+            false => Ok(()),
+        }
+    }
+
     fn edit(&self, view: &View, service: &Service, spec: &mut ServiceSpec) -> Result<()> {
         if let Some(replicas) = self.replicas {
             match &mut spec.mode {
@@ -303,15 +342,25 @@ impl Lists {
             &text(&self.dns_rm),
             &text(&self.dns_add),
         );
+        relist(
+            &mut container.dns_search,
+            &self.dns_search_rm,
+            &self.dns_search_add,
+        );
+        relist(
+            &mut container.dns_options,
+            &self.dns_option_rm,
+            &self.dns_option_add,
+        );
+        relist(&mut container.groups, &self.group_rm, &self.group_add);
         Ok(())
     }
 }
 
 /// Changes the service and waits.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    if args.rollback && (args.image.is_some() || args.force || args.replicas.is_some()) {
-        return Err(usage("other flags may not be combined with --rollback"));
-    }
+    args.check()?;
+    args.settings.note_without_effect();
     let client = host.connect().await?;
     let view = client
         .read(pb::ReadRequest {
@@ -324,20 +373,20 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         .await?;
     let service = find::service(&view.services, &args.service)?;
     if args.rollback {
-        let mut tries = 0;
-        while let Err(error) = client
-            .change(Change::RollbackService(id_bytes(service.id)))
-            .await
-        {
-            tries += 1;
-            if !is_stale(&error) || tries >= 10 {
-                return Err(error);
-            }
-        }
+        let change = Change::RollbackService(id_bytes(service.id));
+        client.change_as_it_is(change).await?;
     } else {
+        let mut warnings = Vec::new();
         client
-            .edit_service(service.id, |present, spec| args.edit(&view, present, spec))
+            .edit_service(service.id, |present, spec| {
+                args.edit(&view, present, spec)?;
+                warnings = effect::added(&present.spec, spec)?;
+                Ok(())
+            })
             .await?;
+        for warning in warnings {
+            note!("{warning}");
+        }
     }
     say!("{}", args.service)?;
     if args.wait.detach {
@@ -349,4 +398,73 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         ..Waiting::default()
     };
     wait(&client, &[(service.id, service.spec.name.clone())], how).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser as _;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn parsed(flags: &[&str]) -> Result<Args> {
+        let words = [&["update"], flags, &["web"]].concat();
+        Ok(Line::try_parse_from(words)?.args)
+    }
+
+    #[test]
+    fn a_rollback_takes_no_other_change() -> Result<()> {
+        parsed(&["--rollback"])?.check()?;
+        parsed(&["--rollback", "--detach", "--quiet"])?.check()?;
+        for flag in [
+            "--image=a",
+            "--force",
+            "--replicas=2",
+            "--args=a",
+            "--env-add=A=b",
+            "--label-rm=a",
+            "--hostname=a",
+            "--with-registry-auth",
+            "--update-delay=5s",
+            "--rollback-order=stop-first",
+            "--health-retries=2",
+        ] {
+            parsed(&[flag])?.check()?;
+            let refused = parsed(&["--rollback", flag])?.check().err();
+            assert_eq!(
+                refused.map(|error| error.to_string()).as_deref(),
+                Some("other flags may not be combined with --rollback"),
+                "{flag}"
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn lists_of_resolvers_and_groups_are_edited() -> Result<()> {
+        let args = parsed(&[
+            "--dns-search-add=new.example",
+            "--dns-search-rm=old.example",
+            "--dns-option-add=ndots:2",
+            "--dns-option-rm=rotate",
+            "--group-add=audio",
+            "--group-rm=video",
+        ])?;
+        let mut service = crate::testing::service(1, "web", 1);
+        let container = &mut Arc::make_mut(&mut service.spec.task).container;
+        container.dns_search = vec!["old.example".to_owned(), "kept.example".to_owned()];
+        container.dns_options = vec!["rotate".to_owned()];
+        container.groups = vec!["video".to_owned()];
+        let mut spec = service.spec.clone();
+        args.edit(&View::default(), &service, &mut spec)?;
+        let container = &spec.task.container;
+        assert_eq!(container.dns_search, ["kept.example", "new.example"]);
+        assert_eq!(container.dns_options, ["ndots:2"]);
+        assert_eq!(container.groups, ["audio"]);
+        Ok(())
+    }
 }

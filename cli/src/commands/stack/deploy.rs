@@ -6,14 +6,15 @@
 
 use super::belongs;
 use super::file::Files;
+use super::standing::{changed_networks, check, known, rotate};
 use crate::client::{Client, Host};
-use crate::error::is_stale;
+use crate::error::refusal;
 use crate::flags;
-use crate::output::say;
+use crate::output::{note, say};
 use crate::progress::{Waiting, wait};
 use crate::view::View;
-use anyhow::{Context as _, Result, bail};
-use clap::ValueEnum;
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
 use skep_stacks::{Ids, Stack};
@@ -21,6 +22,7 @@ use skep_types::{ServiceId, ServiceMode, ServiceSpec};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Code;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -44,32 +46,28 @@ pub struct Args {
     /// Leave the number of tasks as it is where the file does not say one
     #[arg(long)]
     keep_replicas: bool,
-    /// Accepted for compatibility: nodes ask registries with their own credentials
+    /// Accepted for compatibility, without effect yet: see `skep image pull`
     #[arg(long, hide = true)]
     with_registry_auth: bool,
-    /// Accepted for compatibility: references are resolved by the nodes
+    /// Accepted for compatibility, without effect yet: nodes look images up
     #[arg(long, value_enum, hide = true)]
-    resolve_image: Option<Resolve>,
+    resolve_image: Option<flags::Resolve>,
     /// Name of the stack
     stack: String,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Resolve {
-    Always,
-    Changed,
-    Never,
-}
-
 /// Deploys, and waits.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let _ = (args.with_registry_auth, args.resolve_image);
+    flags::note_without_effect(args.with_registry_auth, args.resolve_image);
     let loaded = Files::read(&args.compose_file)?.load(&args.stack)?;
     let stack = &loaded.stack;
     let client = host.connect().await?;
     let view = client.read(everything()).await?;
     let mut ids = known(&view);
-    require_externals(stack, &view)?;
+    check(stack, &view)?;
+    for warning in changed_networks(stack, &view) {
+        note!("{warning}");
+    }
     refresh_data(&client, stack, &view).await?;
     for network in &stack.networks {
         if network.external || ids.networks.contains_key(&network.name) {
@@ -132,102 +130,49 @@ fn everything() -> pb::ReadRequest {
     }
 }
 
-/// What the cluster has already, by name.
-fn known(view: &View) -> Ids {
-    Ids {
-        networks: view
-            .networks
-            .iter()
-            .map(|n| (n.spec.name.clone(), n.id))
-            .collect(),
-        secrets: view
-            .secrets
-            .iter()
-            .map(|s| (s.spec.name.clone(), s.id))
-            .collect(),
-        configs: view
-            .configs
-            .iter()
-            .map(|c| (c.spec.name.clone(), c.id))
-            .collect(),
-    }
-}
-
-fn require_externals(stack: &Stack, view: &View) -> Result<()> {
-    let ids = known(view);
-    for network in stack.networks.iter().filter(|network| network.external) {
-        if !ids.networks.contains_key(&network.name) {
-            bail!(
-                "network {:?} is declared as external, but could not be found. You need to create \
-                 a swarm-scoped network before the stack is deployed: skep network create {}",
-                network.name,
-                network.name
-            );
-        }
-    }
-    for secret in stack.secrets.iter().filter(|secret| secret.external) {
-        if !ids.secrets.contains_key(&secret.name) {
-            bail!(
-                "secret {:?} is declared as external, but does not exist",
-                secret.name
-            );
-        }
-    }
-    for config in stack.configs.iter().filter(|config| config.external) {
-        if !ids.configs.contains_key(&config.name) {
-            bail!(
-                "config {:?} is declared as external, but does not exist",
-                config.name
-            );
-        }
-    }
-    Ok(())
-}
-
-/// Brings the labels of secrets and configs that exist up to date. The manager
-/// refuses other content: it is the first thing done, so that nothing else has
-/// been by then.
+/// Brings secrets and configs that exist up to date: their labels, for the
+/// manager refuses other content. It is the first thing done, so that nothing
+/// else has been by then.
 async fn refresh_data(client: &Client, stack: &Stack, view: &View) -> Result<()> {
-    let rotate = |kind: &str, name: &str| {
-        format!(
-            "failed to update {kind} {name}: its content differs from what the swarm has, and a \
-             {kind} cannot be changed; give the new content a new name (`name: {name}_2`)"
-        )
-    };
-    for config in stack.configs.iter().filter(|config| !config.external) {
-        let Some(present) = view.configs.iter().find(|c| c.spec.name == config.name) else {
-            continue;
-        };
-        if present.spec.data != config.spec.data {
-            bail!(
-                "{}: only updates to Labels are allowed",
-                rotate("config", &config.name)
-            );
-        }
-        if present.spec.labels != config.spec.labels {
-            let update = pb::UpdateData {
-                id: id_bytes(present.id),
-                version: present.meta.version.0,
-                spec: Some((&config.spec).into()),
-            };
-            let changed = client.change(Change::UpdateConfig(update)).await;
-            changed.with_context(|| format!("failed to update config {}", config.name))?;
-        }
-    }
     for secret in stack.secrets.iter().filter(|secret| !secret.external) {
         let Some(present) = view.secrets.iter().find(|s| s.spec.name == secret.name) else {
             continue;
         };
-        // Managers never show a secret; only they can compare.
-        let update = pb::UpdateData {
-            id: id_bytes(present.id),
-            version: present.meta.version.0,
-            spec: Some((&secret.spec).into()),
+        // Sent in any case: managers never show a secret, only they can compare.
+        // Where nothing differs it changes nothing.
+        let update = Change::UpdateSecret(update(id_bytes(present.id), (&secret.spec).into()));
+        let changed = client.change_as_it_is(update).await;
+        changed.map_err(|error| secret_error(&secret.name, error))?;
+    }
+    for config in stack.configs.iter().filter(|config| !config.external) {
+        let Some(present) = view.configs.iter().find(|c| c.spec.name == config.name) else {
+            continue;
         };
-        let changed = client.change(Change::UpdateSecret(update)).await;
-        changed.with_context(|| rotate("secret", &secret.name))?;
+        if present.spec.labels != config.spec.labels {
+            let update = Change::UpdateConfig(update(id_bytes(present.id), (&config.spec).into()));
+            let changed = client.change_as_it_is(update).await;
+            changed.with_context(|| format!("failed to update config {}", config.name))?;
+        }
     }
     Ok(())
+}
+
+/// An update of whatever version the manager has.
+fn update(id: Bytes, spec: pb::DataSpec) -> pb::UpdateData {
+    pb::UpdateData {
+        id,
+        version: 0,
+        spec: Some(spec),
+    }
+}
+
+/// Why a secret was not updated. That its content differs is all that makes a
+/// manager call the update invalid.
+fn secret_error(name: &str, error: anyhow::Error) -> anyhow::Error {
+    match refusal(&error) {
+        Some(Code::InvalidArgument) => error.context(rotate("secret", name)),
+        _ => error.context(format!("failed to update secret {name}")),
+    }
 }
 
 /// Creates and updates; returns what to wait for.
@@ -303,25 +248,14 @@ async fn prune(client: &Client, stack: &Stack, view: &View) -> Result<()> {
             .change(Change::RemoveService(id_bytes(service.id)))
             .await
         {
-            Err(error) if !is_gone(&error) => {
+            // Somebody else was faster, which comes to the same.
+            Err(error) if refusal(&error) != Some(Code::NotFound) => {
                 return Err(error.context(format!("failed to remove service {name}")));
             }
             _ => {}
         }
     }
     Ok(())
-}
-
-/// Somebody else was faster, which comes to the same.
-fn is_gone(error: &anyhow::Error) -> bool {
-    !is_stale(error)
-        && matches!(
-            error.downcast_ref(),
-            Some(crate::error::CliError::Refused {
-                code: tonic::Code::NotFound,
-                ..
-            })
-        )
 }
 
 #[cfg(test)]
@@ -338,5 +272,26 @@ mod tests {
         let reset = wanted(&file, &present, false);
         assert_eq!(reset.mode, ServiceMode::Replicated { replicas: 1 });
         assert_eq!(reset.task.force_update, 7);
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_content_is_called_one() {
+        let said = |status| {
+            let error = crate::error::CliError::from(status).into();
+            crate::error::message(&secret_error("key", error)).unwrap_or_default()
+        };
+        assert_eq!(
+            said(tonic::Status::invalid_argument(
+                "only updates to Labels are allowed"
+            )),
+            format!(
+                "{}: only updates to Labels are allowed",
+                rotate("secret", "key")
+            )
+        );
+        assert_eq!(
+            said(tonic::Status::unavailable("the swarm has no leader")),
+            "failed to update secret key: the swarm has no leader"
+        );
     }
 }

@@ -23,11 +23,11 @@ pub struct Args {
     stacks: Vec<String>,
 }
 
-/// Time that a network may still be held by tasks that are stopping.
+/// Longest wait: for a network whose tasks have not all been told to stop yet, then for tasks to end.
 const MOST_WAIT: Duration = Duration::from_secs(60);
 const PERIOD: Duration = Duration::from_millis(200);
 
-/// Removes each. Networks go when the last task has left them.
+/// Removes each. Networks go when their last task has been told to stop; on its node one stays until it has.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = host.connect().await?;
     let mut failed = Vec::new();
@@ -110,7 +110,7 @@ async fn remove_one(client: &Client, change: Change, patient: bool) -> Result<()
                 ..
             }) => return Ok(()),
             Some(CliError::Refused {
-                code: Code::FailedPrecondition,
+                code: Code::FailedPrecondition | Code::Unavailable,
                 ..
             }) if patient && tokio::time::Instant::now() < until => {
                 tokio::time::sleep(PERIOD).await;

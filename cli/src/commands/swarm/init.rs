@@ -1,34 +1,24 @@
 //! `skep swarm init`.
 
-use super::{Availability, join_command};
+use super::place::PlaceArgs;
+use super::unlock_key::say_unlock;
+use super::{EXTERNAL_CA, join_command};
 use crate::client::Host;
-use crate::error::CliError;
+use crate::error::{CliError, usage};
 use crate::flags;
 use crate::output::say;
 use anyhow::Result;
 use ipnet::Ipv4Net;
 use skep_proto::{id, pb};
-use skep_types::NodeId;
+use skep_types::{ClusterSpec, NodeId};
 use std::time::Duration;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:\n  skep swarm init --advertise-addr 192.0.2.10")]
 pub struct Args {
-    /// Address other nodes reach this one at, or the interface that has it
-    #[arg(
-        long,
-        value_name = "ADDRESS|INTERFACE[:PORT]",
-        default_value = "",
-        hide_default_value = true
-    )]
-    advertise_addr: String,
-    /// Address to listen at
-    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "0.0.0.0:2377")]
-    listen_addr: String,
-    /// Whether tasks may run on this node
-    #[arg(long, value_enum, default_value = "active")]
-    availability: Availability,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// Make a new swarm of what this manager knows, after most others were lost
     #[arg(long)]
     force_new_cluster: bool,
@@ -38,10 +28,10 @@ pub struct Args {
     #[arg(long, value_name = "SUBNET")]
     default_addr_pool: Vec<Ipv4Net>,
     /// Prefix length of those subnets
-    #[arg(long, value_name = "LENGTH", default_value_t = 24, value_parser = clap::value_parser!(u8).range(8..=29))]
+    #[arg(long, value_name = "LENGTH", default_value_t = ClusterSpec::default().subnet_length, value_parser = clap::value_parser!(u8).range(8..=29))]
     default_addr_pool_mask_length: u8,
     /// UDP port between nodes for the traffic of networks
-    #[arg(long, value_name = "PORT", default_value_t = 51820, value_parser = clap::value_parser!(u16).range(1024..))]
+    #[arg(long, value_name = "PORT", default_value_t = ClusterSpec::default().data_path_port, value_parser = clap::value_parser!(u16).range(1024..))]
     data_path_port: u16,
     /// Addresses of the nodes inside that traffic
     #[arg(long, value_name = "SUBNET")]
@@ -49,7 +39,7 @@ pub struct Args {
 }
 
 /// Settings that can also be changed later.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub struct Settings {
     /// Life of a node's certificate, e.g. 2160h
     #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
@@ -60,9 +50,23 @@ pub struct Settings {
     /// Tasks remembered per slot; -1 for all
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub task_history_limit: Option<i32>,
+    /// Have managers that restart wait until they are unlocked with a key
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
+    pub autolock: Option<bool>,
+    /// Not supported
+    #[arg(long, value_name = "SPEC", hide = true)]
+    pub external_ca: Vec<String>,
 }
 
 impl Settings {
+    /// Refuses what skep does not have.
+    pub fn check(&self) -> Result<()> {
+        match self.external_ca.is_empty() {
+            true => Ok(()),
+            false => Err(usage(EXTERNAL_CA)),
+        }
+    }
+
     /// Puts what is given into a spec.
     pub fn apply(&self, spec: &mut pb::ClusterSpec) {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
@@ -76,58 +80,38 @@ impl Settings {
             spec.task_history = limit;
         }
     }
-
-    fn given(&self) -> bool {
-        self.cert_expiry.is_some()
-            || self.dispatcher_heartbeat.is_some()
-            || self.task_history_limit.is_some()
-    }
 }
 
 impl Args {
-    /// The settings, where any differs from the daemon's own defaults.
-    fn spec(&self) -> Option<pb::ClusterSpec> {
-        let as_usual = !self.settings.given()
-            && self.default_addr_pool.is_empty()
-            && self.default_addr_pool_mask_length == 24
-            && self.data_path_port == 51820
-            && self.mesh_subnet.is_none();
-        if as_usual {
-            return None;
-        }
-        let mut spec = pb::ClusterSpec {
-            heartbeat_ms: 1_000,
-            task_history: 5,
-            cert_expiry_ms: 90 * 86_400_000,
-            address_pools: vec!["10.0.0.0/8".to_owned()],
-            subnet_length: u32::from(self.default_addr_pool_mask_length),
-            mesh_subnet: "10.255.0.0/16".to_owned(),
-            data_path_port: u32::from(self.data_path_port),
+    fn spec(&self) -> pb::ClusterSpec {
+        let mut spec = ClusterSpec {
+            subnet_length: self.default_addr_pool_mask_length,
+            data_path_port: self.data_path_port,
+            ..ClusterSpec::default()
         };
         if !self.default_addr_pool.is_empty() {
-            spec.address_pools = self
-                .default_addr_pool
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+            spec.address_pools.clone_from(&self.default_addr_pool);
         }
         if let Some(mesh) = self.mesh_subnet {
-            spec.mesh_subnet = mesh.to_string();
+            spec.mesh_subnet = mesh;
         }
+        let mut spec = pb::ClusterSpec::from(&spec);
         self.settings.apply(&mut spec);
-        Some(spec)
+        spec
     }
 }
 
 /// Makes the swarm and says how others join.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
+    args.settings.check()?;
     let client = host.connect().await?;
     let request = pb::InitRequest {
-        listen: args.listen_addr.clone(),
-        advertise: args.advertise_addr.clone(),
-        availability: pb::Availability::from(args.availability).into(),
-        spec: args.spec(),
+        listen: args.place.listen_addr.clone(),
+        advertise: args.place.advertise_addr.clone(),
+        availability: pb::Availability::from(args.place.availability).into(),
+        spec: Some(args.spec()),
         force_new_cluster: args.force_new_cluster,
+        autolock: args.settings.autolock.unwrap_or_default(),
     };
     let answer = client
         .node()
@@ -135,6 +119,11 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         .await
         .map_err(CliError::from)?
         .into_inner();
+    say_initialized(&answer)
+}
+
+/// Says that this node is the first manager, and how others join.
+pub fn say_initialized(answer: &pb::InitResponse) -> Result<()> {
     let node: NodeId = id(&answer.node_id, "init.node_id")?;
     say!("Swarm initialized: current node ({node}) is now a manager.\n")?;
     say!("To add a worker to this swarm, run the following command:\n")?;
@@ -145,5 +134,8 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     say!(
         "To add a manager to this swarm, run 'skep swarm join-token manager' and follow the instructions.\n"
     )?;
-    Ok(())
+    match answer.unlock_key.as_str() {
+        "" => Ok(()),
+        key => say_unlock(key),
+    }
 }

@@ -1,6 +1,7 @@
 //! `skep swarm join`.
 
-use super::{Availability, with_port};
+use super::place::PlaceArgs;
+use super::with_port;
 use crate::client::Host;
 use crate::error::CliError;
 use crate::output::say;
@@ -14,20 +15,8 @@ pub struct Args {
     /// Token for a worker or a manager, from `skep swarm join-token`
     #[arg(long)]
     token: String,
-    /// Address to listen at
-    #[arg(long, value_name = "ADDRESS[:PORT]", default_value = "0.0.0.0:2377")]
-    listen_addr: String,
-    /// Address other nodes reach this one at, or the interface that has it
-    #[arg(
-        long,
-        value_name = "ADDRESS|INTERFACE[:PORT]",
-        default_value = "",
-        hide_default_value = true
-    )]
-    advertise_addr: String,
-    /// Whether tasks may run on this node
-    #[arg(long, value_enum, default_value = "active")]
-    availability: Availability,
+    #[command(flatten)]
+    place: PlaceArgs,
     /// A manager of the swarm; more than one may be given
     #[arg(value_name = "HOST[:PORT]", required = true)]
     managers: Vec<String>,
@@ -43,9 +32,9 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             .iter()
             .map(|address| with_port(address))
             .collect(),
-        listen: args.listen_addr,
-        advertise: args.advertise_addr,
-        availability: pb::Availability::from(args.availability).into(),
+        listen: args.place.listen_addr,
+        advertise: args.place.advertise_addr,
+        availability: pb::Availability::from(args.place.availability).into(),
     };
     let answer = client
         .node()

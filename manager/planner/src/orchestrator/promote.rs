@@ -6,8 +6,11 @@ use skep_types::{Service, TaskState, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longest wait for an old task to stop.
-const STOP_WAIT_MAX: Duration = Duration::from_secs(60);
+/// Wait for an old task to stop, unless its own grace period is longer.
+const STOP_WAIT: Duration = Duration::from_secs(60);
+/// Time past its grace period in which a task is killed, cleaned up and
+/// reported.
+const KILL_MARGIN: Duration = Duration::from_secs(30);
 
 /// Raises prepared tasks to Running when their time has come.
 pub(super) fn promote<'a>(
@@ -31,7 +34,15 @@ pub(super) fn promote<'a>(
                 continue;
             }
             let before: Vec<&Work<'_>> = tasks[..place].iter().map(|i| &work.tasks[*i]).collect();
-            let at = start(draft, &before, task, service, &current);
+            let start = restart::due(&service.spec.task.restart, &before, task, &current);
+            // A newer one may be what stops: a rollback goes back to this one.
+            let stopping = tasks
+                .iter()
+                .map(|i| &work.tasks[*i])
+                .filter(|other| is_stopping(draft, other));
+            let at = stopping
+                .map(|old| wait_ends(draft, old))
+                .fold(start, Timestamp::max);
             if at <= draft.now {
                 due.push(*index);
             } else {
@@ -44,17 +55,12 @@ pub(super) fn promote<'a>(
     }
 }
 
-/// When the task may start, as things stand now.
-fn start(
-    draft: &Draft<'_>,
-    before: &[&Work<'_>],
-    task: &Work<'_>,
-    service: &Service,
-    current: &Current<'_>,
-) -> Timestamp {
-    let due = restart::due(&service.spec.task.restart, before, task, current);
-    if before.iter().any(|old| is_stopping(draft, old)) {
-        return due.max(task.created_at + STOP_WAIT_MAX);
-    }
-    due
+/// When an old task that was told to stop has had its time.
+fn wait_ends(draft: &Draft<'_>, old: &Work<'_>) -> Timestamp {
+    let told = old
+        .known
+        .filter(|known| known.desired >= TaskState::Shutdown)
+        .map_or(draft.now, |known| known.meta.updated_at);
+    let grace = old.spec.container.stop_grace_period.unwrap_or_default();
+    told + STOP_WAIT.max(grace.saturating_add(KILL_MARGIN))
 }

@@ -55,7 +55,7 @@ pub(super) fn judge(policy: &RestartPolicy, tasks: &[&Work<'_>], current: &Curre
     }
 }
 
-fn ended_by_itself(task: &Work<'_>) -> bool {
+pub(super) fn ended_by_itself(task: &Work<'_>) -> bool {
     matches!(
         task.state,
         TaskState::Complete | TaskState::Failed | TaskState::Rejected

@@ -4,6 +4,7 @@
 //! are being changed, and which failed is read from the tasks; that an update
 //! is under way, and since when, from the service.
 
+use super::restart;
 use crate::allocator::has_host_ports;
 use crate::draft::{Current, Draft, Position, ServiceWork, Work};
 use crate::ids::IdSource;
@@ -77,7 +78,7 @@ pub(super) fn roll<'a>(
             Outcome::GoesOn => {}
         }
     }
-    round.swap(work);
+    round.swap(draft, work);
     round.start(draft, work, ids);
     if let Some(at) = round.wake(work) {
         draft.plan.wake(at);
@@ -101,10 +102,24 @@ struct View {
     fresh: Option<usize>,
     /// It is one that this update made, in a position that it changes.
     changing: bool,
-    /// The first task this update made here, if it failed.
+    /// A task of any template that was told to stop may still run here.
+    stopping: bool,
+    /// The first task this update made here has ended by itself.
+    tried: bool,
+    /// That task, if it failed within the monitor time.
     failed: Option<TaskId>,
-    /// When the last one that failed here ended.
-    failed_at: Option<Timestamp>,
+    /// When the last one that ended by itself here did so.
+    last_end: Option<Timestamp>,
+}
+
+impl View {
+    /// Stops the old tasks, but for the first `kept`.
+    fn stop(&mut self, draft: &Draft<'_>, work: &mut ServiceWork<'_>, kept: usize) {
+        for index in self.outdated.drain(kept..) {
+            work.tasks[index].desire(TaskState::Shutdown);
+            self.stopping |= super::is_stopping(draft, &work.tasks[index]);
+        }
+    }
 }
 
 struct Round<'u, 'a> {
@@ -131,13 +146,16 @@ impl<'a> Round<'_, 'a> {
                 outdated: Vec::new(),
                 fresh: None,
                 changing: false,
+                stopping: false,
+                tried: false,
                 failed: None,
-                failed_at: None,
+                last_end: None,
             };
             let mut had_outdated = false;
             let mut first = true;
             for index in tasks {
                 let task = &work.tasks[index];
+                view.stopping |= super::is_stopping(draft, task);
                 if task.desired == TaskState::Remove {
                     continue;
                 }
@@ -154,11 +172,12 @@ impl<'a> Round<'_, 'a> {
                     view.changing = made_here && had_outdated;
                 }
                 if made_here && had_outdated {
-                    if self.failed_early(task) {
+                    if restart::ended_by_itself(task) {
                         if first {
-                            view.failed = Some(task.id);
+                            view.tried = true;
+                            view.failed = self.failed_early(task).then_some(task.id);
                         }
-                        view.failed_at = Some(task.ended_at());
+                        view.last_end = Some(task.ended_at());
                     }
                     first = false;
                 }
@@ -167,13 +186,9 @@ impl<'a> Round<'_, 'a> {
         }
     }
 
-    /// It ended by itself while the update was under way. How long it ran
-    /// before is not recorded, so that every end counts.
+    /// It ended before the monitor time was over.
     fn failed_early(&self, task: &Work<'_>) -> bool {
-        matches!(
-            task.state,
-            TaskState::Complete | TaskState::Failed | TaskState::Rejected
-        )
+        task.ran_for() < self.monitor.max(Duration::from_millis(1))
     }
 
     /// A task to name, once more have failed than may.
@@ -186,14 +201,12 @@ impl<'a> Round<'_, 'a> {
 
     /// Stops old tasks next to new ones that run, and what an overtaken
     /// update had begun next to them: one old task is enough to serve.
-    fn swap(&mut self, work: &mut ServiceWork<'a>) {
+    fn swap(&mut self, draft: &Draft<'a>, work: &mut ServiceWork<'a>) {
         for view in &mut self.views {
             if view.outdated.len() > 1 {
                 let runs = |index: &usize| work.tasks[*index].state == TaskState::Running;
                 view.outdated.sort_by_key(|index| !runs(index));
-                for index in view.outdated.drain(1..) {
-                    work.tasks[index].desire(TaskState::Shutdown);
-                }
+                view.stop(draft, work, 1);
             }
             // Where the old one stops first, both are there only if a
             // proposal got lost in between.
@@ -201,19 +214,17 @@ impl<'a> Round<'_, 'a> {
                 !self.starts_first || work.tasks[index].state == TaskState::Running
             });
             if replaced {
-                for index in view.outdated.drain(..) {
-                    work.tasks[index].desire(TaskState::Shutdown);
-                }
+                view.stop(draft, work, 0);
             }
         }
     }
 
     /// The position is still being changed: the next one waits for it.
     fn is_busy(&self, view: &View, work: &ServiceWork<'a>) -> bool {
-        // After a failure that the update survives, the restart policy takes
-        // over; waiting for it might be waiting for ever.
+        // Once the first task has ended, the restart policy takes over;
+        // waiting for it might be waiting for ever.
         view.changing
-            && view.failed.is_none()
+            && !view.tried
             && view
                 .fresh
                 .is_some_and(|index| !self.is_settled(&work.tasks[index]))
@@ -255,17 +266,16 @@ impl<'a> Round<'_, 'a> {
             }
             room -= 1;
             let view = &mut self.views[at];
-            let mut waits = false;
-            let mut desired = TaskState::Running;
             if !self.starts_first {
-                for index in view.outdated.drain(..) {
-                    work.tasks[index].desire(TaskState::Shutdown);
-                    waits |= super::is_stopping(draft, &work.tasks[index]);
-                }
-                if waits {
-                    desired = TaskState::Ready;
-                }
+                view.stop(draft, work, 0);
             }
+            // In either order: an overtaken update, or a lost node, may have
+            // left some that still stop.
+            let desired = if view.stopping {
+                TaskState::Ready
+            } else {
+                TaskState::Running
+            };
             let id = ids.task();
             work.create(self.service, id, view.position, desired, self.now);
             view.fresh = Some(work.tasks.len() - 1);
@@ -274,7 +284,7 @@ impl<'a> Round<'_, 'a> {
     }
 
     fn retry_at(&self, view: &View) -> Option<Timestamp> {
-        view.failed_at.map(|at| at + RETRY_DELAY)
+        view.last_end.map(|at| at + RETRY_DELAY)
     }
 
     fn wake(&self, work: &ServiceWork<'a>) -> Option<Timestamp> {

@@ -2,24 +2,28 @@
 //!
 //! ```text
 //! node n1 cpus=2 memory=4 label=zone=a ip=10.0.0.1
+//! ghost n2 | ghost n3 manager
 //! network front subnet=10.9.0.0/28
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
 //! service agent global
+//! pool 10.1.0.0/16 | heartbeat 10s
 //! run | step 5s | skip 90000s (in one step) | plan
 //! scale web 5 | update web image=b | rollback web | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
 //! kill web.1                                    (once)
+//! linger web.1 | end web.1                      (told to stop, it runs on)
 //! ps web | nodes | services | networks | addresses web | why
 //! ```
 
 use super::World;
 use skep_manager_planner::Liveness;
-use skep_manager_store::{Action, NodeAction, ServiceAction, TaskAction};
+use skep_manager_store::{Action, ClusterAction, NodeAction, ServiceAction, TaskAction};
 use skep_types::{
-    Availability, ByteCount, EndpointMode, FailureAction, NanoCpus, NetworkAttachmentSpec,
-    NetworkSpec, NodeDescription, NodeId, NodeSpec, PortConfig, PublishMode, RestartCondition,
-    ServiceMode, ServiceSpec, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateOrder,
+    Availability, ByteCount, ClusterSpec, EndpointMode, FailureAction, NanoCpus,
+    NetworkAttachmentSpec, NetworkSpec, NodeDescription, NodeId, NodeSpec, PortConfig, PublishMode,
+    RestartCondition, Role, ServiceMode, ServiceSpec, TaskSpec, TaskState, TaskStatus, Timestamp,
+    UpdateOrder,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,6 +39,25 @@ impl World {
         let rest = &words[1..];
         match words[0] {
             "node" => self.add_node(rest),
+            // Its object was made, and nothing more was ever heard of it.
+            "ghost" => {
+                let id = self.node(rest[0]);
+                self.silent.insert(id);
+                let hostname = rest[0].to_owned();
+                let description = Box::new(NodeDescription {
+                    hostname,
+                    ..NodeDescription::default()
+                });
+                let address = None;
+                self.must(Action::Node(NodeAction::Describe {
+                    id,
+                    description,
+                    address,
+                }));
+                if rest.get(1) == Some(&"manager") {
+                    self.node_spec(rest[0], |spec| spec.role = Role::Manager);
+                }
+            }
             "network" => {
                 let mut spec = NetworkSpec {
                     name: rest[0].into(),
@@ -47,16 +70,10 @@ impl World {
                 }
                 self.network(spec);
             }
-            "pool" => {
-                let cluster = self.store.state().cluster().unwrap();
-                let version = cluster.meta.version;
-                let mut spec = cluster.spec.clone();
+            "pool" => self.cluster_spec(|spec| {
                 spec.address_pools = rest.iter().map(|pool| pool.parse().unwrap()).collect();
-                self.must(Action::Cluster(skep_manager_store::ClusterAction::Update {
-                    version,
-                    spec,
-                }));
-            }
+            }),
+            "heartbeat" => self.cluster_spec(|spec| spec.heartbeat = seconds(rest[0])),
             "service" => {
                 let mut spec = ServiceSpec {
                     name: rest[0].into(),
@@ -132,6 +149,12 @@ impl World {
                 }));
             }
             "leader" => self.liveness = Liveness::new(self.now),
+            // Another leader, whose clock is so far behind.
+            "back" => {
+                let behind = u64::try_from(seconds(rest[0]).as_millis()).unwrap();
+                self.now = Timestamp(self.now.0 - behind);
+                self.liveness = Liveness::new(self.now);
+            }
             "fail" => self.verdict(rest[0], TaskState::Failed),
             "reject" => self.verdict(rest[0], TaskState::Rejected),
             "complete" => self.verdict(rest[0], TaskState::Complete),
@@ -139,9 +162,22 @@ impl World {
             "heal" => {
                 self.verdicts.remove(rest[0]);
             }
+            "linger" => {
+                self.lingering.insert(rest[0].to_owned());
+            }
+            "end" => {
+                self.lingering.remove(rest[0]);
+            }
             "kill" => self.kill(rest[0]),
             _ => self.show(&words),
         }
+    }
+
+    fn cluster_spec(&mut self, edit: impl FnOnce(&mut ClusterSpec)) {
+        let cluster = self.store.state().cluster().unwrap();
+        let (version, mut spec) = (cluster.meta.version, cluster.spec.clone());
+        edit(&mut spec);
+        self.must(Action::Cluster(ClusterAction::Update { version, spec }));
     }
 
     fn verdict(&mut self, task: &str, state: TaskState) {
@@ -209,7 +245,9 @@ impl World {
     }
 
     pub fn node_named(&self, name: &str) -> NodeId {
-        self.store.state().find_node(name).expect(name).id
+        let mut nodes = self.store.state().nodes();
+        let named = nodes.find(|node| node.description.hostname == name);
+        named.expect(name).id
     }
 
     fn spec_of(&self, name: &str) -> ServiceSpec {
@@ -271,6 +309,7 @@ impl World {
                         _ => RestartCondition::Any,
                     }
                 }
+                "grace" => task.container.stop_grace_period = Some(seconds(value)),
                 "delay" => task.restart.delay = Some(seconds(value)),
                 "attempts" => task.restart.max_attempts = value.parse().unwrap(),
                 "window" => task.restart.window = seconds(value),

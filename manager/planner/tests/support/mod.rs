@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// Passes after which a plan must have nothing left to do.
-const PASSES_MAX: usize = 8;
+const PASSES_MAX: usize = 16;
 
 /// The swarm.
 pub struct World {
@@ -33,6 +33,8 @@ pub struct World {
     pub silent: BTreeSet<NodeId>,
     /// What agents are told to make of tasks instead of running them.
     pub verdicts: BTreeMap<String, TaskState>,
+    /// Tasks by name that take their time to stop.
+    pub lingering: BTreeSet<String>,
     pub last: Plan,
     pub out: String,
     index: u64,
@@ -48,6 +50,7 @@ impl World {
             ids: IdSource::new(1),
             silent: BTreeSet::new(),
             verdicts: BTreeMap::new(),
+            lingering: BTreeSet::new(),
             last: Plan::default(),
             out: String::new(),
             index: 0,
@@ -64,16 +67,16 @@ impl World {
                 mesh_subnet: "10.255.0.0/16".parse().unwrap(),
                 data_path_port: 51820,
             },
-            root_ca: RootCa {
-                certificate: String::new(),
-                key: String::new(),
-            },
+            root_ca: RootCa::new(String::new(), String::new()),
             join_secrets: JoinSecrets {
                 worker: String::new(),
                 manager: String::new(),
             },
             blocked: BTreeMap::new(),
+            certificates_until: Default::default(),
             last_raft_id: 0,
+            format: Default::default(),
+            unlock_key: None,
         };
         world.must(Action::Cluster(ClusterAction::Create(Box::new(cluster))));
         world.network(NetworkSpec {
@@ -100,9 +103,10 @@ impl World {
 
     /// One pass; its plan is not applied.
     pub fn plan(&mut self) -> Plan {
+        let period = self.store.state().cluster().unwrap().spec.heartbeat;
         for node in self.store.state().nodes() {
             if !self.silent.contains(&node.id) {
-                self.liveness.hear(node.id, self.now);
+                self.liveness.hear(node.id, self.now, period);
             }
         }
         reconcile(
@@ -157,6 +161,11 @@ impl World {
                 continue;
             }
             let next = match task.desired {
+                TaskState::Shutdown | TaskState::Remove
+                    if state == TaskState::Running && self.lingering.contains(&task.name()) =>
+                {
+                    continue;
+                }
                 TaskState::Shutdown | TaskState::Remove => TaskState::Shutdown,
                 desired => match self.verdict_on(task) {
                     // What fails to run is prepared all right.
@@ -217,6 +226,7 @@ impl World {
                 hostname: hostname.to_owned(),
                 cpus: skep_types::NanoCpus(4_000_000_000),
                 memory: skep_types::ByteCount(8 << 30),
+                engine_version: "1".to_owned(),
                 ..NodeDescription::default()
             },
             status: NodeStatus {
@@ -224,6 +234,7 @@ impl World {
                 ..NodeStatus::default()
             },
             role: Role::Worker,
+            role_since: Default::default(),
             manager: None,
             mesh: None,
         }))));

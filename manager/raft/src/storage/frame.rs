@@ -10,8 +10,12 @@
 //! is used once per key and serves as the nonce, which also binds a record to
 //! its place.
 
+use std::path::Path;
+
 use ring::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
+
+use crate::error::OpenError;
 
 /// Bytes of the header of a file.
 pub(crate) const FILE_HEADER: usize = 128;
@@ -20,6 +24,8 @@ pub(crate) const FILE_HEADER: usize = 128;
 pub(crate) const RECORD_HEADER: usize = 16;
 /// What a disk writes as one; the smallest there is in use.
 const SECTOR: usize = 512;
+/// Fills a record up.
+const PAD: u8 = 0xff;
 const MAGIC: [u8; 8] = *b"SKEPRAFT";
 const VERSION: u32 = 1;
 /// The nonce that seals the file header; no record starts there.
@@ -43,6 +49,8 @@ pub(crate) struct FileHeader {
     pub number: u64,
     /// Where the file with the number before ended, if there was one.
     pub previous_end: Option<u64>,
+    /// The key it is under.
+    pub data_key: [u8; 32],
     pub seal: Seal,
 }
 
@@ -70,6 +78,24 @@ pub(crate) struct Flaw {
 pub(crate) enum HeaderFlaw {
     Damaged(&'static str),
     WrongKey,
+    Version(u32),
+}
+
+impl HeaderFlaw {
+    pub(crate) fn at(self, path: &Path) -> OpenError {
+        match self {
+            Self::Damaged(what) => OpenError::Damaged {
+                path: path.into(),
+                offset: 0,
+                what: what.into(),
+            },
+            Self::WrongKey => OpenError::WrongKey { path: path.into() },
+            Self::Version(found) => OpenError::OtherVersion {
+                path: path.into(),
+                what: format!("it is in format {found}, which is one"),
+            },
+        }
+    }
 }
 
 struct KeyLength;
@@ -141,6 +167,17 @@ impl Seal {
         Some(header)
     }
 
+    /// Whether this key sealed the header of a file.
+    fn sealed(&self, header: &[u8]) -> bool {
+        let mut tag = [0; 16];
+        tag.copy_from_slice(&header[64..80]);
+        let aad = Aad::from(&header[..64]);
+        let opened =
+            self.key
+                .open_in_place_separate_tag(nonce(HEADER_NONCE), aad, tag.into(), &mut [], 0..);
+        opened.is_ok()
+    }
+
     fn header_crc(&self, words: &[u8], offset: usize) -> u32 {
         let crc = crc32c::crc32c(words);
         let crc = crc32c::crc32c_append(crc, &(offset as u64).to_le_bytes());
@@ -175,7 +212,8 @@ impl Seal {
         let crc = self.header_crc(&out[start..start + 12], offset);
         out[start + 12..start + 16].copy_from_slice(&crc.to_le_bytes());
         let padded = start + align(out.len() - start);
-        out.resize(padded, 0);
+        // Not zeros: the last sector must differ from one that was not written.
+        out.resize(padded, PAD);
         Some(())
     }
 
@@ -203,10 +241,17 @@ impl Seal {
             });
         };
         if crc32c::crc32c(sealed) != u32_at(header, 4) {
-            let torn = has_unwritten_sector(file, body, end);
+            let torn = has_unwritten_sector(file, body, align(end).min(file.len()));
             return Step::Bad(Flaw {
                 what: "record checksum mismatch",
                 torn,
+            });
+        }
+        let pad = file.get(end..align(end)).unwrap_or_default();
+        if !(pad.iter().all(|b| *b == PAD) || pad.iter().all(|b| *b == 0)) {
+            return Step::Bad(Flaw {
+                what: "record is not filled up as it was written",
+                torn: false,
             });
         }
         let mut plain = sealed.to_vec();
@@ -262,9 +307,9 @@ fn has_unwritten_sector(file: &[u8], start: usize, end: usize) -> bool {
     false
 }
 
-/// Opens the header of a file.
+/// Opens the header of a file that is under one of the keys.
 pub(crate) fn open_header(
-    data_key: &[u8; 32],
+    data_keys: &[[u8; 32]],
     purpose: Purpose,
     file: &[u8],
 ) -> Result<FileHeader, HeaderFlaw> {
@@ -278,29 +323,25 @@ pub(crate) fn open_header(
         return Err(HeaderFlaw::Damaged("file header checksum mismatch"));
     }
     if u32_at(header, 8) != VERSION {
-        return Err(HeaderFlaw::Damaged("written by another version of skep"));
+        return Err(HeaderFlaw::Version(u32_at(header, 8)));
     }
     if u32_at(header, 12) != purpose as u32 {
         return Err(HeaderFlaw::Damaged("file is not what its name says"));
     }
     let mut salt = [0; 32];
     salt.copy_from_slice(&header[32..64]);
-    let seal = Seal::derive(data_key, salt).ok_or(HeaderFlaw::WrongKey)?;
-    let mut tag = [0; 16];
-    tag.copy_from_slice(&header[64..80]);
-    seal.key
-        .open_in_place_separate_tag(
-            nonce(HEADER_NONCE),
-            Aad::from(&header[..64]),
-            tag.into(),
-            &mut [],
-            0..,
-        )
-        .map_err(|_| HeaderFlaw::WrongKey)?;
+    let (data_key, seal) = data_keys
+        .iter()
+        .find_map(|key| {
+            let seal = Seal::derive(key, salt)?;
+            seal.sealed(header).then_some((*key, seal))
+        })
+        .ok_or(HeaderFlaw::WrongKey)?;
     let previous_end = Some(u64_at(header, 24)).filter(|end| *end != 0);
     Ok(FileHeader {
         number: u64_at(header, 16),
         previous_end,
+        data_key,
         seal,
     })
 }
@@ -376,19 +417,19 @@ mod tests {
     #[test]
     fn the_header_tells_a_wrong_key_from_damage() {
         let (_, file, _) = file(&[], FILE_HEADER);
-        assert!(open_header(&KEY, Purpose::Log, &file).is_ok());
+        assert!(open_header(&[KEY], Purpose::Log, &file).is_ok());
         assert_eq!(
-            open_header(&[8; 32], Purpose::Log, &file).err(),
+            open_header(&[[8; 32]], Purpose::Log, &file).err(),
             Some(HeaderFlaw::WrongKey)
         );
         let mut flipped = file.clone();
         flipped[40] ^= 1;
         assert!(matches!(
-            open_header(&KEY, Purpose::Log, &flipped).err(),
+            open_header(&[KEY], Purpose::Log, &flipped).err(),
             Some(HeaderFlaw::Damaged(_))
         ));
         assert!(matches!(
-            open_header(&KEY, Purpose::Snapshot, &file).err(),
+            open_header(&[KEY], Purpose::Snapshot, &file).err(),
             Some(HeaderFlaw::Damaged(_))
         ));
     }

@@ -2,26 +2,26 @@
 //!
 //! Owns the view of the log that openraft reads. Entries since the last
 //! purge stay in memory (snapshots bound them), so reading never touches the
-//! disk. Leaves durability to the writer's thread.
+//! disk. Leaves durability to the writer.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
-use std::fs::File;
 use std::io;
 use std::ops::{Bound, RangeBounds};
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, RwLock};
-use std::thread::JoinHandle;
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{LogState, OptionalSend, RaftLogReader, StorageIOError};
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::{oneshot, watch};
 
 use super::Place;
+use super::durable::Durable;
+use super::files::{Lock, at};
 use super::recovery::Recovered;
 use super::writer::{Change, Done, Write, Writer};
 use crate::error::OpenError;
-use crate::types::{Entry, LogId, StorageError, TypeConfig, Vote, size};
+use crate::types::{Entry, LogId, NodeId, StorageError, TypeConfig, Vote, size};
 
 /// Bytes of proposals after which a message to a peer is full; it holds at
 /// least one entry, however large.
@@ -38,15 +38,32 @@ struct View {
 }
 
 struct Shared {
+    node: NodeId,
+    durable: Arc<Durable>,
+    /// Who changes it sends the change before letting go, so that the writer
+    /// sees changes in the same order.
     view: RwLock<View>,
     committed: Arc<Mutex<Option<LogId>>>,
-    writes: Mutex<Option<Sender<Write>>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    writes: Mutex<Option<UnboundedSender<Write>>>,
+    /// Its other end is gone when the writer is.
+    writing: watch::Receiver<()>,
 }
 
 /// A handle to the log; clones share it.
 #[derive(Clone)]
 pub(crate) struct LogStore(Arc<Shared>);
+
+/// A leader that comes back is to be elected anew. openraft lets it go on in its
+/// old term, and answers reads as of what it had noted as committed, which is
+/// less than it has acknowledged. Only who won that election has this vote, so
+/// nothing that was promised to others is forgotten.
+fn stands_anew(vote: Vote, node: NodeId) -> Vote {
+    let led = vote.leader_id.voted_for() == Some(node);
+    Vote {
+        committed: vote.committed && !led,
+        ..vote
+    }
+}
 
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // What the locks guard is changed by single assignments, so it is whole
@@ -56,46 +73,66 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl LogStore {
     /// Takes over what was recovered and starts the writer.
-    pub(crate) fn open(place: Place, recovered: Recovered, lock: File) -> Result<Self, OpenError> {
-        let Recovered {
-            state,
-            entries,
-            sealed,
-        } = recovered;
-        let committed = Arc::new(Mutex::new(state.committed));
+    pub(crate) fn open(
+        place: Place,
+        mut recovered: Recovered,
+        lock: Lock,
+    ) -> Result<Self, OpenError> {
+        let (dir, disk) = (place.dir.clone(), place.disk.clone());
+        let committed = Arc::new(Mutex::new(recovered.state.committed));
+        let (node, durable) = (place.node, Arc::new(Durable::new()));
+        let writer = Writer::open(
+            place,
+            &mut recovered,
+            durable.clone(),
+            committed.clone(),
+            lock,
+        )?;
+        let Recovered { state, entries, .. } = recovered;
         let view = View {
             bytes: entries.iter().map(size).sum(),
             entries,
-            vote: state.vote,
+            vote: state.vote.map(|vote| stands_anew(vote, node)),
             purged: state.purged,
         };
-        let dir = place.dir.clone();
-        let writer = Writer::open(place, state, sealed, committed.clone(), lock)?;
-        let (writes, received) = channel();
-        let thread = std::thread::Builder::new()
-            .name("raft-log".into())
-            .spawn(move || writer.run(&received))
-            .map_err(super::files::at("start the writer of", &dir))?;
+        let (writes, received) = unbounded_channel();
+        let (running, writing) = watch::channel(());
+        writer
+            .start(&disk, received, running)
+            .map_err(at("start the writer of", &dir))?;
         Ok(Self(Arc::new(Shared {
+            node,
+            durable,
             view: RwLock::new(view),
             committed,
             writes: Mutex::new(Some(writes)),
-            thread: Mutex::new(Some(thread)),
+            writing,
         })))
     }
 
     /// Ends the writer after what it was given, and with it the lock on the
-    /// directory. Blocks on the disk.
-    pub(crate) fn close(&self) {
+    /// directory.
+    pub(crate) async fn close(&self) {
         drop(locked(&self.0.writes).take());
-        if let Some(thread) = locked(&self.0.thread).take() {
-            let _ = thread.join();
-        }
+        let mut writing = self.0.writing.clone();
+        while writing.changed().await.is_ok() {}
+    }
+
+    /// How far it is on disk.
+    pub(crate) fn durable(&self) -> Arc<Durable> {
+        self.0.durable.clone()
     }
 
     /// Bytes of proposals that the log holds.
     pub(crate) fn bytes(&self) -> usize {
         self.read().bytes
+    }
+
+    /// Bytes of proposals of the entries up to this one.
+    pub(crate) fn bytes_until(&self, last: u64) -> usize {
+        let view = self.read();
+        let entries = view.range(0, last.saturating_add(1));
+        entries.map(size).sum()
     }
 
     /// The last committed id that is known.
@@ -120,16 +157,37 @@ impl LogStore {
             .map_err(|_| closed())
     }
 
-    /// Writes a change and waits until it is on disk.
-    async fn write(&self, change: Change) -> io::Result<()> {
+    /// Has a change written; what is returned ends when it is on disk.
+    fn write(&self, change: Change) -> impl Future<Output = io::Result<()>> + use<> {
         let (reply, answer) = oneshot::channel();
-        self.send(Write {
+        let sent = self.send(Write {
             change,
             done: Done::Reply(reply),
-        })?;
-        answer
-            .await
-            .unwrap_or_else(|_| Err(io::Error::other("the raft log is closed")))
+        });
+        async move {
+            sent?;
+            answer
+                .await
+                .unwrap_or_else(|_| Err(io::Error::other("the raft log is closed")))
+        }
+    }
+
+    /// Has a change written before all that come after it.
+    fn note(&self, change: Change) -> io::Result<()> {
+        self.send(Write {
+            change,
+            done: Done::Nobody,
+        })
+    }
+
+    /// Puts the whole log under another key.
+    pub(crate) async fn rekey(&self, key: [u8; 32]) -> io::Result<()> {
+        let written = {
+            let view = self.change();
+            let entries = view.entries.iter().cloned().collect();
+            self.write(Change::Rekey(key, entries))
+        };
+        written.await
     }
 }
 
@@ -226,21 +284,35 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        let own = |entry: &Entry| entry.log_id.leader_id.node_id == self.0.node;
+        let (waiting, told) = if entries.iter().any(own) {
+            (Some(callback), None)
+        } else {
+            (None, Some(callback))
+        };
         {
             let mut view = self.change();
             view.bytes += entries.iter().map(size).sum::<usize>();
             view.entries.extend(entries.iter().cloned());
+            let durable = self.durable();
+            if let Some(first) = entries.first() {
+                durable.sent(first.log_id.index);
+            }
+            self.send(Write {
+                change: Change::Entries(entries),
+                done: Done::Entries(durable, waiting),
+            })
+            .map_err(|e| StorageIOError::write_logs(&e))?;
         }
-        self.send(Write {
-            change: Change::Entries(entries),
-            done: Done::Flushed(callback),
-        })
-        .map_err(|e| StorageIOError::write_logs(&e))?;
+        // See `durable` for who waits in its place.
+        if let Some(told) = told {
+            told.log_io_completed(Ok(()));
+        }
         Ok(())
     }
 
     async fn truncate(&mut self, since: LogId) -> Result<(), StorageError> {
-        {
+        let written = {
             let mut view = self.change();
             while view
                 .entries
@@ -250,14 +322,14 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 let gone = view.entries.pop_back().as_ref().map_or(0, size);
                 view.bytes -= gone;
             }
-        }
-        let written = self.write(Change::Truncate(since)).await;
+            self.note(Change::Truncate(since))
+        };
         written.map_err(|e| StorageIOError::write_logs(&e))?;
         Ok(())
     }
 
     async fn purge(&mut self, upto: LogId) -> Result<(), StorageError> {
-        {
+        let written = {
             let mut view = self.change();
             view.purged = Some(upto);
             while view
@@ -268,8 +340,8 @@ impl RaftLogStorage<TypeConfig> for LogStore {
                 let gone = view.entries.pop_front().as_ref().map_or(0, size);
                 view.bytes -= gone;
             }
-        }
-        let written = self.write(Change::Purge(upto)).await;
+            self.note(Change::Purge(upto))
+        };
         written.map_err(|e| StorageIOError::write_logs(&e))?;
         Ok(())
     }

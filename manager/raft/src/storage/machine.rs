@@ -18,7 +18,7 @@ use crate::error::OpenError;
 use crate::types::{
     BatchResult, Entry, LogId, SnapshotMeta, StorageError, StoredMembership, TypeConfig,
 };
-use crate::{Machine, wire};
+use crate::{Machine, disk, runtime, wire};
 
 /// The machine and where it stands.
 pub(crate) struct StateMachine {
@@ -53,7 +53,10 @@ impl StateMachine {
             membership: StoredMembership::default(),
             applied: watch::Sender::new(0),
         };
-        if let Some(Stored { meta, bytes, path }) = stored {
+        if let Some(Stored {
+            meta, bytes, path, ..
+        }) = stored
+        {
             this.restore(&meta, &bytes)
                 .map_err(|reason| OpenError::Restore { path, reason })?;
         }
@@ -62,6 +65,10 @@ impl StateMachine {
 
     pub(crate) fn last_applied(&self) -> Option<LogId> {
         self.last_applied
+    }
+
+    pub(crate) fn snapshots(&self) -> Arc<Snapshots> {
+        self.snapshots.clone()
     }
 
     /// Follows the index of the last proposal that was applied.
@@ -80,15 +87,6 @@ impl StateMachine {
     }
 }
 
-/// Runs what blocks on the disk where it may.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, io::Error> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(io::Error::other)
-}
-
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
     async fn build_snapshot(&mut self) -> Result<Snapshot<TypeConfig>, StorageError> {
         let failed = |e: &io::Error| StorageIOError::write_snapshot(None, e);
@@ -101,7 +99,8 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
             return Err(failed(&io::Error::other("the snapshot was built already")).into());
         };
         let (meta, snapshots, applied) = (self.meta.clone(), self.snapshots.clone(), self.applied);
-        let bytes = blocking(move || {
+        let disk = snapshots.disk();
+        let bytes = disk::work(&*disk, move || {
             let bytes = wire::MachineState {
                 applied,
                 machine: freeze(),
@@ -141,7 +140,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                     result.first = applied + 1;
                     for proposal in batch.0.iter() {
                         applied += 1;
-                        result.responses.push(self.machine.apply(applied, proposal));
+                        let answer = self.machine.apply(applied, proposal).map_err(|reason| {
+                            StorageIOError::apply(entry.log_id, &io::Error::other(reason))
+                        })?;
+                        result.responses.push(answer);
                     }
                 }
                 EntryPayload::Membership(membership) => {
@@ -160,10 +162,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_snapshot_builder(&mut self) -> Builder {
-        let mut unique = [0; 8];
         // Only to tell apart transfers of snapshots that end at the same
         // entry; without randomness the entry alone has to do.
-        let _ = ring::rand::SecureRandom::fill(&ring::rand::SystemRandom::new(), &mut unique);
+        let unique = runtime::random().unwrap_or_default();
         let index = self.last_applied.map_or(0, |id| id.index);
         Builder {
             meta: SnapshotMeta {
@@ -191,7 +192,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             StorageIOError::read_snapshot(Some(meta.signature()), &io::Error::other(reason))
         })?;
         let (snapshots, saved) = (self.snapshots.clone(), meta.clone());
-        blocking(move || snapshots.save(&saved, &bytes))
+        let disk = snapshots.disk();
+        disk::work(&*disk, move || snapshots.save(&saved, &bytes))
             .await
             .and_then(|saved| saved)
             .map_err(|e| StorageIOError::write_snapshot(Some(meta.signature()), &e))?;
@@ -201,7 +203,8 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<TypeConfig>>, StorageError> {
         let snapshots = self.snapshots.clone();
         let failed = |e: io::Error| StorageIOError::read_snapshot(None, &e);
-        let stored = blocking(move || snapshots.load())
+        let disk = snapshots.disk();
+        let stored = disk::work(&*disk, move || snapshots.load())
             .await
             .map_err(failed)?
             .map_err(|e| failed(io::Error::other(e)))?;

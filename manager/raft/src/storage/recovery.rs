@@ -6,16 +6,15 @@
 //! files; `writer` continues in a new file.
 
 use std::collections::VecDeque;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use openraft::RaftLogId;
 
 use super::Place;
 use super::files::{self, at};
-use super::frame::{self, FILE_HEADER, FileHeader, HeaderFlaw, Purpose, Step};
+use super::frame::{self, FILE_HEADER, FileHeader, Purpose, Step};
 use crate::error::OpenError;
-use crate::types::{Entry, LogId, Vote};
+use crate::types::{Entry, LogId, NodeId, Vote};
 use crate::wire::{self, RecordKind, from_wire_id};
 
 /// What must be known besides the entries.
@@ -43,48 +42,118 @@ pub(crate) struct Recovered {
     pub state: State,
     pub entries: VecDeque<Entry>,
     pub sealed: Vec<Sealed>,
+    /// Whether a file is under another than the current key.
+    pub old_key: bool,
+}
+
+/// A log file that was read.
+struct Opened {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    header: FileHeader,
+    /// What it begins with, and where the records after that start.
+    state: wire::State,
+    next: usize,
 }
 
 /// Replays the log files of a directory.
 pub(crate) fn recover(place: &Place) -> Result<Recovered, OpenError> {
-    let files = files::list(&place.dir, "log")?;
+    let mut files = files::list(&*place.disk, &place.dir, "log")?;
     let mut opened = Vec::with_capacity(files.len());
-    for (number, path) in files {
-        let bytes = fs::read(&path).map_err(at("read", &path))?;
-        let header =
-            frame::open_header(&place.data_key, Purpose::Log, &bytes).map_err(
-                |flaw| match flaw {
-                    HeaderFlaw::WrongKey => OpenError::WrongKey { path: path.clone() },
-                    HeaderFlaw::Damaged(what) => damaged(&path, 0, what),
-                },
-            )?;
-        if header.number != number {
-            return Err(damaged(&path, 16, "file is not the one its name says"));
+    while let Some((number, path)) = files.pop() {
+        let file = read(place, number, path)?;
+        let whole = file.state.whole.is_some();
+        opened.push(file);
+        if whole {
+            break;
         }
-        opened.push((path, bytes, header));
+    }
+    opened.reverse();
+    // What a whole file took the place of.
+    for (_, path) in files {
+        place.disk.remove(&path).map_err(at("remove", &path))?;
     }
     for pair in opened.windows(2) {
-        if pair[0].2.number + 1 != pair[1].2.number {
+        if pair[0].header.number + 1 != pair[1].header.number {
             let what = format!(
                 "log file {:016x} before it is missing",
-                pair[1].2.number - 1
+                pair[1].header.number - 1
             );
-            return Err(damaged(&pair[1].0, 0, &what));
+            return Err(damaged(&pair[1].path, 0, &what));
         }
     }
     let ends: Vec<Option<u64>> = opened
         .iter()
         .skip(1)
-        .map(|(_, _, next)| next.previous_end)
+        .map(|next| next.header.previous_end)
         .chain([None])
         .collect();
     let mut recovered = Recovered::default();
-    for ((path, bytes, header), end) in opened.into_iter().zip(ends) {
-        let sealed = replay(place, &mut recovered, path, &bytes, &header, end)?;
+    for (file, end) in opened.into_iter().zip(ends) {
+        recovered.old_key |= file.header.data_key != place.data_key;
+        let sealed = replay(&mut recovered, file, end)?;
         recovered.sealed.push(sealed);
     }
     check_whole(place, &recovered)?;
+    // It is written before the entries of its batch, and a crash may have
+    // taken those.
+    let last = recovered.entries.back().map(|entry| entry.log_id);
+    let last = last.max(recovered.state.purged);
+    recovered.state.committed = recovered.state.committed.min(last);
     Ok(recovered)
+}
+
+/// What one file says that is all there is, of member 1.
+pub(crate) fn recover_from(key: [u8; 32], bytes: Vec<u8>) -> Result<Recovered, OpenError> {
+    let file = open(&[key], 1, 1, PathBuf::from("log"), bytes)?;
+    let mut recovered = Recovered::default();
+    let sealed = replay(&mut recovered, file, None)?;
+    recovered.sealed.push(sealed);
+    Ok(recovered)
+}
+
+/// Reads a file and what it begins with.
+fn read(place: &Place, number: u64, path: PathBuf) -> Result<Opened, OpenError> {
+    let bytes = place.disk.read(&path).map_err(at("read", &path))?;
+    open(&place.keys(), place.node, number, path, bytes)
+}
+
+fn open(
+    keys: &[[u8; 32]],
+    node: NodeId,
+    number: u64,
+    path: PathBuf,
+    bytes: Vec<u8>,
+) -> Result<Opened, OpenError> {
+    let header = frame::open_header(keys, Purpose::Log, &bytes).map_err(|flaw| flaw.at(&path))?;
+    if header.number != number {
+        return Err(damaged(&path, 16, "file is not the one its name says"));
+    }
+    let (plain, next) = match header.seal.decode(&bytes, FILE_HEADER) {
+        Step::Record { plain, next } => (plain, next),
+        Step::End => return Err(damaged(&path, FILE_HEADER, "records are missing")),
+        Step::Bad(flaw) => return Err(damaged(&path, FILE_HEADER, flaw.what)),
+    };
+    let record: wire::Record = wire::decode("log record", &plain)
+        .map_err(|error| damaged(&path, FILE_HEADER, &error.to_string()))?;
+    let Some(RecordKind::State(state)) = record.kind else {
+        let what = "log file does not begin with its state";
+        return Err(damaged(&path, FILE_HEADER, what));
+    };
+    if state.node != node {
+        return Err(OpenError::OtherMember {
+            path: path.parent().unwrap_or(&path).into(),
+            found: state.node,
+            wanted: node,
+        });
+    }
+    Ok(Opened {
+        path,
+        bytes,
+        header,
+        state,
+        next,
+    })
 }
 
 fn damaged(path: &Path, offset: usize, what: &str) -> OpenError {
@@ -98,13 +167,24 @@ fn damaged(path: &Path, offset: usize, what: &str) -> OpenError {
 /// Replays one file. `known_end` is where its successor says it ended; only
 /// the last file has none, and only there may a write have been cut short.
 fn replay(
-    place: &Place,
     recovered: &mut Recovered,
-    path: PathBuf,
-    bytes: &[u8],
-    header: &FileHeader,
+    file: Opened,
     known_end: Option<u64>,
 ) -> Result<Sealed, OpenError> {
+    let Opened {
+        path,
+        bytes,
+        header,
+        state,
+        next,
+    } = file;
+    recovered.state = State {
+        vote: state.vote.as_ref().map(Into::into),
+        purged: from_wire_id(&state.purged),
+        committed: from_wire_id(&state.committed),
+    };
+    // These were durable before the file had its name.
+    let mut promised = state.whole.unwrap_or(0);
     let limit = match known_end {
         Some(end) => usize::try_from(end).unwrap_or(usize::MAX),
         None => bytes.len(),
@@ -117,12 +197,12 @@ fn replay(
         ));
     };
     let mut last_index = None;
-    let mut offset = FILE_HEADER;
+    let mut offset = next;
     loop {
         let flaw = match header.seal.decode(bytes, offset) {
             Step::Record { plain, next } => {
-                let index = apply(place, recovered, &plain)
-                    .map_err(|what| what.at(&path, &place.dir, offset))?;
+                let index = apply(recovered, &plain).map_err(|what| what.at(&path, offset))?;
+                promised = promised.saturating_sub(u64::from(index.is_some()));
                 last_index = last_index.max(index);
                 offset = next;
                 continue;
@@ -137,7 +217,7 @@ fn replay(
             let what = flaw.map_or("records are missing", |flaw| flaw.what);
             return Err(damaged(&path, offset, what));
         }
-        if header.seal.was_synced(bytes, offset) {
+        if promised > 0 || header.seal.was_synced(bytes, offset) {
             let what = flaw.map_or("records are missing", |flaw| flaw.what);
             return Err(damaged(&path, offset, what));
         }
@@ -164,17 +244,16 @@ fn replay(
 /// Why a record that reads well cannot be replayed.
 enum Refused {
     What(String),
-    OtherMember(u64, u64),
+    Unknown,
 }
 
 impl Refused {
-    fn at(self, path: &Path, dir: &Path, offset: usize) -> OpenError {
+    fn at(self, path: &Path, offset: usize) -> OpenError {
         match self {
             Self::What(what) => damaged(path, offset, &what),
-            Self::OtherMember(found, wanted) => OpenError::OtherMember {
-                path: dir.into(),
-                found,
-                wanted,
+            Self::Unknown => OpenError::OtherVersion {
+                path: path.into(),
+                what: format!("the record at byte {offset} is of a kind"),
             },
         }
     }
@@ -187,16 +266,11 @@ impl From<wire::WireError> for Refused {
 }
 
 /// Replays one record; the index of the entry if it is one.
-fn apply(place: &Place, log: &mut Recovered, plain: &[u8]) -> Result<Option<u64>, Refused> {
+fn apply(log: &mut Recovered, plain: &[u8]) -> Result<Option<u64>, Refused> {
     let record: wire::Record = wire::decode("log record", plain)?;
     match record.kind {
-        Some(RecordKind::State(state)) => {
-            if state.node != place.node {
-                return Err(Refused::OtherMember(state.node, place.node));
-            }
-            log.state.vote = state.vote.as_ref().map(Into::into);
-            log.state.purged = from_wire_id(&state.purged);
-            log.state.committed = from_wire_id(&state.committed);
+        Some(RecordKind::State(_)) => {
+            return Err(Refused::What("a second state in a log file".into()));
         }
         Some(RecordKind::Vote(vote)) => log.state.vote = Some((&vote).into()),
         Some(RecordKind::Committed(id)) => log.state.committed = Some((&id).into()),
@@ -231,11 +305,7 @@ fn apply(place: &Place, log: &mut Recovered, plain: &[u8]) -> Result<Option<u64>
             log.entries.push_back(entry);
             return Ok(Some(index));
         }
-        None => {
-            return Err(Refused::What(
-                "record of a kind this version does not know".into(),
-            ));
-        }
+        None => return Err(Refused::Unknown),
     }
     Ok(None)
 }

@@ -4,19 +4,19 @@
 //! and is said so, never skipped: the log before it is gone. Leaves what is
 //! in a snapshot to `machine`.
 
-use std::fs;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use prost::Message;
 
 use super::Place;
 use super::files::{self, at};
-use super::frame::{self, FILE_HEADER, HeaderFlaw, Purpose, Seal, Step};
+use super::frame::{self, FILE_HEADER, Purpose, Seal, Step};
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::types::SnapshotMeta;
-use crate::wire;
+use crate::{runtime, wire};
 
 /// Bytes of a snapshot per record, so that damage is found to within that.
 const RECORD_BYTES: usize = 1 << 20;
@@ -26,31 +26,42 @@ pub(crate) struct Stored {
     pub meta: SnapshotMeta,
     pub bytes: Vec<u8>,
     pub path: PathBuf,
+    /// The key it is under.
+    pub data_key: [u8; 32],
 }
 
 struct Current {
     number: u64,
     meta: SnapshotMeta,
+    /// The key it is under.
+    data_key: [u8; 32],
+}
+
+/// What changes while a node runs.
+struct Held {
+    /// The key for the next one.
+    data_key: [u8; 32],
+    current: Option<Current>,
 }
 
 /// The snapshots of a node.
 pub(crate) struct Snapshots {
+    disk: Arc<dyn Disk>,
     dir: PathBuf,
-    data_key: [u8; 32],
-    current: Mutex<Option<Current>>,
+    held: Mutex<Held>,
 }
 
 impl Snapshots {
     /// Opens the directory; also reads the newest snapshot if there is one.
     pub(crate) fn open(place: &Place) -> Result<(Self, Option<Stored>), OpenError> {
-        let mut files = files::list(&place.dir, "snapshot")?;
+        let mut files = files::list(&*place.disk, &place.dir, "snapshot")?;
         let newest = files.pop();
         // What is older was superseded by a durable newer one.
         for (_, path) in files {
-            fs::remove_file(&path).map_err(at("remove", &path))?;
+            place.disk.remove(&path).map_err(at("remove", &path))?;
         }
         let stored = match &newest {
-            Some((number, path)) => Some(read(&place.data_key, *number, path)?),
+            Some((number, path)) => Some(read(&*place.disk, &place.keys(), *number, path)?),
             None => None,
         };
         let current = newest
@@ -58,17 +69,33 @@ impl Snapshots {
             .map(|((number, _), stored)| Current {
                 number,
                 meta: stored.meta.clone(),
+                data_key: stored.data_key,
             });
         let snapshots = Self {
+            disk: place.disk.clone(),
             dir: place.dir.clone(),
-            data_key: place.data_key,
-            current: Mutex::new(current),
+            held: Mutex::new(Held {
+                data_key: place.data_key,
+                current,
+            }),
         };
+        if let Some(stored) = &stored
+            && stored.data_key != place.data_key
+        {
+            snapshots
+                .save(&stored.meta, &stored.bytes)
+                .map_err(at("write again", &stored.path))?;
+        }
         Ok((snapshots, stored))
     }
 
-    fn current(&self) -> std::sync::MutexGuard<'_, Option<Current>> {
-        self.current.lock().unwrap_or_else(|e| e.into_inner())
+    /// The disk they are on.
+    pub(crate) fn disk(&self) -> Arc<dyn Disk> {
+        self.disk.clone()
+    }
+
+    fn held(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(|e| e.into_inner())
     }
 
     /// Makes a snapshot the current one and removes the one before. One that
@@ -76,42 +103,70 @@ impl Snapshots {
     pub(crate) fn save(&self, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
         // Held throughout: a snapshot built here and one received from the
         // leader may end at the same time.
-        let mut current = self.current();
-        if current
+        let mut held = self.held();
+        if held
+            .current
             .as_ref()
             .is_some_and(|c| c.meta.last_log_id > meta.last_log_id)
         {
             return Ok(());
         }
-        let old = current.as_ref().map(|c| c.number);
+        self.replace(&mut held, meta, bytes)
+    }
+
+    /// Puts the current snapshot, and all after it, under another key. Blocks
+    /// on the disk.
+    pub(crate) fn rekey(&self, key: [u8; 32]) -> Result<(), OpenError> {
+        let mut held = self.held();
+        let stored = match &held.current {
+            Some(current) => Some(self.read(current)?),
+            None => None,
+        };
+        held.data_key = key;
+        match stored {
+            Some(stored) => self
+                .replace(&mut held, &stored.meta, &stored.bytes)
+                .map_err(at("write again", &stored.path)),
+            None => Ok(()),
+        }
+    }
+
+    fn replace(&self, held: &mut Held, meta: &SnapshotMeta, bytes: &[u8]) -> io::Result<()> {
+        let old = held.current.as_ref().map(|c| c.number);
         let number = old.map_or(1, |n| n + 1);
         let path = files::numbered(&self.dir, "snapshot", number);
         let aside = path.with_extension("new");
-        write(&self.data_key, number, &aside, meta, bytes)?;
-        fs::rename(&aside, &path)?;
-        files::sync_dir(&self.dir)?;
-        *current = Some(Current {
+        write(&*self.disk, &held.data_key, number, &aside, meta, bytes)?;
+        self.disk.rename(&aside, &path)?;
+        self.disk.sync_dir(&self.dir)?;
+        held.current = Some(Current {
             number,
             meta: meta.clone(),
+            data_key: held.data_key,
         });
         if let Some(old) = old {
-            fs::remove_file(files::numbered(&self.dir, "snapshot", old))?;
+            let old = files::numbered(&self.dir, "snapshot", old);
+            self.disk.remove(&old)?;
+            self.disk.sync_dir(&self.dir)?;
         }
         Ok(())
     }
 
     /// Reads the current snapshot. Blocks on the disk.
     pub(crate) fn load(&self) -> Result<Option<Stored>, OpenError> {
-        let current = self.current();
-        let Some(Current { number, .. }) = *current else {
-            return Ok(None);
-        };
-        let path = files::numbered(&self.dir, "snapshot", number);
-        read(&self.data_key, number, &path).map(Some)
+        let held = self.held();
+        let current = held.current.as_ref();
+        current.map(|current| self.read(current)).transpose()
+    }
+
+    fn read(&self, current: &Current) -> Result<Stored, OpenError> {
+        let path = files::numbered(&self.dir, "snapshot", current.number);
+        read(&*self.disk, &[current.data_key], current.number, &path)
     }
 }
 
 fn write(
+    disk: &dyn Disk,
     data_key: &[u8; 32],
     number: u64,
     path: &Path,
@@ -119,13 +174,13 @@ fn write(
     bytes: &[u8],
 ) -> io::Result<()> {
     let crypto = || io::Error::other("cannot make a file key");
-    let salt = files::salt().ok_or_else(crypto)?;
+    let salt = runtime::random().ok_or_else(crypto)?;
     let seal = Seal::derive(data_key, salt).ok_or_else(crypto)?;
     let header = seal
         .file_header(Purpose::Snapshot, number, None)
         .ok_or_else(crypto)?;
-    let mut file = files::create(path)?;
-    file.write_all(&header)?;
+    let file = disk.create(path)?;
+    file.write_all_at(&header, 0)?;
     let mut meta: wire::SnapshotMeta = meta.into();
     meta.length = bytes.len() as u64;
     let mut offset = FILE_HEADER;
@@ -135,24 +190,26 @@ fn write(
         buffer.clear();
         seal.encode(offset, 0, plain, &mut buffer)
             .ok_or_else(crypto)?;
-        file.write_all(&buffer)?;
+        file.write_all_at(&buffer, offset as u64)?;
         offset += buffer.len();
     }
-    file.sync_all()
+    file.sync()
 }
 
-fn read(data_key: &[u8; 32], number: u64, path: &Path) -> Result<Stored, OpenError> {
+fn read(
+    disk: &dyn Disk,
+    data_keys: &[[u8; 32]],
+    number: u64,
+    path: &Path,
+) -> Result<Stored, OpenError> {
     let damaged = |offset: usize, what: &str| OpenError::Damaged {
         path: path.into(),
         offset: offset as u64,
         what: what.into(),
     };
-    let file = fs::read(path).map_err(at("read", path))?;
+    let file = disk.read(path).map_err(at("read", path))?;
     let header =
-        frame::open_header(data_key, Purpose::Snapshot, &file).map_err(|flaw| match flaw {
-            HeaderFlaw::WrongKey => OpenError::WrongKey { path: path.into() },
-            HeaderFlaw::Damaged(what) => damaged(0, what),
-        })?;
+        frame::open_header(data_keys, Purpose::Snapshot, &file).map_err(|flaw| flaw.at(path))?;
     if header.number != number {
         return Err(damaged(16, "file is not the one its name says"));
     }
@@ -181,5 +238,6 @@ fn read(data_key: &[u8; 32], number: u64, path: &Path) -> Result<Stored, OpenErr
         meta,
         bytes,
         path: path.into(),
+        data_key: header.data_key,
     })
 }

@@ -19,9 +19,9 @@ use crate::types::{Batch, Entry, StorageError, TypeConfig};
 struct Recorder(Mutex<Vec<u8>>);
 
 impl Machine for Recorder {
-    fn apply(&self, _index: u64, entry: &[u8]) -> Vec<u8> {
+    fn apply(&self, _index: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
         self.0.lock().unwrap().extend_from_slice(entry);
-        entry.to_vec()
+        Ok(entry.to_vec())
     }
 
     fn snapshot(&self) -> Vec<u8> {
@@ -36,9 +36,12 @@ impl Machine for Recorder {
 
 fn place(dir: &Path) -> Place {
     Place {
+        disk: Arc::new(crate::disk::Real),
         dir: dir.into(),
         node: 1,
         data_key: [3; 32],
+        old_keys: Vec::new(),
+        existing: false,
         segment_bytes: 64 * 1024,
     }
 }
@@ -67,6 +70,10 @@ fn runtime() -> tokio::runtime::Runtime {
         .enable_all()
         .build()
         .unwrap()
+}
+
+fn close(log: &LogStore) {
+    runtime().block_on(log.close());
 }
 
 fn entry(index: u64, bytes: usize) -> Entry {
@@ -130,7 +137,7 @@ fn what_was_appended_voted_truncated_and_purged_is_there_after_a_restart() {
         log.purge(log_id(1, 1, 4)).await.unwrap();
         log.save_committed(Some(log_id(1, 1, 12))).await.unwrap();
     });
-    log.close();
+    close(&log);
     let (mut log, machine) = open_in(dir.path()).unwrap();
     assert_eq!(indexes(&mut log), (5..15).collect::<Vec<_>>());
     runtime().block_on(async {
@@ -145,7 +152,7 @@ fn what_was_appended_voted_truncated_and_purged_is_there_after_a_restart() {
     });
     assert_eq!(machine.last_applied(), Some(log_id(1, 1, 9)));
     assert_eq!(*machine.watch_applied().borrow(), 10);
-    log.close();
+    close(&log);
 }
 
 #[test]
@@ -170,12 +177,12 @@ fn the_log_goes_on_over_many_files_and_old_ones_are_removed() {
             .unwrap();
         log.purge(log_id(1, 1, 290)).await.unwrap();
     });
+    close(&log);
     assert!(logs(dir.path()).len() <= 2);
-    log.close();
     let (mut log, _) = open_in(dir.path()).unwrap();
     assert_eq!(indexes(&mut log), (291..300).collect::<Vec<_>>());
     append(&mut log, 300, 301, 10);
-    log.close();
+    close(&log);
 }
 
 #[test]
@@ -184,10 +191,10 @@ fn an_entry_larger_than_a_file_survives() {
     let (mut log, _) = open_in(dir.path()).unwrap();
     append(&mut log, 0, 2, 200_000);
     append(&mut log, 2, 4, 10);
-    log.close();
+    close(&log);
     let (mut log, _) = open_in(dir.path()).unwrap();
     assert_eq!(indexes(&mut log), [0, 1, 2, 3]);
-    log.close();
+    close(&log);
 }
 
 #[test]
@@ -195,7 +202,7 @@ fn a_write_cut_short_at_the_end_is_dropped() {
     let dir = TempDir::new().unwrap();
     let (mut log, _) = open_in(dir.path()).unwrap();
     append(&mut log, 0, 5, 3000);
-    log.close();
+    close(&log);
     let path = logs(dir.path()).pop().unwrap();
     let mut file = fs::read(&path).unwrap();
     let end = end_of(&file);
@@ -205,10 +212,10 @@ fn a_write_cut_short_at_the_end_is_dropped() {
     let (mut log, _) = open_in(dir.path()).unwrap();
     assert_eq!(indexes(&mut log), [0, 1, 2, 3]);
     append(&mut log, 4, 6, 100);
-    log.close();
+    close(&log);
     let (mut log, _) = open_in(dir.path()).unwrap();
     assert_eq!(indexes(&mut log), [0, 1, 2, 3, 4, 5]);
-    log.close();
+    close(&log);
 }
 
 /// Flips one bit and expects that opening names the file and a place at or
@@ -241,7 +248,7 @@ fn a_flipped_bit_anywhere_in_the_log_refuses_to_open() {
     let dir = TempDir::new().unwrap();
     let (mut log, _) = open_in(dir.path()).unwrap();
     append(&mut log, 0, 100, 1500);
-    log.close();
+    close(&log);
     let files = logs(dir.path());
     assert!(files.len() >= 3);
     for path in &files {
@@ -252,7 +259,7 @@ fn a_flipped_bit_anywhere_in_the_log_refuses_to_open() {
     }
     let (mut log, _) = open_in(dir.path()).unwrap();
     assert_eq!(indexes(&mut log), (0..100).collect::<Vec<_>>());
-    log.close();
+    close(&log);
 }
 
 #[test]
@@ -260,7 +267,7 @@ fn records_lost_before_an_acknowledged_one_are_damage() {
     let dir = TempDir::new().unwrap();
     let (mut log, _) = open_in(dir.path()).unwrap();
     append(&mut log, 0, 10, 1500);
-    log.close();
+    close(&log);
     let path = logs(dir.path()).pop().unwrap();
     let mut file = fs::read(&path).unwrap();
     file[4096..8192].fill(0);
@@ -276,7 +283,7 @@ fn a_missing_log_file_is_damage() {
     let dir = TempDir::new().unwrap();
     let (mut log, _) = open_in(dir.path()).unwrap();
     append(&mut log, 0, 200, 1500);
-    log.close();
+    close(&log);
     fs::remove_file(&logs(dir.path())[1]).unwrap();
     assert!(matches!(
         open_in(dir.path()),
@@ -302,7 +309,7 @@ fn a_flipped_bit_in_the_snapshot_refuses_to_open() {
             .unwrap();
         log.purge(log_id(1, 1, 19)).await.unwrap();
     });
-    log.close();
+    close(&log);
     let path = dir.path().join("snapshot-0000000000000001");
     let length = fs::metadata(&path).unwrap().len() as usize;
     for at in [0, 70, 140, 1000, length / 2, length - 20] {
@@ -320,7 +327,7 @@ fn another_key_another_member_or_a_second_process_are_told_apart() {
     let dir = TempDir::new().unwrap();
     let (log, _) = open_in(dir.path()).unwrap();
     assert!(matches!(open_in(dir.path()), Err(OpenError::InUse { .. })));
-    log.close();
+    close(&log);
     let mut other = place(dir.path());
     other.data_key = [4; 32];
     assert!(matches!(
@@ -349,7 +356,7 @@ fn the_log_on_disk_does_not_show_what_was_proposed() {
     runtime()
         .block_on(log.blocking_append([secret_entry]))
         .unwrap();
-    log.close();
+    close(&log);
     for path in logs(dir.path()) {
         let file = fs::read(path).unwrap();
         assert!(!file.windows(secret.len()).any(|w| w == secret));

@@ -1,32 +1,29 @@
-//! The one thread that writes the log.
+//! The one that writes the log: a thread, or a task where the disk does not
+//! block.
 //!
-//! Owns the file being written, group commit (everything that waits goes out
-//! in one write and one fdatasync) and the switch to the next file. Leaves
-//! reading to `recovery` and the entries in memory to `log`.
-//!
-//! Files are filled with zeros in advance: overwriting allocated blocks keeps
-//! the file system's journal out of fdatasync, which otherwise costs two
-//! orders of magnitude at the 99th percentile.
+//! Owns group commit (everything that waits goes out in one write and one
+//! fdatasync), the switch to the next file and the removal of old ones.
+//! Leaves the making of files to `segment`, reading to `recovery` and the
+//! entries in memory to `log`.
 
-use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use openraft::storage::LogFlushed;
 use prost::Message;
-use tokio::sync::oneshot;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::{oneshot, watch};
 
 use super::Place;
-use super::files::{self, at};
-use super::frame::{FILE_HEADER, Purpose, Seal};
-use super::recovery::{Sealed, State};
+use super::durable::Durable;
+use super::files::{Lock, at};
+use super::recovery::{Recovered, Sealed, State};
+use super::segment::{self, Beginning, Segment, make_spare};
+use crate::disk::Disk;
 use crate::error::OpenError;
 use crate::types::{Entry, LogId, TypeConfig, Vote};
-use crate::wire::{self, RecordKind, to_wire_id};
+use crate::wire::{self, RecordKind};
 
 /// Bytes after which a batch is written even if more waits.
 const BATCH_BYTES: usize = 1 << 20;
@@ -37,27 +34,49 @@ pub(crate) enum Change {
     Vote(Vote),
     Truncate(LogId),
     Purge(LogId),
+    /// From now on under another key; with all entries that the log holds
+    /// after the changes before this one.
+    Rekey([u8; 32], Vec<Entry>),
 }
 
 /// Whom to tell once it is on disk.
 pub(crate) enum Done {
-    Flushed(LogFlushed<TypeConfig>),
+    /// Nobody: what is later on disk says that this is, too.
+    Nobody,
+    Entries(Arc<Durable>, Option<LogFlushed<TypeConfig>>),
     Reply(oneshot::Sender<io::Result<()>>),
 }
 
 impl Done {
-    fn tell(self, result: &io::Result<()>) {
-        // Everyone gets the reason, and such errors cannot be cloned.
-        let result = match result {
-            Ok(()) => Ok(()),
-            Err(e) => Err(io::Error::new(e.kind(), e.to_string())),
-        };
+    fn tell(self, result: io::Result<()>) {
         match self {
-            Self::Flushed(callback) => callback.log_io_completed(result),
+            Self::Nobody => {}
+            Self::Entries(durable, callback) => {
+                if result.is_ok() {
+                    durable.written();
+                }
+                if let Some(callback) = callback {
+                    callback.log_io_completed(result);
+                }
+            }
             // The asker may have been cancelled; the write stands.
             Self::Reply(reply) => drop(reply.send(result)),
         }
     }
+}
+
+fn tell(waiting: Vec<Done>, result: &io::Result<()>) {
+    for done in waiting {
+        done.tell(match result {
+            Ok(()) => Ok(()),
+            Err(error) => Err(same(error)),
+        });
+    }
+}
+
+/// Everyone gets the reason, and such errors cannot be cloned.
+fn same(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), error.to_string())
 }
 
 /// A [`Change`] on its way to the disk.
@@ -66,95 +85,141 @@ pub(crate) struct Write {
     pub done: Done,
 }
 
-/// The file being written.
-struct Active {
-    file: File,
-    path: PathBuf,
-    number: u64,
-    seal: Seal,
-    /// Where the next record goes.
-    offset: usize,
-    /// How much is known to be on disk.
-    synced: usize,
-    /// How much is filled with zeros or records.
-    allocated: usize,
-    last_index: Option<u64>,
-}
-
 pub(crate) struct Writer {
     place: Place,
     state: State,
+    durable: Arc<Durable>,
     /// The newest committed id; written with the next batch.
     committed: Arc<Mutex<Option<LogId>>>,
-    active: Active,
+    active: Segment,
     sealed: Vec<Sealed>,
     spare: Option<JoinHandle<io::Result<()>>>,
     buffer: Vec<u8>,
-    /// Held for as long as the thread runs.
-    _lock: File,
+    /// Why nothing is written any more: after a failed sync nobody knows what
+    /// is on the disk, so nothing may be acknowledged.
+    failed: Option<io::Error>,
+    /// Held for as long as this writes.
+    _lock: Lock,
 }
 
 impl Writer {
-    /// Starts a new file after those that were recovered.
+    /// Starts a new file after those that were recovered. It takes their
+    /// place if some of them are under an older key.
     pub(crate) fn open(
         place: Place,
-        state: State,
-        mut sealed: Vec<Sealed>,
+        recovered: &mut Recovered,
+        durable: Arc<Durable>,
         committed: Arc<Mutex<Option<LogId>>>,
-        lock: File,
+        lock: Lock,
     ) -> Result<Self, OpenError> {
-        let spare = place.dir.join("log-spare");
-        fill(&spare, place.segment_bytes).map_err(at("write", &spare))?;
-        let number = sealed.last().map_or(1, |last| last.number + 1);
-        let previous_end = sealed.last().map(|last| last.end);
-        let active = Active::start(&place, &state, &spare, number, previous_end)
+        let mut sealed = std::mem::take(&mut recovered.sealed);
+        let whole = recovered
+            .old_key
+            .then(|| recovered.entries.make_contiguous() as &[Entry]);
+        let state = recovered.state.clone();
+        let spare = segment::spare(&place.dir);
+        make_spare(&*place.disk, &place.dir, place.segment_bytes).map_err(at("write", &spare))?;
+        let beginning = Beginning {
+            number: sealed.last().map_or(1, |last| last.number + 1),
+            previous_end: sealed.last().map(|last| last.end),
+            state: &state,
+            entries: whole,
+        };
+        let active = Segment::prepare(&place, &beginning)
+            .and_then(|segment| segment.publish(&place))
             .map_err(at("start log file in", &place.dir))?;
+        let gone = match whole {
+            Some(_) => sealed.len(),
+            None => purged(&sealed, state.purged),
+        };
+        remove(&place, &mut sealed, gone).map_err(at("remove old log files in", &place.dir))?;
         if let Some(last) = sealed.last() {
-            cut(last).map_err(at("cut", &last.path))?;
+            segment::cut(&*place.disk, last).map_err(at("cut", &last.path))?;
         }
-        remove_purged(&place.dir, &mut sealed, state.purged)
-            .map_err(at("remove old log files in", &place.dir))?;
         let mut writer = Self {
             place,
             state,
+            durable,
             committed,
             active,
             sealed,
             spare: None,
             buffer: Vec::new(),
+            failed: None,
             _lock: lock,
         };
         writer.prepare_spare();
         Ok(writer)
     }
 
-    /// Writes until every sender is gone, or until a write fails: after a
-    /// failed fdatasync nobody knows what is on the disk, so nothing is
-    /// acknowledged any more.
-    pub(crate) fn run(mut self, writes: &Receiver<Write>) {
-        let mut waiting = Vec::new();
-        let mut failed: Option<io::Error> = None;
-        while let Ok(first) = writes.recv() {
-            let mut result = match failed.take() {
-                Some(error) => Err(error),
-                None => self.take(first.change, &mut waiting, first.done),
-            };
-            while result.is_ok() && self.buffer.len() < BATCH_BYTES {
-                let Ok(next) = writes.try_recv() else { break };
-                result = self.take(next.change, &mut waiting, next.done);
-            }
-            if result.is_ok() {
-                result = self.flush();
-            }
-            for done in waiting.drain(..) {
-                done.tell(&result);
-            }
-            if let Err(error) = result {
-                tracing::error!(dir = %self.place.dir.display(), %error, "cannot write the raft log");
-                failed = Some(error);
-            }
+    /// Writes what comes until every sender is gone; drops `running` last.
+    pub(crate) fn start(
+        mut self,
+        disk: &Arc<dyn Disk>,
+        mut writes: UnboundedReceiver<Write>,
+        running: watch::Sender<()>,
+    ) -> io::Result<()> {
+        if disk.blocks() {
+            let thread = std::thread::Builder::new().name("raft-log".into());
+            thread.spawn(move || {
+                while let Some(first) = writes.blocking_recv() {
+                    let (waiting, result) = self.round(first, &mut writes);
+                    tell(waiting, &result);
+                }
+                self.end();
+                drop(running);
+            })?;
+            return Ok(());
         }
-        if failed.is_none()
+        let disk = disk.clone();
+        tokio::spawn(async move {
+            while let Some(first) = writes.recv().await {
+                let (waiting, result) = self.round(first, &mut writes);
+                disk.settled().await;
+                tell(waiting, &result);
+            }
+            self.end();
+            disk.settled().await;
+            drop(running);
+        });
+        Ok(())
+    }
+
+    /// Writes one batch: what is given and all that waits behind it.
+    fn round(
+        &mut self,
+        first: Write,
+        writes: &mut UnboundedReceiver<Write>,
+    ) -> (Vec<Done>, io::Result<()>) {
+        let mut waiting = Vec::new();
+        let mut result = match &self.failed {
+            Some(error) => {
+                waiting.push(first.done);
+                Err(same(error))
+            }
+            None => self.take(first.change, &mut waiting, first.done),
+        };
+        while result.is_ok() && self.buffer.len() < BATCH_BYTES {
+            let Ok(next) = writes.try_recv() else { break };
+            result = self.take(next.change, &mut waiting, next.done);
+        }
+        if result.is_ok() {
+            result = self.flush();
+        }
+        if let Err(error) = &result
+            && self.failed.is_none()
+        {
+            tracing::error!(dir = %self.place.dir.display(), %error, "cannot write the raft log");
+            self.durable.fail(error.to_string());
+            self.failed = Some(same(error));
+        }
+        (waiting, result)
+    }
+
+    /// Notes what is committed, so that the next start applies it at once,
+    /// and lets go of the directory.
+    fn end(mut self) {
+        if self.failed.is_none()
             && let Err(error) = self.note_committed().and_then(|()| self.flush())
         {
             tracing::warn!(%error, "cannot write the last commit index");
@@ -166,6 +231,9 @@ impl Writer {
 
     /// Puts a change into the batch.
     fn take(&mut self, change: Change, waiting: &mut Vec<Done>, done: Done) -> io::Result<()> {
+        if let Change::Rekey(key, entries) = change {
+            return self.rekey(key, &entries, waiting, done);
+        }
         waiting.push(done);
         self.note_committed()?;
         match change {
@@ -186,8 +254,10 @@ impl Writer {
                 self.record(RecordKind::Purge((&id).into()))?;
                 // Only what is durable may make files go.
                 self.flush()?;
-                remove_purged(&self.place.dir, &mut self.sealed, self.state.purged)?;
+                let gone = purged(&self.sealed, self.state.purged);
+                remove(&self.place, &mut self.sealed, gone)?;
             }
+            Change::Rekey(..) => {}
         }
         Ok(())
     }
@@ -206,8 +276,10 @@ impl Writer {
 
     fn record(&mut self, kind: RecordKind) -> io::Result<()> {
         let plain = wire::Record { kind: Some(kind) }.encode_to_vec();
-        let needed = self.active.offset + self.buffer.len() + plain.len() + 64;
-        if needed > self.place.segment_bytes && self.active.offset > FILE_HEADER {
+        if self
+            .active
+            .is_full(&self.place, self.buffer.len() + plain.len() + 64)
+        {
             self.flush()?;
             self.roll()?;
         }
@@ -223,157 +295,122 @@ impl Writer {
         if self.buffer.is_empty() {
             return Ok(());
         }
-        let end = self.active.offset + self.buffer.len();
-        if end > self.active.allocated {
-            // A batch larger than a file. The size must be durable before
-            // the records are, or a crash would look like damage.
-            let grown = end.next_multiple_of(1 << 16);
-            zero(&self.active.file, self.active.allocated, grown)?;
-            self.active.file.sync_all()?;
-            self.active.allocated = grown;
-        }
-        self.active
-            .file
-            .write_all_at(&self.buffer, self.active.offset as u64)?;
-        self.active.file.sync_data()?;
-        self.active.offset = end;
-        self.active.synced = end;
+        self.active.append(&self.buffer)?;
         self.buffer.clear();
         Ok(())
     }
 
     /// Goes on in a new file.
     fn roll(&mut self) -> io::Result<()> {
-        let spare = self.place.dir.join("log-spare");
-        let prepared = match self.spare.take() {
-            Some(thread) => thread
-                .join()
-                .unwrap_or_else(|_| Err(io::Error::other("panicked"))),
-            None => Err(io::ErrorKind::NotFound.into()),
-        };
-        if prepared.is_err() {
-            fill(&spare, self.place.segment_bytes)?;
-        }
-        let next = Active::start(
+        self.await_spare()?;
+        let next = Segment::prepare(
             &self.place,
-            &self.state,
-            &spare,
-            self.active.number + 1,
-            Some(self.active.offset as u64),
+            &Beginning {
+                number: self.active.number + 1,
+                previous_end: Some(self.active.offset as u64),
+                state: &self.state,
+                entries: None,
+            },
         )?;
-        let last = std::mem::replace(&mut self.active, next);
-        let last = Sealed {
-            number: last.number,
-            path: last.path,
-            last_index: last.last_index,
-            end: last.offset as u64,
-        };
-        cut(&last)?;
+        let next = next.publish(&self.place)?;
+        let last = std::mem::replace(&mut self.active, next).sealed();
+        segment::cut(&*self.place.disk, &last)?;
         self.sealed.push(last);
         self.prepare_spare();
         Ok(())
     }
 
+    /// Goes on in a new file under another key, which takes the place of all
+    /// others. If it cannot be made, everything stays as it was and only the
+    /// asker is told.
+    fn rekey(
+        &mut self,
+        key: [u8; 32],
+        entries: &[Entry],
+        waiting: &mut Vec<Done>,
+        done: Done,
+    ) -> io::Result<()> {
+        if let Err(error) = self.flush() {
+            waiting.push(done);
+            return Err(error);
+        }
+        let place = Place {
+            data_key: key,
+            ..self.place.clone()
+        };
+        let next = self.await_spare().and_then(|()| {
+            Segment::prepare(
+                &place,
+                &Beginning {
+                    number: self.active.number + 1,
+                    previous_end: Some(self.active.offset as u64),
+                    state: &self.state,
+                    entries: Some(entries),
+                },
+            )
+        });
+        let next = match next {
+            Ok(next) => next,
+            Err(error) => {
+                self.prepare_spare();
+                done.tell(Err(error));
+                return Ok(());
+            }
+        };
+        waiting.push(done);
+        let next = next.publish(&place)?;
+        self.place = place;
+        let last = std::mem::replace(&mut self.active, next).sealed();
+        self.sealed.push(last);
+        let all = self.sealed.len();
+        remove(&self.place, &mut self.sealed, all)?;
+        self.prepare_spare();
+        Ok(())
+    }
+
+    /// Waits until the spare file is there, and makes it if nobody did.
+    fn await_spare(&mut self) -> io::Result<()> {
+        let made = self.spare.take().map(JoinHandle::join);
+        match made {
+            Some(Ok(Ok(()))) => Ok(()),
+            _ => make_spare(&*self.place.disk, &self.place.dir, self.place.segment_bytes),
+        }
+    }
+
+    /// Has the next file made meanwhile. Where the disk does not block there
+    /// is no meanwhile, and [`Writer::roll`] makes it.
     fn prepare_spare(&mut self) {
-        let path = self.place.dir.join("log-spare");
-        let bytes = self.place.segment_bytes;
+        if !self.place.disk.blocks() {
+            return;
+        }
+        let place = self.place.clone();
         self.spare = std::thread::Builder::new()
             .name("raft-spare".into())
-            .spawn(move || fill(&path, bytes))
+            .spawn(move || make_spare(&*place.disk, &place.dir, place.segment_bytes))
             .ok();
     }
 }
 
-impl Active {
-    /// Turns the spare file into log file `number`. It has its name only once
-    /// its header and state are durable.
-    fn start(
-        place: &Place,
-        state: &State,
-        spare: &Path,
-        number: u64,
-        previous_end: Option<u64>,
-    ) -> io::Result<Self> {
-        let crypto = || io::Error::other("cannot make a file key");
-        let salt = files::salt().ok_or_else(crypto)?;
-        let seal = Seal::derive(&place.data_key, salt).ok_or_else(crypto)?;
-        let header = seal
-            .file_header(Purpose::Log, number, previous_end)
-            .ok_or_else(crypto)?;
-        let mut start = header.to_vec();
-        let record = wire::Record {
-            kind: Some(RecordKind::State(wire::State {
-                node: place.node,
-                vote: state.vote.as_ref().map(Into::into),
-                purged: to_wire_id(&state.purged),
-                committed: to_wire_id(&state.committed),
-            })),
-        };
-        seal.encode(FILE_HEADER, 0, &record.encode_to_vec(), &mut start)
-            .ok_or_else(crypto)?;
-        let file = File::options().read(true).write(true).open(spare)?;
-        file.write_all_at(&start, 0)?;
-        file.sync_all()?;
-        let path = files::numbered(&place.dir, "log", number);
-        fs::rename(spare, &path)?;
-        files::sync_dir(&place.dir)?;
-        Ok(Self {
-            file,
-            path,
-            number,
-            seal,
-            offset: start.len(),
-            synced: start.len(),
-            allocated: place.segment_bytes.max(start.len()),
-            last_index: None,
-        })
-    }
-}
-
-/// Makes a durable file of zeros.
-fn fill(path: &Path, bytes: usize) -> io::Result<()> {
-    let file = files::create(path)?;
-    zero(&file, 0, bytes)?;
-    file.sync_all()
-}
-
-fn zero(file: &File, from: usize, to: usize) -> io::Result<()> {
-    let zeros = vec![0; (1 << 20).min(to.saturating_sub(from))];
-    let mut at = from;
-    while at < to {
-        let n = zeros.len().min(to - at);
-        file.write_all_at(&zeros[..n], at as u64)?;
-        at += n;
-    }
-    Ok(())
-}
-
-/// Gives back what a finished file did not use. Its successor, which names
-/// its end, is durable by now.
-fn cut(sealed: &Sealed) -> io::Result<()> {
-    File::options()
-        .write(true)
-        .open(&sealed.path)?
-        .set_len(sealed.end)
-}
-
-/// Removes finished files, oldest first, whose entries are all purged.
-fn remove_purged(dir: &Path, sealed: &mut Vec<Sealed>, purged: Option<LogId>) -> io::Result<()> {
+/// How many finished files, from the oldest on, hold only purged entries.
+fn purged(sealed: &[Sealed], purged: Option<LogId>) -> usize {
     let purged = purged.map(|id| id.index);
-    let gone = sealed.iter().take_while(|s| s.last_index <= purged).count();
-    for old in sealed.drain(..gone) {
-        fs::remove_file(&old.path)?;
+    sealed.iter().take_while(|s| s.last_index <= purged).count()
+}
+
+/// Removes the oldest finished files.
+fn remove(place: &Place, sealed: &mut Vec<Sealed>, count: usize) -> io::Result<()> {
+    for old in sealed.drain(..count) {
+        place.disk.remove(&old.path)?;
     }
-    if gone > 0 {
-        files::sync_dir(dir)?;
+    if count > 0 {
+        place.disk.sync_dir(&place.dir)?;
     }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::frame::align;
-    use super::*;
+    use super::super::frame::{FILE_HEADER, Seal, align};
 
     #[test]
     fn a_frame_is_never_longer_than_the_room_that_is_kept_for_it() {

@@ -286,17 +286,3 @@ impl From<InstallSnapshotRequest<TypeConfig>> for wire::SnapshotChunk {
         }
     }
 }
-
-impl TryFrom<wire::SnapshotChunk> for InstallSnapshotRequest<TypeConfig> {
-    type Error = WireError;
-
-    fn try_from(chunk: wire::SnapshotChunk) -> Result<Self, WireError> {
-        Ok(Self {
-            vote: need("snapshot chunk", "vote", chunk.vote.as_ref())?.into(),
-            meta: need("snapshot chunk", "meta", chunk.meta)?.try_into()?,
-            offset: chunk.offset,
-            data: chunk.data,
-            done: chunk.done,
-        })
-    }
-}

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, missing_docs)]
 
+pub mod world;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,6 +17,9 @@ use tempfile::TempDir;
 /// Long enough for a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// A proposal that nobody can read.
+pub const UNREADABLE: &[u8] = b"unreadable";
+
 /// Remembers the proposals in order.
 #[derive(Default)]
 pub struct Ledger(Mutex<Vec<Vec<u8>>>);
@@ -26,7 +31,10 @@ impl Ledger {
 }
 
 impl Machine for Ledger {
-    fn apply(&self, index: u64, entry: &[u8]) -> Vec<u8> {
+    fn apply(&self, index: u64, entry: &[u8]) -> Result<Vec<u8>, String> {
+        if entry == UNREADABLE {
+            return Err("unheard of".to_owned());
+        }
         let mut entries = self.0.lock().unwrap();
         entries.push(entry.to_vec());
         assert_eq!(
@@ -34,7 +42,7 @@ impl Machine for Ledger {
             index,
             "proposals are numbered without gaps"
         );
-        [b"did ", entry].concat()
+        Ok([b"did ", entry].concat())
     }
 
     fn snapshot(&self) -> Vec<u8> {

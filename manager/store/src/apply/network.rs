@@ -110,7 +110,8 @@ fn remove(write: &mut Write<'_>, id: NetworkId) -> Result<(), Refused> {
         });
     }
     // Tasks that are told to stop anyway are not waited for: `stack rm`
-    // removes networks right after the services that used them.
+    // removes networks right after the services that used them. Until they
+    // have ended, their nodes go on being told of the network.
     let held = write
         .state
         .addresses_in(

@@ -5,7 +5,8 @@ use crate::action::NodeAction;
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
 use skep_types::{
-    Availability, BlockOwner, Network, Node, NodeId, NodeState, Role, TaskId, Version,
+    Availability, BlockOwner, Format, ManagerStatus, Network, Node, NodeId, NodeState, Role,
+    TaskId, Version,
 };
 use std::sync::Arc;
 
@@ -40,13 +41,19 @@ pub(super) fn apply(write: &mut Write<'_>, action: &NodeAction) -> Result<(), Re
             node.status.address = status.address.or(known);
             Ok(())
         }),
-        NodeAction::SetRole { id, role } => edit(write, *id, None, |node| {
-            node.role = *role;
-            Ok(())
-        }),
+        NodeAction::SetRole { id, role } => {
+            let now = write.now;
+            edit(write, *id, None, |node| {
+                if node.role != *role {
+                    node.role = *role;
+                    node.role_since = now;
+                }
+                Ok(())
+            })
+        }
         NodeAction::SetManager { id, manager } => {
             if let Some(manager) = manager {
-                take_raft_id(write, *id, manager.raft_id)?;
+                take_seat(write, *id, manager)?;
             }
             edit(write, *id, None, |node| {
                 node.manager = manager.clone();
@@ -73,7 +80,9 @@ pub(super) fn apply(write: &mut Write<'_>, action: &NodeAction) -> Result<(), Re
         } => {
             remove(write, *id, *force)?;
             if let Some(present) = write.state.cluster.clone() {
+                let now = write.now;
                 cluster::put(write, &present, |cluster| {
+                    cluster::prune(cluster, now);
                     cluster.blocked.insert(*id, *blocked_until);
                 });
             }
@@ -88,14 +97,32 @@ fn create(write: &mut Write<'_>, node: &Node) -> Result<(), Refused> {
         return Err(Refused::IdTaken(object));
     }
     if let Some(manager) = &node.manager {
-        take_raft_id(write, node.id, manager.raft_id)?;
+        take_seat(write, node.id, manager)?;
     }
     let mut node = node.clone();
     node.meta = write.created();
+    node.role_since = write.now;
     let name = node.description.hostname.clone();
     write.state.put_node(node);
     write.event(object, EventAction::Create, name, Vec::new());
     Ok(())
+}
+
+fn take_seat(write: &mut Write<'_>, node: NodeId, manager: &ManagerStatus) -> Result<(), Refused> {
+    reads(node, manager, write.state.format())?;
+    take_raft_id(write, node, manager.raft_id)
+}
+
+/// A manager that cannot read what the others write would stop at once.
+pub(super) fn reads(node: NodeId, manager: &ManagerStatus, wanted: Format) -> Result<(), Refused> {
+    if manager.format >= wanted {
+        return Ok(());
+    }
+    Err(Refused::FormatUnread {
+        node,
+        reads: manager.format,
+        wanted,
+    })
 }
 
 /// Raft ids are never reused: a late message to a former member must not

@@ -36,6 +36,10 @@ pub(super) fn apply_secret(write: &mut Write<'_>, action: &SecretAction) -> Resu
             let present = write.state.secret(*id).ok_or(Refused::NotFound(object))?;
             let mut secret = Secret::clone(present);
             write.require_fresh(secret.meta, *version, object, &secret.spec.name)?;
+            if secret.spec.labels == *labels {
+                // Every deploy of a stack sends them.
+                return Ok(());
+            }
             secret.spec.labels = labels.clone();
             secret.meta = write.touched(secret.meta);
             let name = secret.spec.name.clone();
@@ -86,6 +90,10 @@ pub(super) fn apply_config(write: &mut Write<'_>, action: &ConfigAction) -> Resu
             let present = write.state.config(*id).ok_or(Refused::NotFound(object))?;
             let mut config = Config::clone(present);
             write.require_fresh(config.meta, *version, object, &config.spec.name)?;
+            if config.spec.labels == *labels {
+                // Every deploy of a stack sends them.
+                return Ok(());
+            }
             config.spec.labels = labels.clone();
             config.meta = write.touched(config.meta);
             let name = config.spec.name.clone();

@@ -234,7 +234,14 @@ fn update_status(write: &mut Write<'_>, id: TaskId, status: &TaskStatus) -> Resu
             to: status.state,
         });
     }
-    task.status = status.clone();
+    let mut status = status.clone();
+    status.ran_at = task.status.ran_at;
+    if status.state == TaskState::Running && status.ran_at.is_none() {
+        // As far as that can be true by the managers' clock.
+        let latest = write.now.max(task.meta.created_at);
+        status.ran_at = Some(status.at.clamp(task.meta.created_at, latest));
+    }
+    task.status = status;
     put(write, task);
     Ok(())
 }

@@ -13,7 +13,9 @@ use std::time::Duration;
 /// Least CPU limit or reservation, in billionths.
 const CPU_MIN: u64 = 1_000_000;
 /// Least memory limit or reservation, in bytes.
-const MEMORY_MIN: u64 = 4 * 1024 * 1024;
+const MEMORY_MIN: u64 = 6 * 1024 * 1024;
+/// Most replicas of a service.
+const REPLICAS_MAX: u32 = 100_000;
 /// Shortest time of a health check.
 const HEALTH_MIN: Duration = Duration::from_millis(1);
 
@@ -61,12 +63,13 @@ fn check(
     let ServiceSpec {
         name: _,
         labels: _,
-        mode: _,
+        mode,
         task,
         update,
         rollback,
         endpoint,
     } = spec;
+    check_mode(*mode)?;
     check_task(snapshot, task)?;
     check_update("update", update)?;
     check_update("rollback", rollback)?;
@@ -76,6 +79,15 @@ fn check(
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, Invalid> {
     Err(Invalid::Spec(message.into()))
+}
+
+fn check_mode(mode: ServiceMode) -> Result<(), Invalid> {
+    match mode {
+        ServiceMode::Replicated { replicas } if replicas > REPLICAS_MAX => refuse(format!(
+            "{replicas} replicas are too many: a service can have {REPLICAS_MAX} at most"
+        )),
+        ServiceMode::Replicated { .. } | ServiceMode::Global => Ok(()),
+    }
 }
 
 fn check_task(snapshot: &Snapshot, task: &TaskSpec) -> Result<(), Invalid> {
@@ -187,6 +199,15 @@ fn check_mount(mount: &Mount) -> Result<(), Invalid> {
         MountKind::Bind { source, .. } if !source.starts_with('/') => refuse(format!(
             "invalid bind mount source, must be an absolute path: {source}"
         )),
+        MountKind::Volume {
+            name,
+            driver,
+            options,
+            ..
+        } if !matches!(driver.as_str(), "" | "local") || !options.is_empty() => refuse(format!(
+            "volume '{name}': drivers and their options are not supported; use the local driver \
+             without options, or a bind mount"
+        )),
         _ => Ok(()),
     }
 }
@@ -219,7 +240,7 @@ fn check_resources(resources: &Resources) -> Result<(), Invalid> {
     for memory in [resources.memory_limit.0, resources.memory_reservation.0] {
         if memory != 0 && memory < MEMORY_MIN {
             return refuse(format!(
-                "invalid memory value {memory}: Must be at least 4MiB"
+                "invalid memory value {memory}: Must be at least 6MiB"
             ));
         }
     }

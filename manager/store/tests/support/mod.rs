@@ -3,7 +3,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
-use skep_manager_store::*;
+use skep_manager_store::{Placement, *};
 use skep_types::*;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +12,7 @@ pub struct Fixture {
     pub store: Store,
     pub node: NodeId,
     index: u64,
+    now: Timestamp,
     next: u128,
 }
 
@@ -22,29 +23,28 @@ impl Fixture {
             store: Store::new(),
             node,
             index: 0,
+            now: Timestamp(0),
             next: 1000,
         };
         fixture.must(Action::Cluster(ClusterAction::Create(Box::new(cluster()))));
-        fixture.must(Action::Node(NodeAction::Create(Box::new(Node {
-            id: node,
-            meta: Meta::default(),
-            spec: NodeSpec::default(),
-            description: NodeDescription {
-                hostname: "n1".into(),
-                ..NodeDescription::default()
-            },
-            status: NodeStatus::default(),
-            role: Role::Worker,
-            manager: None,
-            mesh: None,
-        }))));
+        fixture.add_worker(node, "n1");
         fixture
     }
 
     pub fn apply(&mut self, actions: &[Action]) -> Applied {
         self.index += 1;
-        let now = Timestamp(self.index * 1000);
-        self.store.apply(Version(self.index), now, actions)
+        self.now = self.now + Duration::from_secs(1);
+        self.store.apply(Version(self.index), self.now, actions)
+    }
+
+    /// The time of the last entry.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Later entries come after this time.
+    pub fn wait_until(&mut self, now: Timestamp) {
+        self.now = now;
     }
 
     pub fn must(&mut self, action: Action) {
@@ -58,6 +58,31 @@ impl Fixture {
         let applied = self.apply(std::slice::from_ref(&action));
         assert!(matches!(action, Action::Task(_)) || applied.events.is_empty());
         applied.into_result().expect_err("the action is refused")
+    }
+
+    fn add_worker(&mut self, id: NodeId, hostname: &str) {
+        self.must(Action::Node(NodeAction::Create(Box::new(Node {
+            id,
+            meta: Meta::default(),
+            spec: NodeSpec::default(),
+            description: NodeDescription {
+                hostname: hostname.into(),
+                ..NodeDescription::default()
+            },
+            status: NodeStatus::default(),
+            role: Role::Worker,
+            role_since: Default::default(),
+            manager: None,
+            mesh: None,
+        }))));
+    }
+
+    /// Another node.
+    pub fn worker(&mut self, hostname: &str) -> NodeId {
+        self.next += 1;
+        let id = NodeId::from_bits(self.next);
+        self.add_worker(id, hostname);
+        id
     }
 
     pub fn next_service(&mut self) -> ServiceId {
@@ -143,6 +168,57 @@ impl Fixture {
         self.must(Action::Network(NetworkAction::Create { id, spec }));
         id
     }
+
+    /// Tasks on the node with these addresses of a network, told to go.
+    pub fn stopping_on<const N: usize>(
+        &mut self,
+        service: ServiceId,
+        network: NetworkId,
+        addresses: [&str; N],
+    ) -> [TaskId; N] {
+        let version = self.store.state().network(network).unwrap().meta.version;
+        let block = format!("{}/28", addresses[0]).parse::<ipnet::Ipv4Net>();
+        self.must(Action::Network(NetworkAction::SetBlocks {
+            id: network,
+            version,
+            add_subnets: Vec::new(),
+            free: Vec::new(),
+            take: vec![(block.unwrap().trunc(), BlockOwner::Node(self.node))],
+        }));
+        let mut slot = 0;
+        addresses.map(|address| {
+            slot += 1;
+            let task = self.waiting(service, slot);
+            let version = self.store.state().task(task).unwrap().meta.version;
+            let attachments = vec![Attachment {
+                network,
+                address: address.parse().unwrap(),
+            }];
+            let placement = Placement {
+                task,
+                version,
+                node: self.node,
+                attachments,
+            };
+            let tasks = vec![placement];
+            self.must(Action::Task(TaskAction::Place { tasks }));
+            let version = self.store.state().task(task).unwrap().meta.version;
+            let change = DesiredChange {
+                task,
+                version,
+                desired: TaskState::Remove,
+            };
+            let tasks = vec![change];
+            self.must(Action::Task(TaskAction::SetDesired { tasks }));
+            task
+        })
+    }
+
+    /// Networks that are there for nodes alone.
+    pub fn leaving(&self) -> Vec<NetworkId> {
+        let networks = self.store.state().leaving_networks();
+        networks.map(|network| network.id).collect()
+    }
 }
 
 pub fn cluster() -> Cluster {
@@ -158,15 +234,15 @@ pub fn cluster() -> Cluster {
             mesh_subnet: "10.255.0.0/16".parse().unwrap(),
             data_path_port: 51820,
         },
-        root_ca: RootCa {
-            certificate: String::new(),
-            key: String::new(),
-        },
+        root_ca: RootCa::new(String::new(), String::new()),
         join_secrets: JoinSecrets {
             worker: String::new(),
             manager: String::new(),
         },
         blocked: Default::default(),
+        certificates_until: Default::default(),
         last_raft_id: 0,
+        format: Default::default(),
+        unlock_key: None,
     }
 }

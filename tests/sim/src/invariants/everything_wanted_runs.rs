@@ -3,13 +3,27 @@
 
 use super::Verdict;
 use skep_manager_store::Snapshot;
-use skep_types::{RestartCondition, ServiceMode, Slot, TaskState, UpdateState};
+use skep_manager_store::constraint::Constraint;
+use skep_types::{
+    Availability, Node, NodeState, RestartCondition, Service, ServiceMode, Slot, TaskState,
+    UpdateState,
+};
 use std::collections::BTreeSet;
 
 pub(super) fn check(state: &Snapshot) -> Verdict {
+    for node in state.nodes() {
+        let name = &node.description.hostname;
+        if node.status.state != NodeState::Ready {
+            return Err(format!("{name} is not ready"));
+        }
+        if node.spec.availability != Availability::Active {
+            return Err(format!("{name} is not active"));
+        }
+    }
     for task in state.tasks() {
         let (now, desired) = (task.status.state, task.desired);
-        let waits = now == TaskState::Pending && !task.status.error.is_empty();
+        // `waiting_is_needed` has seen that no node could take it.
+        let waits = now == TaskState::Pending;
         if task.is_live() && now != TaskState::Running && !waits {
             return Err(format!("{} is still {now} -> {desired}", task.name()));
         }
@@ -22,10 +36,6 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
     }
     for service in state.services() {
         let name = &service.spec.name;
-        let running = state
-            .tasks_of(service.id)
-            .filter(|task| task.is_live())
-            .count();
         // Slots that a policy left empty stay so.
         let policy = &service.spec.task.restart;
         let may_be_empty = policy.condition != RestartCondition::Any || policy.max_attempts != 0;
@@ -41,6 +51,17 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
                 return Err(format!("{name} has {} of {replicas} slots", slots.len()));
             }
         }
+        if service.spec.mode == ServiceMode::Global && !may_be_empty {
+            let mut without = state.nodes().filter(|node| is_allowed(service, node));
+            let served = |id| {
+                let mut tasks = state.tasks_of(service.id);
+                tasks.any(|task| task.is_live() && task.node == Some(id))
+            };
+            if let Some(node) = without.find(|node| !served(node.id)) {
+                let node = &node.description.hostname;
+                return Err(format!("{name} has no task on {node}"));
+            }
+        }
         let waits = state
             .tasks_of(service.id)
             .any(|task| task.is_live() && task.status.state == TaskState::Pending);
@@ -50,9 +71,19 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
                 UpdateState::Updating | UpdateState::RollbackStarted
             )
         });
-        if hangs && !waits && running > 0 {
+        if hangs && !waits {
             return Err(format!("{name} is still being updated"));
         }
     }
     Ok(())
+}
+
+fn is_allowed(service: &Service, node: &Node) -> bool {
+    service
+        .spec
+        .task
+        .placement
+        .constraints
+        .iter()
+        .all(|text| Constraint::parse(text).is_ok_and(|constraint| constraint.holds(node)))
 }

@@ -146,12 +146,15 @@ fn peers_are_the_others_with_their_blocks_and_numbers() {
 
 #[test]
 fn only_internal_networks_keep_a_container_inside() {
-    let cases: [(&[NetworkId], bool); 5] = [
+    let gone = NetworkId::from_bits(4);
+    let cases: [(&[NetworkId], bool); 7] = [
         (&[], true),
         (&[OPEN, INTERNAL], true),
         (&[INTERNAL], false),
         (&[INTERNAL, INGRESS], false),
         (&[INGRESS], true),
+        (&[gone, INGRESS], false),
+        (&[gone, OPEN], true),
     ];
     for (networks, egress) in cases {
         let task = task(5, networks);
@@ -180,6 +183,18 @@ fn containers_without_network_get_different_addresses_that_stay() {
             desired.endpoints[&task.id].local
         );
     }
+}
+
+#[test]
+fn a_container_keeps_its_address_when_one_with_a_smaller_id_comes() {
+    let mut here = task(1, &[]);
+    here.id = TaskId::from_bits(1 | 1 << 64);
+    let comes = task(1, &[]);
+    let before = compute(&told(), std::slice::from_ref(&here));
+    let after = compute(&told(), &[here.clone(), comes.clone()]);
+    let local = |desired: &Desired, task: &Task| desired.endpoints[&task.id].local;
+    assert_eq!(local(&after, &here), local(&before, &here));
+    assert_ne!(local(&after, &comes), local(&after, &here));
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! A new swarm: its root of trust, its settings and its first node.
+
+use crate::files::Membership;
+use crate::{address, describe};
+use anyhow::Result;
+use skep_manager::{Start, first_actions, validate_cluster};
+use skep_manager_ca::{
+    Identity, JoinToken, Request, Root, Subject, new_unlock_key, unlock_key_text,
+};
+use skep_proto::pb;
+use skep_types::{
+    Availability, Cluster, ClusterId, ClusterSpec, JoinSecrets, ManagerStatus, Meta, Node,
+    NodeDescription, NodeId, NodeSpec, NodeStatus, Role, RootCa, Timestamp, UnlockKey,
+};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+/// What the first node starts with.
+pub(crate) struct NewSwarm {
+    /// Its certificate.
+    pub identity: Identity,
+    /// Its place.
+    pub membership: Membership,
+    /// What its keys are sealed under, if they are.
+    pub unlock: Option<UnlockKey>,
+    /// The first entry of its log.
+    pub start: Start,
+    /// What the user is told.
+    pub answer: pb::InitResponse,
+}
+
+impl NewSwarm {
+    /// Makes keys, tokens and ids.
+    ///
+    /// # Errors
+    /// The first setting that no swarm can have.
+    pub(crate) fn new(
+        spec: ClusterSpec,
+        listen: SocketAddr,
+        advertise: SocketAddr,
+        availability: Availability,
+        autolock: bool,
+    ) -> Result<NewSwarm> {
+        validate_cluster(&spec)?;
+        let now = SystemTime::now();
+        let root = Root::generate(now)?;
+        let unlock = autolock.then(new_unlock_key).transpose()?;
+        let cluster = Cluster {
+            unlock_key: unlock.clone(),
+            ..cluster(&root, spec)?
+        };
+        let node = first_node(advertise, availability);
+        let key = Request::generate()?;
+        let subject = Subject {
+            node: node.id,
+            role: Role::Manager,
+            cluster: cluster.id,
+        };
+        let issued = root.issue(key.pem(), &subject, cluster.spec.cert_expiry, now)?;
+        let digest = root.certificate().digest();
+        let token =
+            |secret: &str| Ok::<_, anyhow::Error>(JoinToken::new(digest, secret)?.to_string());
+        Ok(NewSwarm {
+            identity: key.complete(&issued.pem, root.certificate().clone())?,
+            membership: Membership {
+                listen: listen.to_string(),
+                advertise: advertise.to_string(),
+                interface: address::interface_of(advertise.ip()),
+                managers: vec![advertise.to_string()],
+                data_path_port: cluster.spec.data_path_port,
+                raft_id: Some(1),
+                has_log: false,
+                reform: None,
+            },
+            answer: pb::InitResponse {
+                node_id: skep_proto::id_bytes(node.id),
+                worker_token: token(&cluster.join_secrets.worker)?,
+                manager_token: token(&cluster.join_secrets.manager)?,
+                advertise: advertise.to_string(),
+                unlock_key: unlock.as_ref().map(unlock_key_text).unwrap_or_default(),
+            },
+            unlock,
+            start: Start::Bootstrap(first_actions(cluster, node)),
+        })
+    }
+}
+
+fn cluster(root: &Root, spec: ClusterSpec) -> Result<Cluster> {
+    Ok(Cluster {
+        id: ClusterId::from_bits(rand::random()),
+        meta: Meta::default(),
+        spec,
+        root_ca: RootCa::new(root.certificate().pem().to_owned(), root.key_pem()),
+        join_secrets: JoinSecrets {
+            worker: JoinToken::new_secret()?,
+            manager: JoinToken::new_secret()?,
+        },
+        blocked: BTreeMap::new(),
+        certificates_until: Timestamp::default(),
+        last_raft_id: 0,
+        format: Default::default(),
+        unlock_key: None,
+    })
+}
+
+/// This node as the only manager of a swarm.
+pub(crate) fn first_node(advertise: SocketAddr, availability: Availability) -> Node {
+    Node {
+        id: NodeId::from_bits(rand::random()),
+        meta: Meta::default(),
+        spec: NodeSpec {
+            role: Role::Manager,
+            availability,
+            ..NodeSpec::default()
+        },
+        description: NodeDescription {
+            hostname: describe::hostname(),
+            ..NodeDescription::default()
+        },
+        status: NodeStatus::default(),
+        role: Role::Manager,
+        role_since: Default::default(),
+        manager: Some(ManagerStatus {
+            raft_id: 1,
+            address: advertise.to_string(),
+            format: Default::default(),
+        }),
+        mesh: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_that_no_swarm_can_have_are_refused_before_there_is_one() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 2377));
+        let spec = ClusterSpec {
+            subnet_length: 31,
+            ..ClusterSpec::default()
+        };
+        let made = NewSwarm::new(spec, address, address, Availability::Active, false);
+        let refused = made.err().unwrap().to_string();
+        assert!(refused.contains("subnet size /31"), "{refused}");
+    }
+}

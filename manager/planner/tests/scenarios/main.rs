@@ -1,0 +1,10 @@
+//! The planner, seen as an operator sees the swarm.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod networks;
+mod nodes;
+mod restart;
+mod scheduling;
+mod update;

@@ -1,0 +1,194 @@
+//! What follows a task that ended.
+
+use crate::support::check;
+use expect_test::expect;
+
+#[test]
+fn a_task_that_ends_is_followed_after_the_delay() {
+    check(
+        "
+        node n1
+        service web delay=2s
+        run
+        kill web.1
+        plan
+        ps web
+        wakes
+        step 1s
+        ps web
+        step 1s
+        ps web
+        say failing again and again takes longer each time
+        fail web.1
+        step 5s
+        ps web
+        wakes
+        ",
+        expect![[r#"
+            web.1 n1 assigned -> ready
+            web.1 n1 failed -> shutdown: task: non-zero exit (137)
+            wakes in 2000 ms
+            web.1 n1 ready -> ready
+            web.1 n1 failed -> shutdown: task: non-zero exit (137)
+            web.1 n1 running -> running
+            web.1 n1 failed -> shutdown: task: non-zero exit (137)
+            -- failing again and again takes longer each time
+            web.1 n1 failed -> shutdown
+            web.1 n1 failed -> shutdown
+            web.1 n1 failed -> shutdown: task: non-zero exit (137)
+            wakes in 3000 ms"#]],
+    );
+}
+
+#[test]
+fn the_restart_policy_leaves_a_position_empty() {
+    check(
+        "
+        node n1
+        service once restart=none
+        service twice attempts=1 delay=0s
+        service done restart=on-failure
+        complete done.1
+        fail once.1
+        fail twice.1
+        step 10s
+        ps once
+        ps twice
+        ps done
+        say but a lost node's task is always replaced
+        heal once.1
+        heal twice.1
+        update once force
+        update twice force
+        run
+        node n2
+        drain n1
+        run
+        ps once
+        ps twice
+        ",
+        expect![[r#"
+            once.1 n1 failed -> shutdown
+            twice.1 n1 failed -> shutdown
+            twice.1 n1 failed -> shutdown
+            done.1 n1 complete -> shutdown
+            -- but a lost node's task is always replaced
+            once.1 n2 running -> running
+            once.1 n1 shutdown -> shutdown
+            once.1 n1 failed -> shutdown
+            twice.1 n2 running -> running
+            twice.1 n1 shutdown -> shutdown
+            twice.1 n1 failed -> shutdown
+            twice.1 n1 failed -> shutdown"#]],
+    );
+}
+
+#[test]
+fn history_is_kept_to_its_limit() {
+    check(
+        "
+        node n1
+        service web delay=0s
+        fail web.1
+        step 300s
+        ps web
+        ",
+        expect![[r#"
+            web.1 n1 failed -> shutdown
+            web.1 n1 failed -> shutdown
+            web.1 n1 failed -> shutdown
+            web.1 n1 failed -> shutdown
+            web.1 n1 failed -> shutdown"#]],
+    );
+}
+
+#[test]
+fn a_replacement_waits_until_the_old_task_has_stopped() {
+    check(
+        "
+        node n1
+        service db
+        run
+        linger db.1
+        scale db 0
+        run
+        scale db 1
+        step 30s
+        say scaled down and up again
+        ps db
+        end db.1
+        step 10s
+        ps db
+        ",
+        expect![[r#"
+            -- scaled down and up again
+            db.1 n1 ready -> ready
+            db.1 n1 running -> remove
+            db.1 n1 running -> running"#]],
+    );
+}
+
+#[test]
+fn a_replacement_waits_out_the_grace_period_of_the_old_task() {
+    check(
+        "
+        node n1
+        service quick
+        service slow grace=300s
+        run
+        linger quick.1
+        linger slow.1
+        update quick image=b
+        update slow image=b
+        step 59s
+        ps quick
+        step 2s
+        say a task that never stops is not waited for for ever
+        ps quick
+        ps slow
+        step 260s
+        ps slow
+        step 10s
+        ps slow
+        ",
+        expect![[r#"
+            quick.1 n1 ready -> ready image b
+            quick.1 n1 running -> shutdown
+            -- a task that never stops is not waited for for ever
+            quick.1 n1 running -> running image b
+            quick.1 n1 running -> shutdown
+            slow.1 n1 ready -> ready image b
+            slow.1 n1 running -> shutdown
+            slow.1 n1 ready -> ready image b
+            slow.1 n1 running -> shutdown
+            slow.1 n1 running -> running image b
+            slow.1 n1 running -> shutdown"#]],
+    );
+}
+
+#[test]
+fn an_update_that_overtakes_another_waits_for_what_that_stops() {
+    check(
+        "
+        node n1
+        service db image=a
+        run
+        linger db.1
+        update db image=b cpu=64
+        run
+        say the one in between found no node
+        update db image=c cpu=1
+        step 5s
+        ps db
+        end db.1
+        step 5s
+        ps db
+        ",
+        expect![[r#"
+            -- the one in between found no node
+            db.1 n1 ready -> ready image c
+            db.1 n1 running -> shutdown image a
+            db.1 n1 running -> running image c
+            db.1 n1 shutdown -> shutdown image a"#]],
+    );
+}

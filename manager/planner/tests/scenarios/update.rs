@@ -1,0 +1,284 @@
+//! From one spec to the next, and back.
+
+use crate::support::check;
+use expect_test::expect;
+
+#[test]
+fn an_update_changes_one_task_at_a_time_and_waits_for_the_monitor_time() {
+    check(
+        "
+        node n1
+        node n2
+        service web replicas=3 image=a monitor=2s
+        run
+        update web image=b
+        plan
+        ps web
+        services
+        run
+        say the first runs
+        ps web
+        step 1s
+        services
+        step 1s
+        say then the second
+        ps web
+        step 10s
+        ps web
+        services
+        ",
+        expect![[r#"
+            web.1 n1 assigned -> ready image b
+            web.1 n1 running -> shutdown image a
+            web.2 n2 running -> running image a
+            web.3 n1 running -> running image a
+            web [Updating: update in progress]
+            -- the first runs
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n2 running -> running image a
+            web.3 n1 running -> running image a
+            web [Updating: update in progress]
+            -- then the second
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n2 running -> running image b
+            web.2 n2 shutdown -> shutdown image a
+            web.3 n1 running -> running image a
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n2 running -> running image b
+            web.2 n2 shutdown -> shutdown image a
+            web.3 n1 running -> running image b
+            web.3 n1 shutdown -> shutdown image a
+            web [Completed: update completed]"#]],
+    );
+}
+
+#[test]
+fn a_start_first_update_never_has_fewer_tasks_running() {
+    check(
+        "
+        node n1
+        node n2
+        service web replicas=2 image=a monitor=1s order=start-first parallelism=2 max-per-node=1
+        run
+        update web image=b
+        plan
+        ps web
+        run
+        ps web
+        step 1s
+        services
+        ",
+        expect![[r#"
+            web.1 n1 assigned -> running image b
+            web.1 n1 running -> running image a
+            web.2 n2 running -> running image a
+            web.2 n2 assigned -> running image b
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n2 running -> running image b
+            web.2 n2 shutdown -> shutdown image a
+            web [Completed: update completed]"#]],
+    );
+}
+
+#[test]
+fn a_failing_update_pauses() {
+    check(
+        "
+        node n1
+        service web replicas=3 image=a monitor=2s delay=1s
+        run
+        reject web.1
+        update web image=b
+        step 5s
+        services
+        ps web
+        say another change resumes it
+        heal web.1
+        update web image=c
+        step 20s
+        services
+        ps web
+        ",
+        expect![[r#"
+            web [Paused: update paused due to failure or early termination]
+            web.1 n1 rejected -> shutdown image b
+            web.1 n1 rejected -> shutdown image b
+            web.1 n1 rejected -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image a
+            web.3 n1 running -> running image a
+            -- another change resumes it
+            web [Completed: update completed]
+            web.1 n1 running -> running image c
+            web.1 n1 rejected -> shutdown image b
+            web.1 n1 rejected -> shutdown image b
+            web.1 n1 rejected -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image c
+            web.2 n1 shutdown -> shutdown image a
+            web.3 n1 running -> running image c
+            web.3 n1 shutdown -> shutdown image a"#]],
+    );
+}
+
+#[test]
+fn a_failing_update_rolls_back_if_the_service_says_so() {
+    check(
+        "
+        node n1
+        service web replicas=2 image=a monitor=2s delay=1s on-failure=rollback
+        run
+        fail web.1@b
+        update web image=b
+        run
+        services
+        step 20s
+        services
+        ps web
+        ",
+        expect![[r#"
+            web [RollbackStarted: update rolled back due to failure or early termination]
+            web [RollbackCompleted: rollback completed]
+            web.1 n1 running -> running image a
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 shutdown -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a
+            web.1 n1 failed -> shutdown image b
+            web.2 n1 running -> running image a"#]],
+    );
+}
+
+#[test]
+fn an_update_that_tolerates_failures_goes_on() {
+    check(
+        "
+        node n1
+        service web replicas=3 image=a monitor=1s delay=1s on-failure=continue
+        run
+        fail web.1
+        update web image=b
+        step 10s
+        services
+        count web
+        ps web
+        ",
+        expect![[r#"
+            web [Completed: update completed]
+            n1: 2
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image b
+            web.2 n1 shutdown -> shutdown image a
+            web.3 n1 running -> running image b
+            web.3 n1 shutdown -> shutdown image a"#]],
+    );
+}
+
+#[test]
+fn a_manual_rollback_returns_to_the_previous_spec_and_twice_to_the_newer() {
+    check(
+        "
+        node n1
+        service web replicas=2 image=a monitor=0s
+        run
+        update web image=b
+        run
+        services
+        rollback web
+        step 20s
+        services
+        ps web
+        rollback web
+        step 20s
+        services
+        ",
+        expect![[r#"
+            web [Completed: update completed]
+            web [RollbackCompleted: rollback completed]
+            web.1 n1 running -> running image a
+            web.1 n1 shutdown -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image a
+            web.2 n1 shutdown -> shutdown image a
+            web.2 n1 shutdown -> shutdown image b
+            web [RollbackCompleted: rollback completed]"#]],
+    );
+}
+
+#[test]
+fn an_update_pauses_where_the_previous_spec_cannot_be_had_back() {
+    check(
+        "
+        node n1
+        network front
+        service web image=a net=front on-failure=rollback monitor=1s
+        run
+        fail web.1@b
+        update web image=b no-net
+        plan
+        rm-network front
+        step 3s
+        services
+        ",
+        expect!["web [Paused: update paused due to failure or early termination]"],
+    );
+}
+
+#[test]
+fn an_update_that_starts_first_has_two_tasks_a_slot_and_no_third() {
+    check(
+        "
+        node n1
+        service web image=a order=start-first monitor=0s
+        run
+        linger web.1
+        update web image=b
+        run
+        update web image=c
+        step 5s
+        ps web
+        end web.1
+        step 5s
+        ps web
+        ",
+        expect![[r#"
+            web.1 n1 ready -> ready image c
+            web.1 n1 running -> running image b
+            web.1 n1 running -> shutdown image a
+            web.1 n1 running -> running image c
+            web.1 n1 shutdown -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a"#]],
+    );
+}
+
+#[test]
+fn a_task_that_ends_after_its_monitor_time_is_no_failure_of_the_update() {
+    check(
+        "
+        node n1
+        service web replicas=3 image=a delay=0s monitor=2s update-delay=10s
+        run
+        update web image=b
+        step 5s
+        kill web.1
+        run
+        services
+        say within the monitor time it is one
+        step 1s
+        kill web.2
+        run
+        services
+        ",
+        expect![[r#"
+            web [Updating: update in progress]
+            -- within the monitor time it is one
+            web [Paused: update paused due to failure or early termination]"#]],
+    );
+}

@@ -1,0 +1,191 @@
+//! What all nodes are told alike: services, peers and networks. Kept up with
+//! the store by what differs between two snapshots.
+//!
+//! Pure. What only one node is told is in `assignments`; who is told when, in
+//! `board`.
+
+use skep_manager_store::{Change, Difference, Snapshot};
+use skep_types::assignment::{AssignmentChange, EndpointView, Peer, ServiceOnNetwork, ServiceView};
+use skep_types::{
+    Network, NetworkId, Node, NodeId, NodeState, Service, ServiceId, Task, TaskState,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+/// The views of one snapshot.
+#[derive(Default)]
+pub(crate) struct Views {
+    services: BTreeMap<ServiceId, Arc<ServiceView>>,
+    peers: BTreeMap<NodeId, Arc<Peer>>,
+    networks: BTreeMap<NetworkId, Arc<Network>>,
+}
+
+impl Views {
+    /// Makes the views of `old`, which these are, those of `new`. Returns what
+    /// changed, what others may need first.
+    pub(crate) fn advance(
+        &mut self,
+        old: &Snapshot,
+        new: &Snapshot,
+        difference: &Difference,
+    ) -> Vec<AssignmentChange> {
+        let mut changes = Vec::new();
+        for Change { id, after, .. } in &difference.networks {
+            put(&mut self.networks, *id, after.clone(), |id, network| {
+                changes.push(AssignmentChange::Network(id, network));
+            });
+        }
+        let port = data_path_port(new);
+        let mut set_peer = |id: NodeId, node: Option<&Arc<Node>>| {
+            let peer = node.and_then(|node| peer(node, port)).map(Arc::new);
+            put(&mut self.peers, id, peer, |id, peer| {
+                changes.push(AssignmentChange::Peer(id, peer));
+            });
+        };
+        for Change { id, after, .. } in &difference.nodes {
+            set_peer(*id, after.as_ref());
+        }
+        if port != data_path_port(old) {
+            new.nodes().for_each(|node| set_peer(node.id, Some(node)));
+        }
+        for id in outdated(old, new, difference) {
+            let view = new.service(id).map(|service| service_view(new, service));
+            put(&mut self.services, id, view.map(Arc::new), |id, view| {
+                changes.push(AssignmentChange::Service(id, view));
+            });
+        }
+        changes
+    }
+
+    /// All of them, as changes of an empty set.
+    pub(crate) fn all(&self) -> impl Iterator<Item = AssignmentChange> + '_ {
+        let networks = self.networks.iter();
+        let networks = networks.map(|(id, on)| AssignmentChange::Network(*id, Some(on.clone())));
+        let peers = self.peers.iter();
+        let peers = peers.map(|(id, peer)| AssignmentChange::Peer(*id, Some(peer.clone())));
+        let services = self.services.iter();
+        let services = services.map(|(id, on)| AssignmentChange::Service(*id, Some(on.clone())));
+        networks.chain(peers).chain(services)
+    }
+}
+
+fn put<I: Ord + Copy, T: PartialEq>(
+    objects: &mut BTreeMap<I, Arc<T>>,
+    id: I,
+    object: Option<Arc<T>>,
+    mut changed: impl FnMut(I, Option<Arc<T>>),
+) {
+    if objects.get(&id) == object.as_ref() {
+        return;
+    }
+    match &object {
+        Some(object) => objects.insert(id, object.clone()),
+        None => objects.remove(&id),
+    };
+    changed(id, object);
+}
+
+fn data_path_port(snapshot: &Snapshot) -> u16 {
+    let cluster = snapshot.cluster();
+    cluster.map_or(51820, |cluster| cluster.spec.data_path_port)
+}
+
+/// Services whose view may be another.
+fn outdated(old: &Snapshot, new: &Snapshot, difference: &Difference) -> BTreeSet<ServiceId> {
+    let mut services: BTreeSet<ServiceId> = difference.services.iter().map(|c| c.id).collect();
+    for Change { before, after, .. } in &difference.tasks {
+        let before_serves = before.as_ref().and_then(|task| endpoint(old, task));
+        let after_serves = after.as_ref().and_then(|task| endpoint(new, task));
+        if before_serves != after_serves {
+            services.extend(before.iter().chain(after).map(|task| task.service));
+        }
+    }
+    for Change { id, before, after } in &difference.nodes {
+        let serves = |node: &Option<Arc<Node>>| node.as_ref().is_some_and(|node| serves(node));
+        if serves(before) != serves(after) {
+            services.extend(old.tasks_on(*id).map(|task| task.service));
+            services.extend(new.tasks_on(*id).map(|task| task.service));
+        }
+    }
+    services
+}
+
+fn service_view(snapshot: &Snapshot, service: &Service) -> ServiceView {
+    let vip = |network| {
+        service
+            .endpoint
+            .vips
+            .iter()
+            .find(|vip| vip.network == network)
+            .and_then(|vip| match vip.address {
+                IpAddr::V4(address) => Some(address),
+                IpAddr::V6(_) => None,
+            })
+    };
+    let networks = service.spec.task.networks.iter().map(|attachment| {
+        let on = ServiceOnNetwork {
+            vip: vip(attachment.network),
+            aliases: attachment.aliases.clone(),
+        };
+        (attachment.network, on)
+    });
+    let mut endpoints: Vec<EndpointView> = snapshot
+        .tasks_of(service.id)
+        .filter_map(|task| endpoint(snapshot, task))
+        .collect();
+    endpoints.sort_by_key(|endpoint| endpoint.task);
+    ServiceView {
+        name: service.spec.name.clone(),
+        networks: networks.collect(),
+        ports: service.endpoint.ports.clone(),
+        endpoints,
+    }
+}
+
+fn serves(node: &Node) -> bool {
+    node.status.state != NodeState::Down
+}
+
+/// A task takes traffic while it runs, is meant to, and its node is not known
+/// to be away.
+fn endpoint(snapshot: &Snapshot, task: &Task) -> Option<EndpointView> {
+    let runs = task.status.state == TaskState::Running && task.desired == TaskState::Running;
+    let node = task.node.filter(|_| runs)?;
+    if !serves(snapshot.node(node)?) {
+        return None;
+    }
+    let addresses = task
+        .attachments
+        .iter()
+        .filter_map(|attachment| match attachment.address {
+            IpAddr::V4(address) => Some((attachment.network, address)),
+            IpAddr::V6(_) => None,
+        });
+    Some(EndpointView {
+        task: task.id,
+        slot: task.slot,
+        node,
+        addresses: addresses.collect(),
+    })
+}
+
+fn peer(node: &Node, port: u16) -> Option<Peer> {
+    let mesh = node.mesh?;
+    if node.description.wireguard_key == [0; 32] {
+        return None;
+    }
+    let endpoint = node.description.data_path.or_else(|| {
+        node.status
+            .address
+            .map(|address| SocketAddr::new(address, port))
+    })?;
+    Some(Peer {
+        id: node.id,
+        hostname: node.description.hostname.clone(),
+        public_key: node.description.wireguard_key,
+        endpoint,
+        mesh,
+        ready: node.status.state == NodeState::Ready,
+    })
+}

@@ -1,0 +1,137 @@
+//! How much a node may say of itself: every manager keeps it, and every
+//! listing shows it.
+
+use skep_manager_store::format::{VERSION, readers};
+use skep_types::{Format, NodeDescription, Platform};
+use tonic::Status;
+
+/// Longest host name.
+const HOSTNAME_MAX: usize = 253;
+/// Longest address of a manager: a host name and a port.
+const ADDRESS_MAX: usize = HOSTNAME_MAX + ":65535".len();
+/// Longest name of a system, an architecture or a version.
+const WORD_MAX: usize = 64;
+/// Most labels of a daemon.
+const LABELS_MAX: usize = 128;
+/// Longest key or value of one.
+const LABEL_MAX: usize = 1024;
+
+/// Whether this can be a host name; an unknown one is empty.
+///
+/// # Errors
+/// When it is too long.
+pub(crate) fn hostname(name: &str) -> Result<(), Status> {
+    short("host name", name, HOSTNAME_MAX)
+}
+
+/// Whether this can be the address of a manager.
+///
+/// # Errors
+/// When it is too long.
+pub(crate) fn address(address: &str) -> Result<(), Status> {
+    short("address", address, ADDRESS_MAX)
+}
+
+/// The newest format that a manager to be reads; `version` is its version of skep.
+///
+/// # Errors
+/// When it could not read what the others write: it would stop at once.
+pub(crate) fn format(written: Format, reads: u32, version: &str) -> Result<Format, Status> {
+    let reads = Format(reads).max(Format::FIRST);
+    if reads >= written {
+        return Ok(reads);
+    }
+    let needed = readers(written);
+    let version = &version[..version.floor_char_boundary(WORD_MAX)];
+    Err(Status::failed_precondition(format!(
+        "this node runs skep {version}, which reads formats up to {reads}, and the managers of \
+         this swarm write format {written}: install {needed} on the node (they run {VERSION}), \
+         then try again"
+    )))
+}
+
+/// Whether all of this can be kept.
+///
+/// # Errors
+/// The first part that is too large.
+pub(crate) fn description(description: &NodeDescription) -> Result<(), Status> {
+    // Destructured, so that a new part has to be thought of here.
+    let NodeDescription {
+        hostname: name,
+        platform: Platform { os, architecture },
+        cpus: _,
+        memory: _,
+        engine_version,
+        engine_labels,
+        wireguard_key: _,
+        data_path: _,
+        tls: _,
+    } = description;
+    hostname(name)?;
+    short("operating system", os, WORD_MAX)?;
+    short("architecture", architecture, WORD_MAX)?;
+    short("version", engine_version, WORD_MAX)?;
+    if engine_labels.len() > LABELS_MAX {
+        return Err(Status::invalid_argument(format!(
+            "the node has {} labels of its own: {LABELS_MAX} are allowed; start its daemon with \
+             fewer --label",
+            engine_labels.len()
+        )));
+    }
+    for (key, value) in engine_labels {
+        short("label", key, LABEL_MAX)?;
+        short("label", value, LABEL_MAX)?;
+    }
+    Ok(())
+}
+
+fn short(what: &str, text: &str, max: usize) -> Result<(), Status> {
+    if text.len() <= max {
+        return Ok(());
+    }
+    let start = &text[..text.floor_char_boundary(32)];
+    Err(Status::invalid_argument(format!(
+        "the node's {what} \"{start}...\" has {} bytes: {max} are allowed",
+        text.len()
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(edit: impl FnOnce(&mut NodeDescription)) -> String {
+        let mut node = NodeDescription {
+            hostname: "n1".to_owned(),
+            ..NodeDescription::default()
+        };
+        edit(&mut node);
+        match description(&node) {
+            Ok(()) => "fine".to_owned(),
+            Err(refused) => refused.message().to_owned(),
+        }
+    }
+
+    #[test]
+    fn each_part_of_a_description_has_its_limit() {
+        assert_eq!(said(|_| {}), "fine");
+        assert_eq!(said(|node| node.hostname = "a".repeat(253)), "fine");
+        assert_eq!(
+            said(|node| node.hostname = "a".repeat(254)),
+            format!(
+                "the node's host name \"{}...\" has 254 bytes: 253 are allowed",
+                "a".repeat(32)
+            )
+        );
+        let os = said(|node| node.platform.os = "ü".repeat(40));
+        assert!(os.contains("operating system"), "{os}");
+        let long = said(|node| {
+            node.engine_labels.insert("k".to_owned(), "v".repeat(1025));
+        });
+        assert!(long.contains("label"), "{long}");
+        let many = said(|node| {
+            node.engine_labels = (0..129).map(|n| (n.to_string(), String::new())).collect();
+        });
+        assert!(many.contains("129 labels"), "{many}");
+    }
+}

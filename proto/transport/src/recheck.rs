@@ -1,0 +1,64 @@
+//! Connections that were good when they were made and are not any more.
+
+use rustls_pki_types::CertificateDer;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::watch;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::WatchStream;
+
+/// Says whether the peer that showed this certificate may stay.
+type Judge = Arc<dyn Fn(&CertificateDer<'_>) -> bool + Send + Sync>;
+
+/// Asks about all connections of a listener again, whenever it is told to;
+/// those of which the answer is no are cut. Cheap to clone.
+#[derive(Clone)]
+pub struct Recheck {
+    asked: watch::Receiver<()>,
+    judge: Judge,
+}
+
+impl Recheck {
+    /// Asks `judge` each time that `asked` changes.
+    pub fn new(
+        asked: watch::Receiver<()>,
+        judge: impl Fn(&CertificateDer<'_>) -> bool + Send + Sync + 'static,
+    ) -> Self {
+        Recheck {
+            asked,
+            judge: Arc::new(judge),
+        }
+    }
+
+    /// For a connection that begins now.
+    pub(crate) fn watch(&self) -> Watched {
+        Watched {
+            asked: WatchStream::from_changes(self.asked.clone()),
+            judge: self.judge.clone(),
+            cut: false,
+        }
+    }
+}
+
+/// One connection under watch.
+pub(crate) struct Watched {
+    asked: WatchStream<()>,
+    judge: Judge,
+    cut: bool,
+}
+
+impl Watched {
+    /// Whether the connection has to end; wakes the caller when that may be.
+    pub(crate) fn poll_cut(
+        &mut self,
+        certificate: &CertificateDer<'_>,
+        context: &mut Context<'_>,
+    ) -> bool {
+        while !self.cut
+            && let Poll::Ready(Some(())) = std::pin::Pin::new(&mut self.asked).poll_next(context)
+        {
+            self.cut = !(self.judge)(certificate);
+        }
+        self.cut
+    }
+}

@@ -1,0 +1,228 @@
+//! Certificates and keys: the root CA is replaced while nodes are away, and they
+//! find their way back; managers that restart wait to be unlocked.
+
+use skep_e2e::{Cluster, Container, Output, Programs, Steps, command, wait_for};
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+/// How long anything may take here.
+const SOON: Duration = Duration::from_secs(30);
+
+const AWAY_MANAGER: usize = 3;
+const AWAY_WORKER: usize = 4;
+
+#[test]
+fn roots_and_keys_change_while_nodes_are_away() {
+    let steps = Steps::begin();
+    let mut cluster = Cluster::swarm("trust", 3, 1);
+    let old_root = cluster.skep(1, &["swarm", "ca"]).succeeds().out;
+    let old_token = token(&cluster, 1);
+    wait_for("all have shown their certificates", SOON, || {
+        tls(&cluster, 1, &["Ready"; 4])
+    });
+
+    steps.step("a manager and a worker lose power, and the root CA is replaced");
+    cluster.kill_host(AWAY_MANAGER);
+    cluster.kill_host(AWAY_WORKER);
+    let rotated = cluster.skep(1, &["swarm", "ca", "--rotate"]).succeeds();
+    println!("the rotation took {:?}", rotated.took);
+    for words in [
+        "desired root digest: sha256:",
+        "rotated TLS certificates:",
+        "rotated CA certificates:",
+        "2/4 nodes",
+        "BEGIN CERTIFICATE",
+    ] {
+        assert!(rotated.out.contains(words), "{words}: {rotated}");
+    }
+    assert!(rotated.err.contains("did not follow"), "{rotated}");
+    let new_root = cluster.skep(2, &["swarm", "ca"]).succeeds().out;
+    assert_ne!(new_root, old_root);
+    assert!(rotated.out.ends_with(&new_root), "{rotated}");
+    let new_token = token(&cluster, 2);
+    let digest = |token: &str| token.split('-').nth(2).map(str::to_owned);
+    assert_ne!(
+        digest(&new_token),
+        digest(&old_token),
+        "tokens pin the root"
+    );
+
+    steps.step("those that were away follow when they are back");
+    cluster.start_host(AWAY_MANAGER);
+    cluster.start_host(AWAY_WORKER);
+    wait_for("all have followed", SOON, || {
+        tls(&cluster, 1, &["Ready"; 4])
+    });
+    // Asked of the one that was away: it takes part in the group again.
+    wait_for("the manager has caught up", SOON, || {
+        let read = cluster.skep(AWAY_MANAGER, &["swarm", "ca"]).checked()?;
+        if read == new_root {
+            return Ok(());
+        }
+        Err("it still names the old root".to_owned())
+    });
+
+    steps.step("all of them restart under the new root");
+    for host in 1..=4 {
+        cluster.kill_daemon(host);
+        cluster.start_daemon(host);
+        cluster.await_daemon(host);
+    }
+    wait_for("all are ready", SOON, || {
+        let args = ["node", "ls", "--format", "{{.Status}}"];
+        let states = cluster.skep(1, &args).checked()?;
+        same(&states, &["Ready"; 4])
+    });
+
+    autolock(&mut cluster, &steps);
+    cluster.finish();
+}
+
+fn autolock(cluster: &mut Cluster, steps: &Steps) {
+    const MANAGERS: [usize; 3] = [1, 2, 3];
+    const HOST: usize = 2;
+    cluster.create_web(4, &[]);
+    // No node is given up while a person looks for the key.
+    let patient = ["swarm", "update", "--dispatcher-heartbeat", "60s"];
+    cluster.skep(1, &patient).succeeds();
+
+    steps.step("autolock is turned on, and every manager's keys are sealed");
+    let on = cluster.skep(3, &["swarm", "update", "--autolock=true"]);
+    let first = key(cluster, 1);
+    assert!(on.succeeds().out.contains(&first));
+    for host in MANAGERS {
+        wait_for("its keys are sealed", SOON, || sealed(cluster, host));
+    }
+    assert!(!cluster.data_dir(AWAY_WORKER).join("node/raft.key").exists());
+    unlock(cluster, 1, &first).fails(1, &["swarm is not locked"]);
+
+    steps.step("a manager that restarts is locked; its containers go on");
+    let before = containers(cluster);
+    restart(cluster, HOST);
+    let words = [
+        "Swarm is encrypted and needs to be unlocked",
+        "skep swarm unlock",
+    ];
+    cluster.skep(HOST, &["node", "ls"]).fails(1, &words);
+    cluster
+        .skep(HOST, &["swarm", "unlock-key"])
+        .fails(1, &words);
+    let info = cluster.skep(HOST, &["info"]).succeeds();
+    assert!(info.out.contains("Swarm: locked"), "{info}");
+    cluster
+        .skep(HOST, &["swarm", "leave"])
+        .fails(1, &["encrypted and locked", "--force"]);
+    let wrong = format!("SWMKEY-1-{}", "A".repeat(43));
+    unlock(cluster, HOST, &wrong).fails(1, &["could not be unlocked: invalid key provided"]);
+    unlock(cluster, HOST, &first).succeeds();
+    takes_part(cluster, HOST);
+
+    steps.step("a manager that was down while the key changed needs the old one");
+    cluster.kill_daemon(HOST);
+    let rotate = ["swarm", "unlock-key", "--rotate", "-q"];
+    let second = cluster.skep(1, &rotate).succeeds().text().to_owned();
+    assert_ne!(first, second);
+    cluster.start_daemon(HOST);
+    cluster.await_daemon(HOST);
+    unlock(cluster, HOST, &second).fails(1, &["invalid key provided", "the one from before"]);
+    let before_it_follows = keys(cluster, HOST);
+    unlock(cluster, HOST, &first).succeeds();
+    takes_part(cluster, HOST);
+
+    steps.step("then it follows, and needs the new one");
+    wait_for("its keys are sealed anew", SOON, || {
+        match keys(cluster, HOST) == before_it_follows {
+            true => Err("under the old key".to_owned()),
+            false => sealed(cluster, HOST),
+        }
+    });
+    restart(cluster, HOST);
+    unlock(cluster, HOST, &first).fails(1, &["invalid key provided"]);
+    unlock(cluster, HOST, &second).succeeds();
+    takes_part(cluster, HOST);
+    assert_eq!(key(cluster, HOST), second);
+
+    steps.step("autolock is turned off");
+    cluster
+        .skep(HOST, &["swarm", "update", "--autolock=false"])
+        .succeeds();
+    for host in MANAGERS {
+        wait_for("it is not locked any more", SOON, || {
+            match sealed(cluster, host) {
+                Ok(()) => Err("its keys are sealed".to_owned()),
+                Err(_) => Ok(()),
+            }
+        });
+    }
+    restart(cluster, HOST);
+    takes_part(cluster, HOST);
+    let none = cluster.skep(1, &["swarm", "unlock-key"]);
+    none.fails(1, &["no unlock key is set"]);
+    assert_eq!(containers(cluster), before, "no container was touched");
+}
+
+fn restart(cluster: &mut Cluster, host: usize) {
+    cluster.kill_daemon(host);
+    cluster.start_daemon(host);
+    cluster.await_daemon(host);
+}
+
+fn key(cluster: &Cluster, host: usize) -> String {
+    let shown = cluster.skep(host, &["swarm", "unlock-key", "-q"]);
+    shown.succeeds().text().to_owned()
+}
+
+/// `skep swarm unlock` with the key on its standard input.
+fn unlock(cluster: &Cluster, host: usize, key: &str) -> Output {
+    let script = r#"echo "$1" | exec "$2" -H "$3" swarm unlock"#;
+    let mut shell = Command::new("sh");
+    shell.args(["-c", script, "unlock", key]);
+    shell.arg(Programs::find().skep()).arg(cluster.socket(host));
+    command::run(&mut shell, SOON)
+}
+
+/// The file with a manager's keys.
+fn keys(cluster: &Cluster, host: usize) -> Result<String, String> {
+    let path = cluster.data_dir(host).join("node/raft.key");
+    fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// Whether a manager's files hold none of its keys in the clear.
+fn sealed(cluster: &Cluster, host: usize) -> Result<(), String> {
+    let own = cluster.data_dir(host).join("node/certificates/node.pem");
+    let own = fs::read_to_string(own).map_err(|error| error.to_string())?;
+    match keys(cluster, host)?.starts_with("{\"sealed\"") && !own.contains("PRIVATE KEY") {
+        true => Ok(()),
+        false => Err("keys are in the clear".to_owned()),
+    }
+}
+
+fn takes_part(cluster: &Cluster, host: usize) {
+    wait_for("the manager takes part", SOON, || {
+        cluster.skep(host, &["node", "ls"]).checked()
+    });
+}
+
+fn containers(cluster: &Cluster) -> Vec<Container> {
+    (1..=cluster.count())
+        .flat_map(|host| cluster.containers(host))
+        .collect()
+}
+
+fn token(cluster: &Cluster, host: usize) -> String {
+    let args = ["swarm", "join-token", "-q", "worker"];
+    cluster.skep(host, &args).succeeds().out.trim().to_owned()
+}
+
+fn tls(cluster: &Cluster, host: usize, expected: &[&str]) -> Result<(), String> {
+    let args = ["node", "ls", "--format", "{{.TLSStatus}}"];
+    same(&cluster.skep(host, &args).checked()?, expected)
+}
+
+fn same(lines: &str, expected: &[&str]) -> Result<(), String> {
+    if lines.lines().eq(expected.iter().copied()) {
+        return Ok(());
+    }
+    Err(format!("expected {expected:?}:\n{lines}"))
+}

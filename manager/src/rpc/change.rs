@@ -2,6 +2,7 @@
 
 use super::status;
 use crate::clock;
+use crate::error::ProposeError;
 use crate::shared::Shared;
 use bytes::Bytes;
 use skep_manager_ca::{JoinToken, new_unlock_key, next_root};
@@ -25,7 +26,8 @@ pub(crate) async fn change(
     shared: &Shared,
     request: pb::ChangeRequest,
 ) -> Result<pb::ChangeResponse, Status> {
-    let mut ids = Vec::with_capacity(request.changes.len());
+    let count = request.changes.len();
+    let mut ids = Vec::with_capacity(count);
     for change in request.changes {
         let change = change
             .change
@@ -33,7 +35,18 @@ pub(crate) async fn change(
         let snapshot = shared.state.snapshot();
         let (touched, action) = action(&snapshot, change)?;
         keeps_quorum(shared, &snapshot, &action)?;
-        let proposed = shared.propose(&[action]).await.map_err(status::propose)?;
+        let proposed = match shared.propose(&[action]).await {
+            Ok(proposed) => proposed,
+            // A refusal to lead stands for the whole call, of which nothing was done.
+            Err(ProposeError::NotLeader { .. }) if !ids.is_empty() => {
+                return Err(Status::unavailable(format!(
+                    "the leader was lost after {} of {count} changes; look which were made, and \
+                     ask again",
+                    ids.len()
+                )));
+            }
+            Err(error) => return Err(status::propose(error)),
+        };
         proposed.results.iter().try_for_each(status::refused)?;
         ids.push(touched);
     }

@@ -9,10 +9,11 @@ use crate::clock;
 use crate::shared::{Lead, Shared};
 use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
-use skep_transport::not_leader;
+use skep_transport::{never_taken, not_leader};
 use skep_types::Role;
 use std::pin::Pin;
 use std::time::Duration;
+use tokio::time::Instant;
 use tokio_stream::Stream;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -34,6 +35,11 @@ const AGREE_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a read waits for this manager to know what the majority does. Who asks
 /// can ask again, or be content with what this manager knows.
 const READ_TIMEOUT: Duration = Duration::from_millis(2500);
+
+/// How long a change looks for a leader that takes it: several elections.
+const LEADER_TIMEOUT: Duration = Duration::from_secs(5);
+/// When it looks again though nothing was heard of an election.
+const LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -120,13 +126,82 @@ impl Control {
             .map_err(|error| Status::internal(error.to_string()))
     }
 
-    /// Waits a little while nobody leads: an election ends soon, and of several
-    /// changes that belong together none is left out for it.
-    async fn leader_known(&self) {
-        let mut leadership = self.shared.raft.leadership();
-        let known = leadership.wait_for(|now| now.is_leader || now.leader.is_some());
-        // The caller looks again, whatever came of it.
-        let _ = tokio::time::timeout(READ_TIMEOUT, known).await;
+    /// Makes a call again that nobody took: a leader that is gone has a successor
+    /// soon, and of several changes that belong together none is left out for it.
+    async fn until_taken<T, F>(
+        &self,
+        limit: Duration,
+        mut call: impl FnMut() -> F,
+    ) -> Result<T, Status>
+    where
+        F: Future<Output = Result<T, Status>>,
+    {
+        let begun = Instant::now();
+        loop {
+            let mut leadership = self.shared.raft.leadership();
+            leadership.borrow_and_update();
+            match call().await {
+                // Who passed it on is who makes it again.
+                Err(refused) if self.local && never_taken(&refused) && begun.elapsed() < limit => {}
+                answer => return answer,
+            }
+            // The same manager may lead again, at the same address.
+            let _ = tokio::time::timeout(LOOK_PAUSE, leadership.changed()).await;
+        }
+    }
+
+    /// What the majority knows.
+    async fn read_agreed(
+        &self,
+        request: pb::ReadRequest,
+    ) -> Result<Response<pb::ReadResponse>, Status> {
+        // Only the leader knows who is reachable.
+        if request.nodes
+            && let Some(mut leader) = self.elsewhere()?
+        {
+            let answer = self.while_it_leads(leader.read(request));
+            return tokio::time::timeout(READ_TIMEOUT, answer)
+                .await
+                .unwrap_or_else(|_| {
+                    Err(Status::unavailable(format!(
+                        "the leader did not answer within {READ_TIMEOUT:?}"
+                    )))
+                });
+        }
+        self.catch_up().await?;
+        read::read(&self.shared, &request).map(Response::new)
+    }
+
+    async fn change_agreed(
+        &self,
+        request: pb::ChangeRequest,
+    ) -> Result<Response<pb::ChangeResponse>, Status> {
+        if let Some(mut leader) = self.elsewhere()? {
+            change::known_to_all(&self.shared, &request)?;
+            return self.while_it_leads(leader.change(request)).await;
+        }
+        let change = change::change(&self.shared, request);
+        match tokio::time::timeout(AGREE_TIMEOUT, change).await {
+            Ok(changed) => changed.map(Response::new),
+            Err(_) => Err(Status::unavailable(format!(
+                "the managers did not agree on the change within {AGREE_TIMEOUT:?}, and may still \
+                 do so. It's possible that too few managers are online. Make sure more than half \
+                 of the managers are online"
+            ))),
+        }
+    }
+
+    /// The leader collects them from the nodes.
+    async fn logs_collected(
+        &self,
+        request: pb::LogsRequest,
+    ) -> Result<Response<Answers<pb::LogLine>>, Status> {
+        if let Some(mut leader) = self.elsewhere()? {
+            let answer = self.while_it_leads(leader.logs(request)).await?;
+            return Ok(Response::new(Box::pin(answer.into_inner())));
+        }
+        let stream = logs::logs(&self.shared, request).map_err(status::invalid)?;
+        Ok(Response::new(Box::pin(stream)))
     }
 
     /// A client of the leader; `None` when that is this manager.
@@ -165,26 +240,37 @@ impl Control {
             None => false,
         });
         tokio::select! {
-            answer = answer => answer.map_err(|status| {
-                // Only what never came from the leader has a source.
-                match std::error::Error::source(&status) {
-                    Some(_) => Status::unavailable(format!(
-                        "cannot reach the leader at {address}: {}; ask again when another manager \
-                         leads",
-                        status.message()
-                    )),
-                    None => status,
-                }
+            answer = answer => answer.map_err(|status| match std::error::Error::source(&status) {
+                // It came from the leader.
+                None => status,
+                Some(_) => unanswered(&address, status),
             }),
             _ = another => {
                 self.shared.channels.forget(&address);
-                Err(Status::unavailable(
-                    "the leader was lost before it answered; look whether the change was made, \
-                     and ask again",
-                ))
+                Err(lost(&address, "another manager leads"))
             }
         }
     }
+}
+
+/// Of a call that did not come back from the leader at this address.
+fn unanswered(address: &str, status: Status) -> Status {
+    if !never_taken(&status) {
+        return lost(address, status.message());
+    }
+    let mut unreached = Status::unavailable(format!(
+        "cannot reach the leader at {address}: {}; ask again when another manager leads",
+        status.message()
+    ));
+    unreached.set_source(std::sync::Arc::new(status));
+    unreached
+}
+
+fn lost(address: &str, reason: &str) -> Status {
+    Status::unavailable(format!(
+        "the leader at {address} was lost before it answered: {reason}; look whether the change \
+         was made, and ask again"
+    ))
 }
 
 #[tonic::async_trait]
@@ -198,23 +284,14 @@ impl pb::control_server::Control for Control {
     ) -> Result<Response<pb::ReadResponse>, Status> {
         self.allow(&request)?;
         let request = request.into_inner();
-        if !request.stale {
-            // Only the leader knows who is reachable.
-            if request.nodes
-                && let Some(mut leader) = self.elsewhere()?
-            {
-                let answer = self.while_it_leads(leader.read(request));
-                return tokio::time::timeout(READ_TIMEOUT, answer)
-                    .await
-                    .unwrap_or_else(|_| {
-                        Err(Status::unavailable(format!(
-                            "the leader did not answer within {READ_TIMEOUT:?}"
-                        )))
-                    });
-            }
-            self.catch_up().await?;
+        if request.stale {
+            return read::read(&self.shared, &request).map(Response::new);
         }
-        read::read(&self.shared, &request).map(Response::new)
+        let read = self.until_taken(READ_TIMEOUT, || self.read_agreed(request.clone()));
+        let late = || Status::unavailable(format!("no answer within {READ_TIMEOUT:?}"));
+        // A reason is worth waiting for a little longer.
+        let read = tokio::time::timeout(READ_TIMEOUT + LOOK_PAUSE, read).await;
+        read.unwrap_or_else(|_| Err(late()))
     }
 
     async fn change(
@@ -222,22 +299,9 @@ impl pb::control_server::Control for Control {
         request: Request<pb::ChangeRequest>,
     ) -> Result<Response<pb::ChangeResponse>, Status> {
         self.allow(&request)?;
-        self.leader_known().await;
-        if let Some(mut leader) = self.elsewhere()? {
-            let request = request.into_inner();
-            change::known_to_all(&self.shared, &request)?;
-            let change = leader.change(request);
-            return self.while_it_leads(change).await;
-        }
-        let change = change::change(&self.shared, request.into_inner());
-        match tokio::time::timeout(AGREE_TIMEOUT, change).await {
-            Ok(changed) => changed.map(Response::new),
-            Err(_) => Err(Status::unavailable(format!(
-                "the managers did not agree on the change within {AGREE_TIMEOUT:?}, and may still \
-                 do so. It's possible that too few managers are online. Make sure more than half \
-                 of the managers are online"
-            ))),
-        }
+        let request = request.into_inner();
+        self.until_taken(LEADER_TIMEOUT, || self.change_agreed(request.clone()))
+            .await
     }
 
     async fn watch(
@@ -253,11 +317,36 @@ impl pb::control_server::Control for Control {
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
         self.allow(&request)?;
-        if let Some(mut leader) = self.elsewhere()? {
-            let answer = leader.logs(request.into_inner()).await?;
-            return Ok(Response::new(Box::pin(answer.into_inner())));
+        let request = request.into_inner();
+        self.until_taken(LEADER_TIMEOUT, || self.logs_collected(request.clone()))
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_transport::{Channels, Tcp};
+
+    #[tokio::test]
+    async fn what_nobody_took_is_told_from_what_may_have_been_done() {
+        // Nobody listens there.
+        let address = "127.0.0.1:1".to_owned();
+        let root = skep_manager_ca::Root::generate(std::time::SystemTime::now()).unwrap();
+        let tls = skep_manager_ca::joining_config(root.certificate()).unwrap();
+        let channel = Channels::over(Tcp::network(), tls).to(&address).unwrap();
+        let mut leader = ControlClient::new(channel);
+        let called = leader.change(pb::ChangeRequest::default()).await;
+        let refused = unanswered(&address, called.unwrap_err());
+        assert!(refused.message().starts_with("cannot reach"), "{refused}");
+        assert!(never_taken(&refused), "{refused:?}");
+
+        for leader in [None, Some("10.0.0.1:2377")] {
+            assert!(never_taken(&not_leader(leader)));
         }
-        let stream = logs::logs(&self.shared, request.into_inner()).map_err(status::invalid)?;
-        Ok(Response::new(Box::pin(stream)))
+        let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
+        let broken = unanswered(&address, Status::from_error(Box::new(broken)));
+        assert!(!never_taken(&broken), "{broken:?}");
+        assert!(!never_taken(&Status::unavailable("busy")));
     }
 }

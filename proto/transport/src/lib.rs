@@ -19,5 +19,5 @@ pub use channel::{ChannelError, Channels, connect};
 pub use listener::{PeerConnection, Secured, accept};
 pub use network::{ByteStream, Connection, Listener, Network, Tcp};
 pub use recheck::Recheck;
-pub use redirect::{LEADER_HEADER, not_leader, redirected_to};
+pub use redirect::{LEADER_HEADER, never_taken, not_leader, redirected_to};
 pub use unknown::name_version;

@@ -120,6 +120,11 @@ fn autolock(cluster: &mut Cluster, steps: &Steps) {
 
     steps.step("a manager that was down while the key changed needs the old one");
     cluster.kill_daemon(HOST);
+    // It may have led: what it was just being asked would be in doubt.
+    wait_for("another one leads", SOON, || match cluster.leader(1)? {
+        HOST => Err("the one that is gone".to_owned()),
+        _ => Ok(()),
+    });
     let rotate = ["swarm", "unlock-key", "--rotate", "-q"];
     let second = cluster.skep(1, &rotate).succeeds().text().to_owned();
     assert_ne!(first, second);

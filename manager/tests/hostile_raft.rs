@@ -338,3 +338,17 @@ async fn what_is_no_message_is_refused() {
     attack.goes_on("after").await;
     attack.swarm.manager.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_says_what_only_another_member_may() {
+    let mut attack = Attack::start().await;
+    let second = attack.swarm.add_manager().await;
+    assert_eq!(second.manager.raft_status().id, STRANGER);
+    // As that member, well formed, from a manager that is another.
+    let next = attack.term() + 1;
+    attack.is_refused(stands(next, place(1, 1 << 20))).await;
+    attack.is_refused(leads(next, None, &[])).await;
+    attack.goes_on("after").await;
+    second.manager.stop().await;
+    attack.swarm.manager.stop().await;
+}

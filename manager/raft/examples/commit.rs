@@ -77,7 +77,10 @@ async fn serve(mut line: TcpStream, raft: Raft) -> io::Result<()> {
                 .await
                 .map(|done| done.response)
                 .map_err(io::Error::other)?,
-            _ => raft.handle(bytes).await.map_err(io::Error::other)?,
+            _ => raft
+                .handle(bytes, |_| true)
+                .await
+                .map_err(io::Error::other)?,
         };
         let mut frame = (answer.len() as u32).to_le_bytes().to_vec();
         frame.extend_from_slice(&answer);

@@ -10,11 +10,17 @@ use crate::wire::{self, Empty, RequestKind, ResponseKind};
 
 impl Raft {
     /// Serves a message that another member's [`crate::Transport`] brought.
-    /// The caller has made sure that it comes from a manager of this cluster.
+    /// The caller has made sure that it comes from a manager of this cluster, and
+    /// says whether that manager may be the member of this number.
     ///
     /// # Errors
-    /// If it is not a message for this member, or the member is stopping.
-    pub async fn handle(&self, message: Vec<u8>) -> Result<Vec<u8>, HandleError> {
+    /// If it is not a message for this member, is another member's than it says, or
+    /// this one is stopping.
+    pub async fn handle(
+        &self,
+        message: Vec<u8>,
+        may_be: impl FnOnce(u64) -> bool,
+    ) -> Result<Vec<u8>, HandleError> {
         let request: wire::Request =
             wire::decode("raft request", &message).map_err(HandleError::Decode)?;
         drop(message);
@@ -32,6 +38,10 @@ impl Raft {
         };
         let from = request.from;
         let implausible = |reason| HandleError::Implausible { from, reason };
+        if !may_be(from) {
+            let reason = "the manager that sent it is not that member".to_owned();
+            return Err(implausible(reason));
+        }
         self.inner
             .peers
             .known()

@@ -5,11 +5,11 @@ use crate::shared::{Lead, Shared};
 use async_trait::async_trait;
 use bytes::Bytes;
 use skep_manager_raft::{HandleError, Transport, TransportError};
-use skep_manager_store::{Action, NodeAction};
+use skep_manager_store::{Action, NodeAction, Snapshot};
 use skep_proto::pb;
 use skep_proto::pb::raft_client::RaftClient;
 use skep_transport::{Channels, not_leader};
-use skep_types::{ManagerStatus, Role};
+use skep_types::{ManagerStatus, NodeId, Role};
 use std::time::Duration;
 use tonic::{Request, Response, Status};
 
@@ -54,6 +54,16 @@ impl Transport for GrpcTransport {
     }
 }
 
+/// Whether a manager may be this member, as far as is known here: the one whose
+/// seat it has, or one that was seated since.
+fn may_be(snapshot: &Snapshot, node: NodeId, member: u64) -> bool {
+    let seat = snapshot.node(node).and_then(|node| node.manager.as_ref());
+    seat.is_some_and(|seat| seat.raft_id == member)
+        || snapshot
+            .cluster()
+            .is_none_or(|cluster| member > cluster.last_raft_id)
+}
+
 /// The server side.
 pub(crate) struct RaftService {
     pub(crate) shared: Shared,
@@ -65,21 +75,17 @@ impl pb::raft_server::Raft for RaftService {
         &self,
         request: Request<pb::StepRequest>,
     ) -> Result<Response<pb::StepResponse>, Status> {
-        peer::manager(&self.shared, &request)?;
-        let payload = request.into_inner().payload;
-        let answer =
-            self.shared
-                .raft
-                .handle(payload.to_vec())
-                .await
-                .map_err(|error| match error {
-                    HandleError::Stopped => Status::unavailable(error.to_string()),
-                    HandleError::Decode(_)
-                    | HandleError::WrongMember { .. }
-                    | HandleError::Implausible { .. } => {
-                        Status::invalid_argument(error.to_string())
-                    }
-                })?;
+        let peer = peer::manager(&self.shared, &request)?;
+        let snapshot = self.shared.state.snapshot();
+        let message = request.into_inner().payload.to_vec();
+        let may_be = |member| may_be(&snapshot, peer.node, member);
+        let answer = self.shared.raft.handle(message, may_be).await;
+        let answer = answer.map_err(|error| match error {
+            HandleError::Stopped => Status::unavailable(error.to_string()),
+            HandleError::Decode(_)
+            | HandleError::WrongMember { .. }
+            | HandleError::Implausible { .. } => Status::invalid_argument(error.to_string()),
+        })?;
         Ok(Response::new(pb::StepResponse {
             payload: answer.into(),
         }))

@@ -138,7 +138,7 @@ impl Transport for Wire {
         let peer = self.wires.running.lock().unwrap().get(&target).cloned();
         let peer = peer.ok_or_else(|| failed("connection refused"))?;
         let answer = peer
-            .handle(message)
+            .handle(message, |_| true)
             .await
             .map_err(|e| failed(&e.to_string()))?;
         if connected() {

@@ -284,6 +284,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        if entries.is_empty() {
+            callback.log_io_completed(Ok(()));
+            return Ok(());
+        }
         let own = |entry: &Entry| entry.log_id.leader_id.node_id == self.0.node;
         let (waiting, told) = if entries.iter().any(own) {
             (Some(callback), None)

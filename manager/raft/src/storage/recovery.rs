@@ -89,10 +89,20 @@ pub(crate) fn recover(place: &Place) -> Result<Recovered, OpenError> {
         .chain([None])
         .collect();
     let mut recovered = Recovered::default();
+    let mut length = 0;
     for (file, end) in opened.into_iter().zip(ends) {
         recovered.old_key |= file.header.data_key != place.data_key;
+        length = file.bytes.len();
         let sealed = replay(&mut recovered, file, end)?;
         recovered.sealed.push(sealed);
+    }
+    if let Some(last) = recovered.sealed.last()
+        && last.end == length as u64
+        && length < place.segment_bytes
+    {
+        // Only what has a successor is cut to its end.
+        let what = format!("log file {:016x} after it is missing", last.number + 1);
+        return Err(damaged(&last.path, length, &what));
     }
     check_whole(place, &recovered)?;
     // It is written before the entries of its batch, and a crash may have

@@ -113,7 +113,7 @@ async fn deliver(shared: &Shared, updates: &[(TaskId, TaskStatus)]) -> Answer {
             Lead::At(address) => {
                 let passed = tokio::select! {
                     passed = pass_on(shared, &address, updates) => passed,
-                    _ = leadership.changed() => continue,
+                    Ok(()) = leadership.changed() => continue,
                 };
                 match passed {
                     Ok(()) => return Ok(()),

@@ -140,13 +140,17 @@ impl Control {
         loop {
             let mut leadership = self.shared.raft.leadership();
             leadership.borrow_and_update();
-            match call().await {
+            let refused = match call().await {
                 // Who passed it on is who makes it again.
-                Err(refused) if self.local && never_taken(&refused) && begun.elapsed() < limit => {}
+                Err(refused) if self.local && never_taken(&refused) => refused,
                 answer => return answer,
+            };
+            // The same manager may lead again, at the same address: so not for long.
+            let changed = tokio::time::timeout(LOOK_PAUSE, leadership.changed()).await;
+            let takes_no_part = matches!(changed, Ok(Err(_)));
+            if takes_no_part || begun.elapsed() >= limit {
+                return Err(refused);
             }
-            // The same manager may lead again, at the same address.
-            let _ = tokio::time::timeout(LOOK_PAUSE, leadership.changed()).await;
         }
     }
 

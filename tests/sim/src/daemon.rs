@@ -31,6 +31,8 @@ use tokio::sync::watch;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a move that did not succeed.
 const RETRY: Duration = Duration::from_secs(5);
+/// The clock is looked at this often.
+const LOOK: Duration = Duration::from_secs(60);
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -131,11 +133,13 @@ async fn follow(
     credentials: &Arc<Credentials>,
     mut told: watch::Receiver<Option<Told>>,
 ) -> Outcome<()> {
+    let mut due = credentials.identity().validity().renewal_time();
     loop {
         let now = told.borrow_and_update().clone();
-        let due = credentials.identity().validity().renewal_time();
         let mut pause = due.duration_since(SystemTime::now()).unwrap_or_default();
-        let role = credentials.identity().peer().role;
+        pause = pause.min(LOOK);
+        let identity = credentials.identity();
+        let role = identity.peer().role;
         let role_changed = now.as_ref().is_some_and(|told| told.node.role != role);
         if let Some(told) = &now
             && !told.managers.is_empty()
@@ -146,9 +150,13 @@ async fn follow(
             tracing::warn!(%error, "role not taken on yet");
             pause = pause.min(RETRY);
         }
-        if role_changed || due <= SystemTime::now() {
+        let is_due = due <= SystemTime::now();
+        if role_changed || is_due || identity.check_time(SystemTime::now()).is_err() {
             match renew(site, credentials).await {
-                Ok(()) => continue,
+                Ok(()) => {
+                    due = credentials.identity().validity().renewal_time();
+                    continue;
+                }
                 Err(error) => {
                     tracing::warn!(%error, "certificate not renewed");
                     pause = RETRY;
@@ -168,14 +176,31 @@ async fn renew(site: &Arc<Site>, credentials: &Arc<Credentials>) -> Outcome<()> 
         csr: key.pem().to_owned(),
         ..pb::IssueRequest::default()
     };
-    let channels = Channels::over(site.network.clone(), credentials.client_config()?);
-    let managers = site.files().managers.clone();
-    let answer = issue(&channels, &managers, &request).await?;
+    let answer = match renew_alone(site, credentials, key.pem()) {
+        Some(answer) => answer?,
+        None => {
+            let channels = Channels::over(site.network.clone(), credentials.client_config()?);
+            let managers = site.files().managers.clone();
+            issue(&channels, &managers, &request).await?
+        }
+    };
     let identity = key.complete(&answer.certificate, credentials.identity().ca().clone())?;
     tracing::info!(role = ?identity.peer().role, "certificate renewed");
     site.files().identity = Some(identity.clone());
     credentials.replace(identity)?;
     settle(site, credentials, None).await
+}
+
+/// Its own manager's answer, if that runs and the certificate does not hold now.
+fn renew_alone(
+    site: &Site,
+    credentials: &Credentials,
+    csr: &str,
+) -> Option<Outcome<pb::IssueResponse>> {
+    let identity = credentials.identity();
+    identity.check_time(SystemTime::now()).err()?;
+    let answer = site.seat().manager()?.issue_own(csr);
+    Some(answer.map_err(Into::into))
 }
 
 /// Starts, changes or ends the manager, as the certificate and the managers

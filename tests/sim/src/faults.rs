@@ -1,12 +1,14 @@
 //! What goes wrong, and when it is over again.
 //!
-//! Owns the choice of faults and their ends. At most as many machines lose
-//! their power or their disk at once as leave a majority of the managers; what
-//! only stops for a while may be any of them, all at once too.
+//! Owns the choice of faults and their ends; what is then left to do by hand is
+//! `operator`'s. At most one manager's log is damaged at once, and never in a swarm
+//! that has no majority without it; what only stops for a while, or loses its power,
+//! may be any of them, all at once too.
 
 use crate::containers::Temper;
 use crate::host::Fall;
 use crate::network::Weather;
+use crate::operator;
 use crate::trace;
 use crate::world::{CALM, STEP, World};
 use skep_manager_raft::disk::Fault as DiskFault;
@@ -15,9 +17,16 @@ use std::time::Duration;
 /// Percent of seconds in which something goes wrong.
 const FREQUENCY: u64 = 30;
 
-/// What will be over.
+/// Minutes that may pass at once without a certificate of a node that runs
+/// expiring: it is renewed when 24 minutes of its hour are left, or before.
+const NAP_MINUTES: u64 = 20;
+/// Time to renew in.
+const RENEWS: Duration = Duration::from_secs(65);
+
+/// What will be over, or come.
 enum End {
     Start(usize),
+    Nap,
     Link(usize, usize),
     Weather,
     DiskFull(usize),
@@ -29,6 +38,8 @@ enum End {
 pub(crate) struct Faults {
     ends: Vec<(Duration, End)>,
     next: Duration,
+    /// No time passes unlived before.
+    awake_until: Duration,
 }
 
 fn millis(world: &mut World, limit: u64) -> Duration {
@@ -43,7 +54,6 @@ pub(crate) fn act(faults: &mut Faults, world: &mut World) {
         .partition(|(at, _)| *at <= now);
     faults.ends = later;
     end_all(due, world);
-    restart_failed(world);
     if now < faults.next {
         return;
     }
@@ -52,10 +62,10 @@ pub(crate) fn act(faults: &mut Faults, world: &mut World) {
         return;
     }
     let host = world.rng.below(world.hosts.len() as u64) as usize;
-    let kind = world.rng.below(15);
+    let kind = world.rng.below(19);
     let target = match kind {
         // Leaders are of more interest than chance gives them.
-        0 | 1 | 4 | 10 => world.leader().unwrap_or(host),
+        0 | 1 | 4 | 10 | 17 => world.leader().unwrap_or(host),
         _ => host,
     };
     let time = millis(world, 15_000);
@@ -136,8 +146,74 @@ fn strike(faults: &mut Faults, world: &mut World, kind: u64, target: usize, time
             ));
             world.hosts[target].containers.lock().temper = Temper { slowness, failures };
         }
-        _ => disk(faults, world, target, over),
+        14 => disk(faults, world, target, over),
+        15 => {
+            trace::note("FAULT all connections break at once");
+            (0..world.hosts.len()).for_each(|host| world.disturb(host));
+            world.fabric.reset_all();
+        }
+        16 => all_at_once(faults, world),
+        17 => damage(faults, world, target, over),
+        _ => nap(faults, world, target),
     }
+}
+
+/// Every machine loses its power, and has it again at the same moment.
+fn all_at_once(faults: &mut Faults, world: &mut World) {
+    trace::note("FAULT all lose their power at once");
+    let back = world.now + millis(world, 5000);
+    if faults.awake_until <= world.now && world.rng.chance(30) {
+        // For longer than a short certificate lives.
+        world.slept += Duration::from_secs(2 * 3600);
+        faults.awake_until = back + RENEWS;
+    }
+    for host in 0..world.hosts.len() {
+        world.fall(host, Fall::PowerLost);
+        faults.ends.push((back, End::Start(host)));
+    }
+}
+
+/// A manager's disk changes a bit of its log while it is off.
+fn damage(faults: &mut Faults, world: &mut World, target: usize, over: Duration) {
+    if !operator::can_spare(world, target) {
+        return;
+    }
+    let [file, byte, bit] = [(); 3].map(|()| world.rng.next());
+    world.fall(target, Fall::PowerLost);
+    let host = &world.hosts[target];
+    let damaged = host.damage(file, byte, bit);
+    trace::note(&format!(
+        "FAULT {}'s log is damaged: {damaged:?}",
+        host.name
+    ));
+    faults.ends.push((over, End::Start(target)));
+}
+
+/// Time passes in which nothing runs, as on machines that are suspended. One
+/// stays off for so long that a short certificate expires.
+fn nap(faults: &mut Faults, world: &mut World, target: usize) {
+    if faults.awake_until > world.now {
+        return;
+    }
+    trace::note("FAULT time passes unlived");
+    let minutes = 1 + world.rng.below(NAP_MINUTES);
+    world.slept += Duration::from_secs(60 * minutes);
+    faults.awake_until = world.now + RENEWS;
+    if world.rng.chance(50) {
+        return;
+    }
+    trace::note(&format!(
+        "FAULT {} is off for an hour",
+        world.hosts[target].name
+    ));
+    world.fall(target, Fall::PowerLost);
+    for _ in 0..3 {
+        faults.ends.push((faults.awake_until, End::Nap));
+        faults.awake_until += RENEWS;
+    }
+    faults
+        .ends
+        .push((faults.awake_until - RENEWS / 2, End::Start(target)));
 }
 
 fn disk(faults: &mut Faults, world: &mut World, target: usize, over: Duration) {
@@ -197,6 +273,10 @@ fn end_all(due: Vec<(Duration, End)>, world: &mut World) {
                 world.disturb(from);
                 world.disturb(to);
             }
+            End::Nap => {
+                trace::note("time passes unlived");
+                world.slept += Duration::from_secs(60 * NAP_MINUTES);
+            }
             End::Weather => world.fabric.set_weather(CALM),
             End::DiskFull(host) => world.hosts[host].disk.set_room(None),
             End::Skew(host) => world.hosts[host].skew_ms = 0,
@@ -204,32 +284,11 @@ fn end_all(due: Vec<(Duration, End)>, world: &mut World) {
     }
 }
 
-/// What an operator does about a manager that says its disk failed.
-fn restart_failed(world: &mut World) {
-    if !world.now.as_millis().is_multiple_of(5000) {
-        return;
-    }
-    for host in 0..world.hosts.len() {
-        let failed = world.hosts[host].site().is_some_and(|site| {
-            let seat = site.seat();
-            seat.manager()
-                .is_some_and(|manager| manager.failure().is_some())
-        });
-        if failed {
-            trace::note(&format!(
-                "{} is restarted, as its log says",
-                world.hosts[host].name
-            ));
-            world.fall(host, Fall::Killed);
-            world.start(host);
-        }
-    }
-}
-
 /// Everything works again.
 pub(crate) fn heal(faults: &mut Faults, world: &mut World) {
     trace::note("the faults are over");
-    let all = std::mem::take(&mut faults.ends);
+    let mut all = std::mem::take(&mut faults.ends);
+    all.retain(|(_, end)| !matches!(end, End::Nap));
     end_all(all, world);
     world.fabric.heal();
     world.fabric.set_weather(CALM);
@@ -244,26 +303,6 @@ pub(crate) fn heal(faults: &mut Faults, world: &mut World) {
             failures: 0,
         };
         if host.process().is_none() && !host.retired {
-            world.start(number);
-        }
-    }
-}
-
-/// What is left to do for an operator while nothing goes wrong any more.
-pub(crate) fn tend(world: &mut World) {
-    restart_failed(world);
-    bring_back(world);
-}
-
-/// A machine whose removal was refused, as without a leader, goes on.
-fn bring_back(world: &mut World) {
-    let Some(state) = world.state() else { return };
-    for number in 0..world.hosts.len() {
-        let host = &mut world.hosts[number];
-        let known = host.node().is_some_and(|id| state.node(id).is_some());
-        if host.retired && known {
-            host.retired = false;
-            trace::note(&format!("{} was not removed, and starts", host.name));
             world.start(number);
         }
     }

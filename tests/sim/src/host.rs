@@ -1,7 +1,7 @@
 //! A simulated machine: what outlives its processes, and the process that runs
 //! now.
 
-use crate::containers::Containers;
+use crate::containers::{Containers, Shelf};
 use crate::daemon::{self, Origin};
 use crate::network::Fabric;
 use crate::process::Process;
@@ -13,7 +13,7 @@ use skep_types::NodeId;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The port of managers.
 const PORT: u16 = 2377;
@@ -71,6 +71,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn raft_dir(number: u32) -> PathBuf {
+    PathBuf::from(format!("/raft-{number}"))
+}
+
 impl Site {
     pub(crate) fn files(&self) -> MutexGuard<'_, Files> {
         lock(&self.files)
@@ -90,7 +94,7 @@ impl Site {
     }
 
     pub(crate) fn raft_dir(&self) -> PathBuf {
-        PathBuf::from(format!("/raft-{}", self.files().raft_dirs))
+        raft_dir(self.files().raft_dirs)
     }
 
     /// A log of an earlier time as a manager is another member's.
@@ -160,6 +164,42 @@ impl Host {
     pub(crate) fn node(&self) -> Option<NodeId> {
         let files = lock(&self.files);
         files.identity.as_ref().map(|identity| identity.peer().node)
+    }
+
+    /// Whether its certificate does not hold at this time.
+    pub(crate) fn is_expired(&self, now: SystemTime) -> bool {
+        let files = lock(&self.files);
+        let identity = files.identity.as_ref();
+        identity.is_some_and(|identity| identity.check_time(now).is_err())
+    }
+
+    /// It is in no swarm any more, with nothing of before, and will come to one
+    /// as it is told.
+    pub(crate) fn leave(&mut self, next: Origin) {
+        self.fall(Fall::Killed);
+        let mut files = lock(&self.files);
+        // Logs of before stay where they are.
+        *files = Files {
+            raft_dirs: files.raft_dirs + 1,
+            ..Files::default()
+        };
+        *self.containers.lock() = Shelf::default();
+        self.origin = next;
+    }
+
+    /// Changes one bit of what its manager has on the disk, chosen by these
+    /// numbers; the file and the place of it.
+    pub(crate) fn damage(&self, file: u64, byte: u64, bit: u64) -> Option<(PathBuf, u64)> {
+        let dir = raft_dir(lock(&self.files).raft_dirs);
+        let files = self.disk.files().into_iter();
+        let own: Vec<_> = files.filter(|(path, _)| path.starts_with(&dir)).collect();
+        let (path, _) = own.get((file % own.len().max(1) as u64) as usize)?;
+        let bytes = self.disk.start().read(path).ok()?;
+        // What is preallocated is zero.
+        let used = bytes.iter().rposition(|byte| *byte != 0)? as u64 + 1;
+        let at = byte % used;
+        let flipped = self.disk.flip(path, at, (bit % 8) as u8);
+        flipped.then(|| (path.clone(), at))
     }
 
     /// What its process works with, while there is one.

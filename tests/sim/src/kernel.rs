@@ -37,6 +37,11 @@ pub fn set_clock(now: Duration, skew_ms: i64) {
     SKEW_MS.set(skew_ms);
 }
 
+/// The true time on the wall, from that since the simulation began.
+pub fn since_1970(now: Duration) -> Duration {
+    Duration::from_secs(EPOCH + 1000) + now
+}
+
 /// SplitMix64.
 fn chance(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

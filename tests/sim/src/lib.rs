@@ -16,6 +16,7 @@ mod invariants;
 mod kernel;
 mod kills;
 mod network;
+mod operator;
 mod process;
 mod rng;
 mod run;

@@ -28,6 +28,10 @@ struct Arguments {
     /// Run fresh seeds for so many seconds, after the fixed ones.
     #[arg(long, default_value_t = 0)]
     seconds: u64,
+    /// The fresh seeds begin here, so that they can be run again: hexadecimal, as the
+    /// name of a commit is. Otherwise with the time.
+    #[arg(long, value_parser = hexadecimal)]
+    from: Option<u64>,
     /// Run fresh seeds for so many minutes.
     #[arg(long, conflicts_with = "seconds")]
     minutes: Option<u64>,
@@ -37,6 +41,10 @@ struct Arguments {
     /// Kill so many leaders in a row instead.
     #[arg(long)]
     kills: Option<usize>,
+}
+
+fn hexadecimal(text: &str) -> Result<u64, std::num::ParseIntError> {
+    u64::from_str_radix(text, 16)
 }
 
 fn main() -> ExitCode {
@@ -49,7 +57,12 @@ fn main() -> ExitCode {
     }
     let minutes = arguments.minutes.map(|minutes| minutes * 60);
     let time = Duration::from_secs(minutes.unwrap_or(arguments.seconds));
-    match many(time, arguments.jobs.max(1)) {
+    let clock = || {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        now.map_or(1000, |now| now.as_nanos() as u64)
+    };
+    let first = arguments.from.unwrap_or_else(clock);
+    match many(first, time, arguments.jobs.max(1)) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("skep-sim: cannot run a seed: {error}");
@@ -129,10 +142,8 @@ struct Tally {
     hashes: std::collections::BTreeMap<u64, String>,
 }
 
-/// Runs the fixed seeds, the first of them twice, then fresh ones.
-fn many(time: Duration, jobs: usize) -> std::io::Result<ExitCode> {
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH);
-    let mut fresh = clock.map_or(1000, |now| now.as_nanos() as u64);
+/// Runs the fixed seeds, the first of them twice, then fresh ones from this on.
+fn many(mut fresh: u64, time: Duration, jobs: usize) -> std::io::Result<ExitCode> {
     let mut fixed: Vec<u64> = FIXED.into_iter().chain([FIXED[0]]).collect();
     fixed.reverse();
     let mut tally = Tally::default();
@@ -147,8 +158,9 @@ fn many(time: Duration, jobs: usize) -> std::io::Result<ExitCode> {
                     if Instant::now() >= end {
                         break;
                     }
+                    let seed = fresh;
                     fresh = fresh.wrapping_add(1);
-                    fresh
+                    seed
                 }
             };
             running.push(start(seed)?);

@@ -199,6 +199,12 @@ impl Fabric {
         });
     }
 
+    /// Every connection breaks at this moment, as when what is between all hosts
+    /// forgets them.
+    pub fn reset_all(&self) {
+        self.with(|state, _| state.reset_all());
+    }
+
     /// A host loses its power, or has it again. What was on its way to it is
     /// lost; connections of before are reset when it is spoken to.
     pub fn set_power(&self, host: IpAddr, on: bool) {
@@ -352,12 +358,22 @@ impl State {
         }
         match packet {
             Packet::Bytes(bytes) => pipe.arrived.push_back(bytes),
-            Packet::End(end) => pipe.ended = Some(end),
+            // Nothing comes after a reset.
+            Packet::End(end) if pipe.ended != Some(End::Reset) => pipe.ended = Some(end),
+            Packet::End(_) => {}
         }
         let reset = pipe.ended == Some(End::Reset);
         self.woken.extend(pipe.reader.take());
         if reset && let Some(back) = self.pipes.get_mut(&back) {
             self.woken.extend(back.writer.take());
+        }
+    }
+
+    fn reset_all(&mut self) {
+        for pipe in self.pipes.values_mut() {
+            pipe.ended = Some(End::Reset);
+            self.woken.extend(pipe.reader.take());
+            self.woken.extend(pipe.writer.take());
         }
     }
 

@@ -5,6 +5,7 @@ use crate::daemon::Origin;
 use crate::faults::{self, Faults};
 use crate::invariants;
 use crate::kernel;
+use crate::operator;
 use crate::trace;
 use crate::workload;
 use crate::world::World;
@@ -62,6 +63,7 @@ fn act(world: &mut World) -> Duration {
     let mut faults = Faults::default();
     while world.now < until && world.broken.is_none() {
         faults::act(&mut faults, world);
+        operator::tend(world);
         if world.now.as_millis().is_multiple_of(1000) {
             workload::act(world);
         }
@@ -105,6 +107,11 @@ pub(crate) fn grow(world: &mut World, managers: usize, workers: usize) {
         // Small, so that networks fill up and grow.
         address_pools: vec![ipnet::Ipv4Net::new_assert([10, 64, 0, 0].into(), 20)],
         subnet_length: 26,
+        cert_expiry: match world.rng.chance(40) {
+            // The shortest there is.
+            true => Duration::from_secs(3600),
+            false => ClusterSpec::default().cert_expiry,
+        },
         ..ClusterSpec::default()
     };
     let snapshot_every = 30 + world.rng.below(200);
@@ -152,8 +159,9 @@ fn settle(world: &mut World) {
     let until = world.now + SETTLES;
     let mut right_since = None;
     while world.broken.is_none() {
+        operator::tend(world);
         if world.now.as_millis().is_multiple_of(1000) {
-            faults::tend(world);
+            operator::bring_back(world);
             workload::open_all(world);
             let wrong = invariants::settled(world);
             if wrong.is_empty() {

@@ -87,7 +87,7 @@ pub(crate) fn open_all(world: &mut World) {
 }
 
 /// Has a command carried out by some manager that runs.
-fn send(world: &mut World, what: &str, change: Change) {
+pub(crate) fn send(world: &mut World, what: &str, change: Change) {
     let number = world.rng.below(world.hosts.len() as u64) as usize;
     let (before, after) = world.hosts.split_at(number);
     let able =
@@ -119,7 +119,7 @@ fn update(world: &mut World, service: &Service, spec: &ServiceSpec) {
     send(world, "update service", Change::UpdateService(update));
 }
 
-fn update_node(
+pub(crate) fn update_node(
     world: &mut World,
     what: &str,
     node: &skep_types::Node,

@@ -6,12 +6,13 @@ use crate::host::{Fall, Host};
 use crate::invariants::Observer;
 use crate::kernel;
 use crate::network::{Fabric, Weather};
+use crate::operator::Operator;
 use crate::rng::Rng;
 use crate::trace;
 use skep_manager_ca::{CaBundle, JoinToken};
 use skep_manager_store::Snapshot;
 use skep_types::{Role, Timestamp};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How far each host runs before the next one does. Nothing gets from host to
 /// host faster, so the order in which they run within it does not matter.
@@ -31,10 +32,13 @@ const RECOVERS: Duration = Duration::from_secs(10);
 pub(crate) struct World {
     pub(crate) rng: Rng,
     pub(crate) now: Duration,
+    /// What all clocks on the wall are ahead of `now`: time in which nothing ran.
+    pub(crate) slept: Duration,
     pub(crate) fabric: Fabric,
     pub(crate) hosts: Vec<Host>,
     pub(crate) clients: Clients,
     pub(crate) observer: Observer,
+    pub(crate) operator: Operator,
     /// The first broken promise.
     pub(crate) broken: Option<String>,
     /// Since when there has been a leader.
@@ -48,10 +52,12 @@ impl World {
         let mut rng = Rng::new(seed);
         World {
             now: Duration::ZERO,
+            slept: Duration::ZERO,
             fabric: Fabric::new(rng.next(), CALM),
             hosts: Vec::new(),
             clients,
             observer: Observer::default(),
+            operator: Operator::default(),
             broken: None,
             led_since: Duration::ZERO,
             begun: Instant::now(),
@@ -97,9 +103,22 @@ impl World {
             && known.is_some_and(|(node, state)| state.node(node).is_some())
     }
 
+    /// What a clock on the wall that is ahead by `skew_ms` is ahead of `now`.
+    fn ahead_ms(&self, skew_ms: i64) -> i64 {
+        i64::try_from(self.slept.as_millis()).unwrap_or(i64::MAX) + skew_ms
+    }
+
+    /// What a host's clock on the wall says.
+    pub(crate) fn wall(&self, host: &Host) -> SystemTime {
+        let ahead = self.ahead_ms(host.skew_ms);
+        let by = Duration::from_millis(ahead.unsigned_abs());
+        let now = UNIX_EPOCH + kernel::since_1970(self.now);
+        if ahead < 0 { now - by } else { now + by }
+    }
+
     /// One step of time for everybody.
     pub(crate) fn step(&mut self) {
-        kernel::set_clock(self.now, 0);
+        kernel::set_clock(self.now, self.ahead_ms(0));
         trace::place(self.now, "");
         self.fabric.advance(self.now);
         let (from, until) = (self.begun + self.now, self.begun + self.now + STEP);
@@ -108,7 +127,7 @@ impl World {
                 continue;
             };
             if host.stopped_until <= self.now {
-                kernel::set_clock(self.now, host.skew_ms);
+                kernel::set_clock(self.now, self.ahead_ms(host.skew_ms));
                 trace::place(self.now, &host.name);
                 process.run(from, until);
             }
@@ -117,7 +136,7 @@ impl World {
         if self.now.as_millis().is_multiple_of(100) && self.leader().is_none() {
             self.led_since = self.now;
         }
-        kernel::set_clock(self.now, 0);
+        kernel::set_clock(self.now, self.ahead_ms(0));
         trace::place(self.now, "");
     }
 
@@ -160,7 +179,7 @@ impl World {
 
     /// The true time, as the managers write it.
     pub(crate) fn time(&self) -> Timestamp {
-        let now = Duration::from_secs(kernel::EPOCH + 1000) + self.now;
+        let now = kernel::since_1970(self.now) + self.slept;
         Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     }
 

@@ -128,6 +128,8 @@ fn steps(snapshot: &Snapshot, members: &[Member], this: NodeId) -> Vec<Step> {
     {
         steps.push(Step::Raise(all.min(NEWEST)));
     }
+    // One that does not catch up holds up for a minute what comes after it.
+    steps.sort_by_key(|step| matches!(step, Step::Add(..)));
     steps
 }
 

@@ -103,6 +103,10 @@ async fn a_machine_that_asks_again_is_the_same_node() {
     assert_ne!(first.node_id, another.node_id);
     assert_eq!(swarm.nodes().await.len(), 3);
 
+    // A token of another role does not give it that role.
+    let refused = swarm.join(&key, Role::Manager).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
+
     // Once it was removed its key does not bring it back.
     let node = skep_proto::id(&first.node_id, "node").unwrap();
     swarm.remove(node).await;

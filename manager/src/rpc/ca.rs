@@ -71,6 +71,15 @@ impl pb::ca_server::Ca for CaService {
             )));
         }
         if let Some(node) = snapshot.node(id) {
+            // A token is for whoever is new: it gives nobody another role, nor back
+            // what expired.
+            let has_come = !node.description.engine_version.is_empty();
+            if has_come || node.role != role {
+                return Err(Status::permission_denied(format!(
+                    "node {id} has joined already; run \"skep swarm leave --force\" on it, then \
+                     join again"
+                )));
+            }
             // It was answered before and did not hear it.
             let answer = sign(&cluster, id, node.role, &request.csr)?;
             return Ok(Response::new(answer));

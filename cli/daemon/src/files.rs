@@ -151,6 +151,9 @@ impl Files {
 
     /// Forgets the swarm.
     pub(crate) fn forget_swarm(&self) -> Result<()> {
+        // First, and durably: without it the node is in no swarm, whatever else a
+        // crash leaves of it.
+        self.remove(MEMBERSHIP)?;
         self.forget_raft()?;
         remove_dir(&self.node())
     }

@@ -74,6 +74,10 @@ async fn serve(args: DaemonArgs) -> Result<()> {
         ..RegistryConfig::default()
     };
     let images = ImageStore::open(&files.images(), registries)?;
+    if files.load()?.is_none() {
+        // What a crash left of a swarm while the node joined or left it.
+        files.forget_swarm()?;
+    }
     let keyring = Keyring::open(&files)?;
     let host = args.host.clone();
     let parts = Parts {

@@ -8,6 +8,7 @@
 
 mod address;
 mod args;
+pub mod decoders;
 mod describe;
 mod door;
 mod farewell;

@@ -179,14 +179,18 @@ impl SwarmNode {
 
 /// What is in the file of a backup. All of it is read before anything is made.
 fn unsealed(passphrase: &str, file: &[u8]) -> Result<(Backup, Cluster)> {
-    let content = sealed::open(passphrase, file)?;
+    contents(&sealed::open(passphrase, file)?)
+}
+
+/// What a backup holds.
+pub(crate) fn contents(content: &[u8]) -> Result<(Backup, Cluster)> {
     let pb::BackedUp {
         format,
         skep_version,
         at_ms,
         version,
         snapshot,
-    } = pb::BackedUp::decode(content.as_slice()).context("the backup cannot be read")?;
+    } = pb::BackedUp::decode(content).context("the backup cannot be read")?;
     if format > FORMAT {
         bail!(
             "the backup was made by skep {skep_version} in format {format}, and this version \

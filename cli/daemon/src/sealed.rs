@@ -55,15 +55,24 @@ pub(crate) enum SealedError {
 
 /// Seals content under a passphrase. Takes about a tenth of a second, on purpose.
 pub(crate) fn seal(passphrase: &str, content: &[u8]) -> Result<Vec<u8>, SealedError> {
+    seal_at(COST, passphrase, content)
+}
+
+/// The same at another cost.
+pub(crate) fn seal_at(
+    cost: [u32; 3],
+    passphrase: &str,
+    content: &[u8],
+) -> Result<Vec<u8>, SealedError> {
     let salt: [u8; SALT] = rand::random();
     let mut file = Vec::with_capacity(HEADER + content.len() + (content.len() / CHUNK + 1) * TAG);
     file.extend_from_slice(MAGIC);
     file.push(VERSION);
-    for number in COST {
+    for number in cost {
         file.extend_from_slice(&number.to_be_bytes());
     }
     file.extend_from_slice(&salt);
-    let key = key(passphrase, &salt, COST)?;
+    let key = key(passphrase, &salt, cost)?;
     let tag = close(&key, HEADER_NUMBER, true, &file.clone(), &mut [])?;
     file.extend_from_slice(tag.as_ref());
     let mut chunks = content.chunks(CHUNK).peekable();
@@ -79,6 +88,12 @@ pub(crate) fn seal(passphrase: &str, content: &[u8]) -> Result<Vec<u8>, SealedEr
         }
         number += 1;
     }
+}
+
+/// What the key of a sealed file costs; `None` when it is none, or costs more
+/// than a file may ask.
+pub(crate) fn cost_of(file: &[u8]) -> Option<[u32; 3]> {
+    cost(file.get(MAGIC.len() + 1..PLAIN_HEADER)?)
 }
 
 /// The content of a sealed file.

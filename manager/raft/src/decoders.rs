@@ -65,6 +65,23 @@ fn entries() -> Vec<wire::Entry> {
     (11..).zip(payloads).map(entry).collect()
 }
 
+fn meta() -> wire::SnapshotMeta {
+    wire::SnapshotMeta {
+        last_log_id: Some(place(20)),
+        membership: Some(wire::StoredMembership {
+            log_id: Some(place(3)),
+            membership: Some(members()),
+        }),
+        id: "20-1".into(),
+        length: 0,
+    }
+}
+
+/// What a snapshot begins with.
+pub fn snapshot_metas() -> Vec<Vec<u8>> {
+    vec![meta().encode_to_vec()]
+}
+
 /// Messages of other members.
 pub fn requests() -> Vec<Vec<u8>> {
     let kinds = [
@@ -80,15 +97,7 @@ pub fn requests() -> Vec<Vec<u8>> {
         }),
         RequestKind::Snapshot(wire::SnapshotChunk {
             vote: vote(true),
-            meta: Some(wire::SnapshotMeta {
-                last_log_id: Some(place(20)),
-                membership: Some(wire::StoredMembership {
-                    log_id: Some(place(3)),
-                    membership: Some(members()),
-                }),
-                id: "20-1".into(),
-                length: 0,
-            }),
+            meta: Some(meta()),
             offset: 0,
             data: vec![1; 100],
             done: true,

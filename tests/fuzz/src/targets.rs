@@ -14,7 +14,10 @@ use skep_proto::{
     decode_entry, decode_results, decode_snapshot, encode_entry, encode_snapshot, pb,
 };
 use skep_types::assignment::AssignmentChange;
-use skep_types::{ClusterSpec, NodeDescription, ServiceSpec, TaskStatus, Timestamp, Version};
+use skep_types::{
+    ClusterSpec, NetworkSpec, NodeDescription, NodeSpec, ServiceSpec, TaskStatus, Timestamp,
+    Version,
+};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -52,6 +55,15 @@ pub fn all() -> Vec<Target> {
     let mut store = Store::new();
     store.apply(Version(1), now, &actions);
     let snapshot = encode_snapshot(&store.snapshot().dump());
+    let backup = vec![backed_up(&snapshot)];
+    let refused = pb::ActionResult {
+        refused: true,
+        message: "it is in use".to_owned(),
+        ..pb::ActionResult::default()
+    };
+    let results = pb::EntryResults {
+        results: vec![pb::ActionResult::default(), refused],
+    };
     let changes = [
         AssignmentChange::Task(task.id, Some(Arc::new(task.clone()))),
         AssignmentChange::Network(samples::network().id, Some(Arc::new(samples::network()))),
@@ -68,7 +80,11 @@ pub fn all() -> Vec<Target> {
     let token = token(&root).into_bytes();
     let mut targets = vec![
         target("raft entry", entries, entry),
-        target("results of an entry", vec![Vec::new()], |bytes| drop(decode_results(bytes))),
+        target("results of an entry", vec![results.encode_to_vec()], |bytes| {
+            drop(decode_results(bytes));
+        }),
+        target("backup", skep_daemon::decoders::backups(&backup), skep_daemon::decoders::backup),
+        target("contents of a backup", backup, skep_daemon::decoders::backup_contents),
         target("snapshot", vec![snapshot], |bytes| {
             // What can be read is taken over, so that must go well, too.
             if let Ok(dump) = decode_snapshot(bytes) {
@@ -92,6 +108,16 @@ pub fn all() -> Vec<Target> {
             "spec of a service",
             vec![pb::ServiceSpec::from(&service.spec).encode_to_vec()],
             |bytes| drop(pb::ServiceSpec::decode(bytes).map(ServiceSpec::try_from)),
+        ),
+        target(
+            "spec of a network",
+            vec![pb::NetworkSpec::from(&samples::network_spec()).encode_to_vec()],
+            |bytes| drop(pb::NetworkSpec::decode(bytes).map(NetworkSpec::try_from)),
+        ),
+        target(
+            "spec of a node",
+            vec![pb::NodeSpec::from(&node.spec).encode_to_vec()],
+            |bytes| drop(pb::NodeSpec::decode(bytes).map(NodeSpec::try_from)),
         ),
         target(
             "spec of the cluster",
@@ -127,6 +153,17 @@ pub fn all() -> Vec<Target> {
     targets
 }
 
+fn backed_up(snapshot: &[u8]) -> Vec<u8> {
+    let content = pb::BackedUp {
+        format: 1,
+        skep_version: "0.1.0".to_owned(),
+        at_ms: 1,
+        version: 1,
+        snapshot: snapshot.to_vec().into(),
+    };
+    content.encode_to_vec()
+}
+
 /// What managers say as members of Raft, and what they keep on disk.
 fn raft() -> [Target; 5] {
     use skep_manager_raft::decoders as of;
@@ -137,7 +174,7 @@ fn raft() -> [Target; 5] {
         target("raft log on disk", of::files(), of::log_file),
         target(
             "what a snapshot begins with",
-            vec![Vec::new()],
+            of::snapshot_metas(),
             of::snapshot_meta,
         ),
     ]

@@ -11,10 +11,12 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 /// How long a TCP connection and its handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection on which nothing is heard for this long is probed, and given
-/// up when the probe is not answered in as long again: a silent host must not
-/// hold a call for ever.
-const KEEP_ALIVE: Duration = Duration::from_secs(1);
+/// A connection on which nothing is heard for this long is probed: a silent host
+/// must not hold a call for ever. It is longer than the second between two
+/// heartbeats of an agent, whose answers make probes needless.
+const KEEP_ALIVE: Duration = Duration::from_millis(1500);
+/// It is given up when the probe is not answered in this time.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// An address no channel can be made for.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +47,7 @@ fn connect_over(
         .map_err(|_| bad())?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE)
+        .keep_alive_timeout(PROBE_TIMEOUT)
         .keep_alive_while_idle(true);
     let connector = tokio_rustls::TlsConnector::from(tls);
     let dial = move |uri: Uri| {

@@ -20,8 +20,10 @@ use tokio::sync::{Notify, watch};
 /// Bytes of shared changes kept for sessions that lag; one that lags more is
 /// told everything anew.
 const KEPT_BYTES: usize = 8 << 20;
-/// Bytes of a complete set that go into one message, about.
-const PIECE_BYTES: usize = 256 << 10;
+/// Bytes of a complete set that go into one message, about. As long as a stream
+/// lives, its encoder (of tonic) keeps the buffer that its longest message needed: so
+/// one that is large costs memory for each agent.
+const PIECE_BYTES: usize = 16 << 10;
 
 /// The newest state that sessions may tell of.
 pub(crate) struct Board {

@@ -20,8 +20,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-/// Changes sent in one message; more follow in the next.
-const CHANGES_PER_MESSAGE: usize = 1000;
+/// Changes sent in one message; more follow in the next. Few, as the pieces of what
+/// is shared are small.
+const CHANGES_PER_MESSAGE: usize = 64;
 /// Agents sent everything at once; when all come together, the others wait,
 /// and those that are being told are heard in the meantime.
 const WHOLE_AT_ONCE: usize = 32;

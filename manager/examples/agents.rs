@@ -28,6 +28,10 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::Status;
 
+/// The one that the daemon has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const CLUSTER: ClusterId = ClusterId::from_bits(7);
 const NETWORK: NetworkId = NetworkId::from_bits(5);
 const SUBNET: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 9);

@@ -14,13 +14,30 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The voting page: serves on port 80 and says who it is at `/whoami`.
 pub const VOTE_IMAGE: &str = "dockersamples/examplevotingapp_vote";
 
 /// How long a command of `skep` may take.
-const COMMAND_LIMIT: Duration = Duration::from_secs(120);
+const COMMAND_LIMIT: Duration = Duration::from_secs(300);
+/// How long a read is repeated: a busy machine costs a leader its place, and the
+/// program waits only three seconds for the next one.
+const READ_LIMIT: Duration = Duration::from_secs(30);
+/// How long a change is.
+const CHANGE_LIMIT: Duration = Duration::from_secs(60);
+/// Said only where the swarm has no leader just now.
+const LEADERLESS: &str = "--stale";
+/// What is said of a change that was not made, or that nobody knows of.
+const UNSURE: [&str; 5] = [
+    LEADERLESS,
+    "lost before it answered",
+    "cannot reach the leader",
+    "loss of quorum",
+    "no answer from",
+];
+/// What is said of a change that an earlier try made without hearing of it.
+const MADE: [&str; 3] = ["already exists", "already part of", "no such"];
 /// How many lines of each daemon's log a failure shows.
 const LOG_LINES: usize = 40;
 
@@ -85,7 +102,7 @@ impl Cluster {
             };
             self.join(host, role).succeeds();
         }
-        wait_for("every node is ready", Duration::from_secs(30), || {
+        wait_for("every node is ready", Duration::from_secs(90), || {
             let nodes = self.table(1, &["node", "ls"])?;
             let ready = nodes
                 .iter()
@@ -102,10 +119,10 @@ impl Cluster {
     /// Joins a host to the swarm of host 1.
     pub fn join(&self, host: usize, role: &str) -> Output {
         let token = self
-            .skep(1, &["swarm", "join-token", "-q", role])
+            .read(1, &["swarm", "join-token", "-q", role])
             .succeeds();
         let manager = format!("{}:2377", self.address(1));
-        self.skep(host, &["swarm", "join", "--token", token.text(), &manager])
+        self.change(host, &["swarm", "join", "--token", token.text(), &manager])
     }
 
     /// Starts the daemon of a host that runs.
@@ -161,7 +178,7 @@ impl Cluster {
     /// # Panics
     /// When it does not, or ends.
     pub fn await_daemon(&mut self, host: usize) {
-        let limit = Duration::from_secs(30);
+        let limit = Duration::from_secs(90);
         let mut child = self.daemons[host - 1].take();
         wait_for(&format!("the daemon of host {host} answers"), limit, || {
             if let Some(Ok(Some(status))) = child.as_mut().map(Child::try_wait) {
@@ -225,12 +242,51 @@ impl Cluster {
         command::run(&mut skep, COMMAND_LIMIT)
     }
 
+    /// [`Cluster::skep`] for what only asks; again while no manager leads.
+    pub fn read(&self, host: usize, arguments: &[&str]) -> Output {
+        self.repeat(host, arguments, READ_LIMIT, &[LEADERLESS])
+    }
+
+    /// [`Cluster::skep`] for a change that may be made twice; again while it is in
+    /// doubt whether it was made.
+    pub fn change(&self, host: usize, arguments: &[&str]) -> Output {
+        self.repeat(host, arguments, CHANGE_LIMIT, &UNSURE)
+    }
+
+    fn repeat(&self, host: usize, arguments: &[&str], limit: Duration, on: &[&str]) -> Output {
+        let begun = Instant::now();
+        let mut last = self.skep(host, arguments);
+        let says = |output: &Output, words: &[&str]| {
+            output.code != 0 && words.iter().any(|word| output.err.contains(word))
+        };
+        while says(&last, on) && begun.elapsed() < limit {
+            eprintln!("again: {last}");
+            thread::sleep(Duration::from_millis(500));
+            last = self.skep(host, arguments);
+            if says(&last, &MADE) {
+                last.code = 0;
+            }
+        }
+        last
+    }
+
+    /// How often agents report, from now on. A node is Down after three of these,
+    /// and what it ran is replaced: long where a test counts what runs, also on a
+    /// machine that stands still for seconds.
+    ///
+    /// # Panics
+    /// When it cannot be set.
+    pub fn heartbeat(&self, host: usize, period: &str) {
+        self.change(host, &["swarm", "update", "--dispatcher-heartbeat", period])
+            .succeeds();
+    }
+
     /// The table that a command of `skep` prints.
     ///
     /// # Errors
     /// The command's output, when it failed.
     pub fn table(&self, host: usize, arguments: &[&str]) -> Result<Vec<Row>, String> {
-        Ok(rows(&self.skep(host, arguments).checked()?))
+        Ok(rows(&self.read(host, arguments).checked()?))
     }
 
     /// Creates a service `web` of so many tasks of [`VOTE_IMAGE`], with these
@@ -244,7 +300,8 @@ impl Cluster {
         command.extend(["--replicas", &replicas]);
         command.extend(options);
         command.push(VOTE_IMAGE);
-        self.skep(1, &command).succeeds();
+        self.change(1, &command).succeeds();
+        wait_for("web runs", Duration::from_secs(120), || self.converged(1));
     }
 
     /// Deploys the voting application and waits until it runs.
@@ -254,7 +311,7 @@ impl Cluster {
     pub fn deploy_voting(&self, stack: &str) {
         let file = voting_stack();
         let file = file.to_string_lossy();
-        self.skep(1, &["stack", "deploy", "-c", &file, stack])
+        self.change(1, &["stack", "deploy", "-c", &file, stack])
             .succeeds();
         wait_for(
             "every service has its tasks",

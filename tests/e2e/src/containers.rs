@@ -78,7 +78,7 @@ impl Cluster {
         nsenter
             .args(["-t", &container.pid.to_string(), "-m", "-n", "-u"])
             .args(command);
-        command::run(&mut nsenter, Duration::from_secs(30))
+        command::run(&mut nsenter, Duration::from_secs(120))
     }
 
     /// The cgroups of a host's containers, in the hierarchy that counts processes.

@@ -120,7 +120,7 @@ impl Hosts {
     /// When that fails.
     pub fn do_to(&self, verb: &str, host: usize) {
         let mut command = self.command(&[verb, &self.prefix, &host.to_string()]);
-        command::run(&mut command, Duration::from_secs(30)).succeeds();
+        command::run(&mut command, COMMAND_LIMIT).succeeds();
     }
 
     /// Takes it all down.

@@ -102,7 +102,7 @@ pub fn on_the_machine(mark: &str, folder: &str) -> Vec<String> {
     );
     let seen = command::run(
         Command::new("sh").args(["-c", &look]),
-        Duration::from_secs(30),
+        Duration::from_secs(120),
     );
     seen.succeeds().lines()
 }

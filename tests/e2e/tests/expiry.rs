@@ -7,7 +7,7 @@ use skep_e2e::tables::cell;
 use skep_e2e::{Cluster, Steps, wait_for};
 use std::time::Duration;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(90);
 /// Certificates live for 90 days.
 const LATE: &str = "+100d";
 

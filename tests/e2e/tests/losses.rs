@@ -6,7 +6,10 @@ use skep_e2e::{Cluster, Container, From, Steps, holds_for, wait_for};
 use std::time::{Duration, Instant};
 
 /// How long anything may take here; how long it does take is for the bench to show.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
+/// A node is Down after three of these: what a machine takes that stands still for a
+/// moment, and soon enough for those that are lost here.
+const HEARTBEAT: &str = "3s";
 
 const WORKER: usize = 4;
 
@@ -14,6 +17,7 @@ const WORKER: usize = 4;
 fn work_goes_on_when_hosts_and_managers_are_lost() {
     let steps = Steps::begin();
     let mut cluster = Cluster::swarm("losses", 3, 1);
+    cluster.heartbeat(1, HEARTBEAT);
     cluster.create_web(8, &["-p", "8080:80"]);
     let there = cluster.running(1, "web").expect("service ps works");
     let on = |host| there.iter().filter(|(_, h)| *h == host).count();
@@ -37,12 +41,20 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
         cluster.containers(WORKER).is_empty(),
         "the old tasks are not its any more"
     );
-    cluster.skep(1, &["service", "scale", "web=10"]).succeeds();
+    cluster
+        .change(1, &["service", "scale", "web=10"])
+        .succeeds();
     serves_with(&cluster, 1, 10, &[1, 2, 3, WORKER], SOON);
-    let total: usize = (1..=4).map(|host| cluster.containers(host).len()).sum();
-    assert_eq!(total, 10, "every container belongs to a task");
+    wait_for("every container belongs to a task", SOON, || {
+        match (1..=4).map(|host| cluster.containers(host).len()).sum() {
+            10_usize => Ok(()),
+            total => Err(format!("{total} containers")),
+        }
+    });
 
     steps.step("the leader's daemon is killed: writes go on");
+    // Its tasks are its own until it is back.
+    cluster.heartbeat(1, "20s");
     let leader = cluster.leader(1).expect("there is a leader");
     let other = leader % 3 + 1;
     let killed = Instant::now();
@@ -65,6 +77,7 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     cluster.start_daemon(leader);
     cluster.await_daemon(leader);
     wait_for("all are ready again", SOON, || all_ready(&cluster, leader));
+    cluster.heartbeat(leader, HEARTBEAT);
 
     steps.step("the leader's host loses power: writes go on");
     let leader = cluster.leader(1).expect("there is a leader");
@@ -93,7 +106,7 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     cluster.kill_daemon(third);
     let refused = cluster.skep(other, &["network", "create", "-d", "overlay", "minority"]);
     assert_ne!(refused.code, 0, "{refused}");
-    assert!(refused.took < Duration::from_secs(30), "{refused}");
+    assert!(refused.took < Duration::from_secs(60), "{refused}");
     assert!(
         refused.err.contains("leader") || refused.err.contains("managers"),
         "{refused}"
@@ -101,8 +114,8 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     // What runs here runs on. What must cross to the node without a daemon waits: the
     // engine of its WireGuard is in the daemon.
     let url = format!("http://{}:8080", cluster.address(other));
-    wait_for("a container here answers", Duration::from_secs(20), || {
-        cluster.whoami_within(From::Outside, &url, 0.5)
+    wait_for("a container here answers", SOON, || {
+        cluster.whoami_within(From::Outside, &url, 2.0)
     });
 
     steps.step("with the majority back everything is as it was");
@@ -110,14 +123,16 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
     cluster.await_daemon(third);
     cluster.start_host(leader);
     wait_for("all are ready again", SOON, || all_ready(&cluster, other));
-    let networks = cluster.skep(leader, &["network", "ls"]).succeeds().out;
+    let networks = cluster.read(leader, &["network", "ls"]).succeeds().out;
     for name in ["killed", "silent"] {
         assert!(networks.contains(name), "accepted writes stay: {networks}");
     }
     serves_with(&cluster, leader, 10, &[1, 2, 3, WORKER], SOON);
 
     steps.step("a cut cable is a lost node; mended, it is one again");
-    cluster.skep(1, &["service", "scale", "web=14"]).succeeds();
+    cluster
+        .change(1, &["service", "scale", "web=14"])
+        .succeeds();
     assert!(
         !cluster.containers(WORKER).is_empty(),
         "it has something to lose"
@@ -137,7 +152,7 @@ fn work_goes_on_when_hosts_and_managers_are_lost() {
         }
     });
 
-    cluster.skep(1, &["service", "rm", "web"]).succeeds();
+    cluster.change(1, &["service", "rm", "web"]).succeeds();
     cluster.finish();
 }
 
@@ -162,8 +177,8 @@ fn serves_with(cluster: &Cluster, asked: usize, count: usize, hosts: &[usize], l
 /// just begun to run.
 fn every_request_is_answered(cluster: &Cluster, node: usize) {
     let url = format!("http://{}:8080", cluster.address(node));
-    let ask = || cluster.whoami_within(From::Outside, &url, 1.0).map(drop);
-    wait_for("twenty in a row", Duration::from_secs(20), || {
+    let ask = || cluster.whoami(From::Outside, &url).map(drop);
+    wait_for("twenty in a row", Duration::from_secs(60), || {
         (0..20).try_for_each(|_| ask())
     });
     holds_for("every request is answered", Duration::from_secs(2), ask);

@@ -7,7 +7,7 @@ use std::fs;
 use std::time::Duration;
 
 /// How long anything may take here.
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_secs(90);
 /// How long a question may take that cannot be answered: three seconds, and much
 /// of what a busy machine may need to start the program.
 const HONEST: Duration = Duration::from_secs(20);
@@ -18,14 +18,16 @@ const WORKER: usize = 4;
 fn a_swarm_survives_the_loss_of_its_managers() {
     let steps = Steps::begin();
     let mut cluster = Cluster::swarm("recovery", 3, 1);
+    // No node is given up whose daemon is away for a while: what runs is compared.
+    cluster.heartbeat(1, "20s");
     cluster.create_web(4, &[]);
     let network = ["network", "create", "-d", "overlay", "kept"];
-    cluster.skep(1, &network).succeeds();
+    cluster.change(1, &network).succeeds();
 
     steps.step("the leader is demoted by its own word, and is a manager again");
     let leader = cluster.leader(1).expect("there is a leader");
     let demoted = ["node", "demote", &host(&cluster, leader)];
-    cluster.skep(leader, &demoted).succeeds();
+    cluster.change(leader, &demoted).succeeds();
     let next = others(leader)[0];
     wait_for("another leads", SOON, || {
         managers(&cluster, next, 2)?;
@@ -93,6 +95,8 @@ fn a_swarm_survives_the_loss_of_its_managers() {
         managers(&cluster, other, 2)
     });
     wait_for("its tasks run elsewhere", SOON, || cluster.converged(other));
+    // The next one that is lost is to be missed soon.
+    cluster.heartbeat(other, "5s");
 
     steps.step("a backup is made, of which nothing can be read");
     let folder = cluster.folder().to_owned();
@@ -101,7 +105,7 @@ fn a_swarm_survives_the_loss_of_its_managers() {
     let key = key.to_string_lossy().into_owned();
     let file = folder.join("swarm.backup").to_string_lossy().into_owned();
     let backup = ["swarm", "backup", "--passphrase-file", &key, "-o", &file];
-    cluster.skep(other, &backup).succeeds();
+    cluster.change(other, &backup).succeeds();
     cluster.skep(other, &backup).fails(1, &["exists"]);
     let sealed = fs::read(&file).expect("the backup is there");
     assert!(
@@ -133,7 +137,7 @@ fn a_swarm_survives_the_loss_of_its_managers() {
     cluster.skep(WORKER, &anew).fails(1, &["manager"]);
     let made = cluster.skep(other, &anew).succeeds();
     assert!(made.out.contains("is now a manager"), "{made}");
-    managers(&cluster, other, 1).expect("one manager");
+    wait_for("one manager", SOON, || managers(&cluster, other, 1));
     wait_for("the worker follows", SOON, || ready(&cluster, other, 2));
     wait_for("all tasks run", SOON, || cluster.converged(other));
     let after: Vec<_> = [other, WORKER]
@@ -164,7 +168,7 @@ fn a_swarm_survives_the_loss_of_its_managers() {
         }
     });
     let promote = ["node", "promote", &host(&cluster, fallen)];
-    cluster.skep(other, &promote).succeeds();
+    cluster.change(other, &promote).succeeds();
     wait_for("it can be one again", SOON, || managers(&cluster, other, 2));
 
     steps.step("backups that cannot be restored leave nothing behind");
@@ -190,11 +194,11 @@ fn a_swarm_survives_the_loss_of_its_managers() {
     steps.step("restored, it is the same swarm, and its worker comes back");
     let restore = ["swarm", "restore", "--passphrase-file", &key, &file];
     cluster.skep(other, &restore).succeeds();
-    let networks = cluster.skep(other, &["network", "ls"]).succeeds().out;
+    let networks = cluster.read(other, &["network", "ls"]).succeeds().out;
     assert!(networks.contains("kept"), "{networks}");
     wait_for("the worker comes back", SOON, || ready(&cluster, other, 2));
     wait_for("all tasks run", SOON, || cluster.converged(other));
-    managers(&cluster, other, 1).expect("one manager");
+    wait_for("one manager", SOON, || managers(&cluster, other, 1));
     cluster.finish();
 }
 
@@ -254,7 +258,7 @@ fn damage(cluster: &Cluster, host: usize) {
 /// Demotes and promotes a manager at another, and waits for it.
 fn reseat(cluster: &Cluster, at: usize, which: usize) {
     let name = host(cluster, which);
-    cluster.skep(at, &["node", "demote", &name]).succeeds();
+    cluster.change(at, &["node", "demote", &name]).succeeds();
     wait_for("it has lost its seat", SOON, || managers(cluster, at, 2));
     seat(cluster, at, which);
 }
@@ -262,7 +266,7 @@ fn reseat(cluster: &Cluster, at: usize, which: usize) {
 /// Promotes a node at a manager, and waits for it.
 fn seat(cluster: &Cluster, at: usize, which: usize) {
     let name = host(cluster, which);
-    cluster.skep(at, &["node", "promote", &name]).succeeds();
+    cluster.change(at, &["node", "promote", &name]).succeeds();
     wait_for("it has a seat", SOON, || managers(cluster, at, 3));
     wait_for("it answers again", SOON, || managers(cluster, which, 3));
 }

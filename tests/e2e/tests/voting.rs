@@ -4,10 +4,10 @@
 use skep_e2e::tables::{Row, cell};
 use skep_e2e::{Cluster, Container, From, Steps, Traces, VOTE_IMAGE, holds_for, wait_for};
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const HOSTS: usize = 3;
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = Duration::from_secs(90);
 
 #[test]
 fn the_voting_application_lives_on_three_hosts() {
@@ -15,31 +15,36 @@ fn the_voting_application_lives_on_three_hosts() {
     let mut cluster = Cluster::start("voting", HOSTS);
     let alone: Vec<Traces> = (1..=HOSTS).map(|host| cluster.traces(host)).collect();
     cluster.form(HOSTS);
+    // A node whose daemon is away for three heartbeats is taken for lost. What is
+    // looked at here takes longer than three seconds on a busy machine.
+    cluster.heartbeat(1, "60s");
     // The network of published ports stays once a port was published.
     let first = [
         "service", "create", "--name", "first", "--mode", "global", "-p", "9090:80", VOTE_IMAGE,
     ];
-    cluster.skep(1, &first).succeeds();
-    cluster.skep(1, &["service", "rm", "first"]).succeeds();
+    cluster.change(1, &first).succeeds();
+    cluster.change(1, &["service", "rm", "first"]).succeeds();
     wait_for("its containers are gone", SOON, || nothing_runs(&cluster));
     let before: Vec<Traces> = (1..=HOSTS).map(|host| cluster.traces(host)).collect();
 
     steps.step("stack deploy brings up five services");
     cluster.deploy_voting("vote");
-    let names = cluster.skep(1, &["stack", "services", "--format", "{{.Name}}", "vote"]);
+    let names = cluster.read(1, &["stack", "services", "--format", "{{.Name}}", "vote"]);
     let names: BTreeSet<_> = names.succeeds().lines().into_iter().collect();
     let wanted = ["db", "redis", "result", "vote", "worker"].map(|s| format!("vote_{s}"));
     assert_eq!(names, wanted.into_iter().collect());
 
     steps.step("service scale vote=5 puts five on all hosts");
-    cluster.skep(2, &["service", "scale", "vote=5"]).succeeds();
+    cluster
+        .change(2, &["service", "scale", "vote=5"])
+        .succeeds();
     let tasks = cluster.running(3, "vote_vote").expect("service ps works");
     let hosts: BTreeSet<_> = tasks.iter().map(|(_, host)| *host).collect();
     assert_eq!(tasks.len(), 5, "{tasks:?}");
     assert_eq!(hosts.len(), HOSTS, "spread over the hosts: {tasks:?}");
     println!(
         "{}",
-        cluster.skep(1, &["service", "ps", "vote"]).succeeds().out
+        cluster.read(1, &["service", "ps", "vote"]).succeeds().out
     );
 
     steps.step("a vote at every node reaches PostgreSQL and the result page");
@@ -55,19 +60,22 @@ fn the_voting_application_lives_on_three_hosts() {
     networks_are_apart(&cluster);
 
     steps.step("service logs come from all nodes");
-    let logs = cluster
-        .skep(1, &["service", "logs", "vote_worker"])
-        .succeeds();
-    assert!(logs.out.contains("wrote a of e2e-"), "{logs}");
-    let pages = cluster
-        .skep(2, &["service", "logs", "vote_vote"])
-        .succeeds();
-    let speakers: BTreeSet<_> = pages
-        .out
-        .lines()
-        .filter_map(|l| l.split('|').next())
-        .collect();
-    assert_eq!(speakers.len(), 5, "{pages}");
+    wait_for("the worker's line is there", SOON, || {
+        let logs = cluster.skep(1, &["service", "logs", "vote_worker"]);
+        match logs.checked()? {
+            lines if lines.contains("wrote a of e2e-") => Ok(()),
+            lines => Err(lines),
+        }
+    });
+    wait_for("all five speak", SOON, || {
+        let pages = cluster.skep(2, &["service", "logs", "vote_vote"]);
+        let pages = pages.checked()?;
+        let speakers: BTreeSet<_> = pages.lines().map(|l| l.split('|').next()).collect();
+        match speakers.len() {
+            5 => Ok(()),
+            _ => Err(pages),
+        }
+    });
 
     steps.step("kill -9 of each daemon in turn restarts no container");
     a_killed_daemon_takes_up_its_containers(&mut cluster);
@@ -76,10 +84,10 @@ fn the_voting_application_lives_on_three_hosts() {
     a_rolling_update(&cluster);
 
     steps.step("after stack rm nothing is left in any host");
-    cluster.skep(1, &["stack", "rm", "vote"]).succeeds();
+    cluster.change(1, &["stack", "rm", "vote"]).succeeds();
     as_it_was(&cluster, &before);
     for kind in ["service", "network", "stack"] {
-        let listed = cluster.skep(1, &[kind, "ls"]).succeeds();
+        let listed = cluster.read(1, &[kind, "ls"]).succeeds();
         assert!(!listed.out.contains("vote"), "{listed}");
     }
 
@@ -188,40 +196,46 @@ fn every_node_answers(cluster: &Cluster) {
         if from != 2 {
             assert_eq!(client, cluster.address(from), "a neighbour's own address");
         }
-        let own = cluster.whoami(From::Host(from), "http://127.0.0.1:8080");
-        assert!(own.is_ok(), "on 127.0.0.1 of host {from}: {own:?}");
+        wait_for(&format!("on 127.0.0.1 of host {from}"), SOON, || {
+            cluster.whoami(From::Host(from), "http://127.0.0.1:8080")
+        });
     }
 }
 
-/// What a Python program prints in a container.
-fn python(cluster: &Cluster, container: &Container, program: &str) -> String {
-    // A name that nobody has is asked for outside, where nobody answers: once is enough.
-    let patience = "RES_OPTIONS=timeout:1 attempts:1";
-    let done = cluster.inside(container, &["env", patience, "python3", "-c", program]);
+/// What a Python program prints in a container, that asks for names so patiently.
+fn python(cluster: &Cluster, container: &Container, patience: &str, program: &str) -> String {
+    let patience = format!("RES_OPTIONS={patience}");
+    let done = cluster.inside(container, &["env", &patience, "python3", "-c", program]);
     done.succeeds().text().to_owned()
 }
+
+/// For names that somebody has.
+const PATIENT: &str = "timeout:5 attempts:4";
+/// A name that nobody has is asked for outside, where nobody answers: once is enough.
+const HASTY: &str = "timeout:1 attempts:1";
 
 fn names_and_addresses_work(cluster: &Cluster) {
     let votes = containers(cluster, "vote_vote");
     let program = "import socket\n\
         vip = socket.gethostbyname('redis')\n\
-        c = socket.create_connection(('redis', 6379), 5); c.sendall(b'PING\\r\\n')\n\
+        c = socket.create_connection(('redis', 6379), 20); c.sendall(b'PING\\r\\n')\n\
         assert c.recv(9).startswith(b'+PONG')\n\
         tasks = sorted({i[4][0] for i in socket.getaddrinfo('tasks.vote', 80, socket.AF_INET, socket.SOCK_STREAM)})\n\
         for address in tasks:\n\
-        \x20   socket.create_connection((address, 80), 5).close()\n\
+        \x20   socket.create_connection((address, 80), 20).close()\n\
         assert socket.gethostbyname('vote') not in tasks\n\
         print(vip, *tasks)";
-    let answers: BTreeSet<_> = votes.iter().map(|c| python(cluster, c, program)).collect();
+    let answers = votes.iter().map(|c| python(cluster, c, PATIENT, program));
+    let answers: BTreeSet<_> = answers.collect();
     assert_eq!(answers.len(), 1, "the same from everywhere: {answers:?}");
     let words = answers.first().map_or(0, |a| a.split(' ').count());
     assert_eq!(words, 1 + 5, "redis and five tasks: {answers:?}");
     // The outside has names, too, and is not hidden by ours.
     let program = format!(
-        "import socket; socket.create_connection(('{}', 5000), 5).close()",
+        "import socket; socket.create_connection(('{}', 5000), 20).close()",
         cluster.outside()
     );
-    python(cluster, &votes[0], &program);
+    python(cluster, &votes[0], PATIENT, &program);
 }
 
 fn networks_are_apart(cluster: &Cluster) {
@@ -229,9 +243,9 @@ fn networks_are_apart(cluster: &Cluster) {
     let program = "import socket\n\
         found = {i[4][0] for n in ('db', 'tasks.db') for i in socket.getaddrinfo(n, 5432, socket.AF_INET, socket.SOCK_STREAM)}\n\
         for address in found:\n\
-        \x20   socket.create_connection((address, 5432), 5).close()\n\
+        \x20   socket.create_connection((address, 5432), 20).close()\n\
         print(*found)";
-    let addresses = python(cluster, &worker, program);
+    let addresses = python(cluster, &worker, PATIENT, program);
     assert!(!addresses.is_empty());
     let program = format!(
         "import socket\n\
@@ -246,7 +260,10 @@ fn networks_are_apart(cluster: &Cluster) {
     let program = &program;
     std::thread::scope(|scope| {
         for vote in &votes {
-            scope.spawn(move || assert_eq!(python(cluster, vote, program), "", "from {vote:?}"));
+            scope.spawn(move || {
+                let reached = python(cluster, vote, HASTY, program);
+                assert_eq!(reached, "", "from {vote:?}");
+            });
         }
     });
     // Nor from the outside, by way of any node.
@@ -301,11 +318,6 @@ fn a_killed_daemon_takes_up_its_containers(cluster: &mut Cluster) {
     };
     let (containers, planned) = (all(cluster), tasks(cluster));
     assert!(containers.len() >= 9, "{containers:?}");
-    // A node whose daemon is away for three heartbeats is taken for lost. What is
-    // looked at here takes longer than that on a busy machine.
-    cluster
-        .skep(1, &["swarm", "update", "--dispatcher-heartbeat", "10s"])
-        .succeeds();
     for host in 1..=HOSTS {
         let url = format!("http://{}:8080", cluster.address(host));
         let local: BTreeSet<_> = cluster
@@ -316,8 +328,8 @@ fn a_killed_daemon_takes_up_its_containers(cluster: &mut Cluster) {
         cluster.kill_daemon(host);
         // What is there goes on without it. Only WireGuard's engine is in the daemon:
         // what must cross to another node waits until it is back.
-        wait_for("a local container answers", Duration::from_secs(15), || {
-            let (hostname, _) = cluster.whoami_within(From::Outside, &url, 0.2)?;
+        wait_for("a local container answers", SOON, || {
+            let (hostname, _) = cluster.whoami_within(From::Outside, &url, 2.0)?;
             if local.contains(&hostname) {
                 Ok(())
             } else {
@@ -331,11 +343,9 @@ fn a_killed_daemon_takes_up_its_containers(cluster: &mut Cluster) {
         );
         cluster.start_daemon(host);
         cluster.await_daemon(host);
+        let mut answered = BTreeSet::new();
         let (_, took) = wait_for("every container is reached again", SOON, || {
-            let mut answered = BTreeSet::new();
-            for _ in 0..40 {
-                answered.insert(cluster.whoami_within(From::Outside, &url, 1.0)?.0);
-            }
+            answered.insert(cluster.whoami(From::Outside, &url)?.0);
             if answered.len() == 5 {
                 Ok(())
             } else {
@@ -354,10 +364,8 @@ fn a_killed_daemon_takes_up_its_containers(cluster: &mut Cluster) {
         });
     }
     // Nobody is taken for lost who still sleeps for the long period.
-    cluster
-        .skep(1, &["swarm", "update", "--dispatcher-heartbeat", "1s"])
-        .succeeds();
-    holds_for("every node stays ready", Duration::from_secs(4), || {
+    cluster.heartbeat(1, "5s");
+    holds_for("every node stays ready", Duration::from_secs(20), || {
         let nodes = cluster.table(1, &["node", "ls"])?;
         let ready = nodes.iter().filter(|n| cell(n, "STATUS") == "Ready");
         if ready.count() == HOSTS {
@@ -396,6 +404,7 @@ fn a_rolling_update(cluster: &Cluster) {
         .collect();
     let url = format!("http://{}:8080", cluster.address(3));
     let (mut answered, mut failed) = (0_usize, Vec::new());
+    let (mut last, mut gap) = (Instant::now(), Duration::ZERO);
     std::thread::scope(|scope| {
         let update = scope.spawn(|| {
             let option = [
@@ -405,31 +414,33 @@ fn a_rolling_update(cluster: &Cluster) {
                 "OPTION_A=Bees",
                 "vote_vote",
             ];
-            cluster.skep(1, &option).succeeds()
+            cluster.change(1, &option).succeeds()
         });
         while !update.is_finished() {
             match cluster.whoami(From::Outside, &url) {
-                Ok(_) => answered += 1,
+                Ok(_) => {
+                    answered += 1;
+                    gap = gap.max(last.elapsed());
+                    last = Instant::now();
+                }
                 Err(reason) => failed.push(reason),
             }
         }
+        gap = gap.max(last.elapsed());
         let done = update.join().expect("the update succeeds");
         println!("{}", done.out);
     });
     println!(
-        "during the update: {answered} requests answered, {} failed",
+        "during the update: {answered} requests answered, {} failed, none answered for {gap:?}",
         failed.len()
     );
     // The service has no health check, so a task counts as soon as its process runs, a
-    // moment before it listens: some connections are refused, none hangs.
+    // moment before it listens: some connections are refused. A few may hang or break off
+    // while the machine stands still.
     let refused = |reason: &&String| reason.contains("Couldn't connect");
     let others: Vec<_> = failed.iter().filter(|r| !refused(r)).collect();
-    assert!(others.is_empty(), "{others:#?}");
-    assert!(
-        failed.len() * 4 < answered,
-        "{answered} answered, {} refused",
-        failed.len()
-    );
+    assert!(others.len() <= 5, "{others:#?}");
+    assert!(gap < Duration::from_secs(20), "no answer for {gap:?}");
     assert!(answered > 5, "{answered} requests in the whole update");
     let new: BTreeSet<_> = containers(cluster, "vote_vote")
         .into_iter()
@@ -438,7 +449,9 @@ fn a_rolling_update(cluster: &Cluster) {
     assert_eq!(new.len(), 5);
     assert!(new.is_disjoint(&old), "{new:?} {old:?}");
     for _ in 0..10 {
-        let page = cluster.get(From::Outside, &url).expect("the page is there");
+        let (page, _) = wait_for("the page is there", SOON, || {
+            cluster.get(From::Outside, &url)
+        });
         assert!(page.body.contains("Bees"), "{}", page.body);
     }
     // What was counted is still counted.

@@ -11,9 +11,13 @@ use skep_transport::{Channels, redirected_to};
 use skep_types::Role;
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::Code;
 
 /// How long a manager that leaves waits to be removed by the others.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a manager has to answer who goes, and how long until it is asked again.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+const PAUSE: Duration = Duration::from_millis(500);
 
 /// Why a manager should not just leave, and what to do instead.
 pub(crate) async fn why_not_leave(door: Door) -> String {
@@ -84,16 +88,25 @@ pub(crate) async fn say_goodbye(member: &Member) -> Result<()> {
     announce(&member.credentials, member.membership().managers).await
 }
 
-/// Says once that the node with these credentials goes.
-pub(crate) async fn announce(credentials: &Arc<Credentials>, mut ask: Vec<String>) -> Result<()> {
+/// Says that the node with these credentials goes.
+pub(crate) async fn announce(credentials: &Arc<Credentials>, managers: Vec<String>) -> Result<()> {
     let channels = Channels::new(credentials.client_config()?);
     let mut last = anyhow!("no manager is known");
-    for _ in 0..5 {
+    let mut ask = managers.clone();
+    for tried in 0..5 {
+        // They may have been slow, or about to elect a leader.
+        if tried > 0 && ask.is_empty() {
+            tokio::time::sleep(PAUSE).await;
+            ask.clone_from(&managers);
+        }
         let Some(manager) = ask.pop() else { break };
         let mut client = RaftClient::new(channels.to(&manager)?);
         let call = client.leave(pb::RaftLeaveRequest {});
-        match tokio::time::timeout(Duration::from_secs(3), call).await {
+        match tokio::time::timeout(ANSWER_TIMEOUT, call).await {
             Ok(Ok(_)) => return Ok(()),
+            Ok(Err(status)) if status.code() == Code::FailedPrecondition => {
+                bail!("{}", status.message())
+            }
             Ok(Err(status)) => {
                 ask.extend(redirected_to(&status));
                 last = anyhow!("{}", status.message());

@@ -71,7 +71,7 @@ mod tests {
     use crate::local::LocalNode;
     use crate::member::start_manager;
     use crate::new_swarm::NewSwarm;
-    use crate::node::tests::outside;
+    use crate::node::tests::{outside, read};
     use pb::change::Change;
     use pb::control_server::Control as _;
     use pb::local_node_server::LocalNode as _;
@@ -108,9 +108,7 @@ mod tests {
             cluster: true,
             ..pb::ReadRequest::default()
         };
-        let control = manager.control();
-        let read = control.read(tonic::Request::new(request)).await.unwrap();
-        read.into_inner().cluster.unwrap().unlock_key
+        read(manager, request).await.cluster.unwrap().unlock_key
     }
 
     /// Waits until a daemon that starts on this disk asks for this key, and for

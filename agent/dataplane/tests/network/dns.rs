@@ -25,7 +25,7 @@ pub fn ask(namespace: &Path, name: &str, kind: RecordType) -> Message {
     within(namespace, move || {
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a socket");
         socket
-            .set_read_timeout(Some(Duration::from_secs(8)))
+            .set_read_timeout(Some(Duration::from_secs(20)))
             .expect("a timeout");
         socket.connect(SERVER).expect("an address");
         socket.send(&question).expect("asked");
@@ -41,7 +41,7 @@ pub fn ask_tcp(namespace: &Path, name: &str, kind: RecordType) -> Message {
     within(namespace, move || {
         let mut stream = TcpStream::connect(SERVER).expect("a connection");
         stream
-            .set_read_timeout(Some(Duration::from_secs(8)))
+            .set_read_timeout(Some(Duration::from_secs(20)))
             .expect("a timeout");
         stream
             .write_all(&(question.len() as u16).to_be_bytes())

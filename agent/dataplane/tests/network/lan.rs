@@ -48,6 +48,9 @@ pub struct Lan {
 impl Lan {
     pub fn new(hosts: usize) -> Self {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        if number == 0 {
+            forget_the_dead();
+        }
         let name = format!("skep-t{}-{number}", std::process::id());
         let directory = tempfile::Builder::new()
             .prefix("skep-t")
@@ -85,6 +88,22 @@ impl Lan {
         ip(&format!("-n {name} addr add 192.0.2.{address}/24 dev e0"));
         ip(&format!("-n {name} link set e0 up"));
         named(&name)
+    }
+}
+
+/// Removes what runs left behind that were killed.
+fn forget_the_dead() {
+    let names = std::fs::read_dir("/run/netns").into_iter().flatten();
+    for name in names.flatten().map(|entry| entry.file_name()) {
+        let name = name.to_string_lossy();
+        let pid = name
+            .strip_prefix("skep-t")
+            .and_then(|rest| rest.split('-').next());
+        let pid = pid.and_then(|pid| pid.parse::<u32>().ok());
+        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            // Another run may be at it, too.
+            let _ = Command::new("ip").args(["netns", "del", &name]).output();
+        }
     }
 }
 

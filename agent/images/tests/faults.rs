@@ -392,18 +392,25 @@ async fn reopen(dir: &std::path::Path) -> ImageStore {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_who_want_one_image_share_one_pull() {
     let image = big_image();
+    const MANY: usize = 8;
+    let begun = Arc::new(AtomicUsize::new(0));
+    let all = begun.clone();
     let fake = Fake::start(move |path, _, stream| {
         if path.contains("/manifests/") {
-            // Long enough for all of them to come together.
+            // All of them come together.
+            while all.load(Ordering::Relaxed) < MANY {
+                std::thread::sleep(Duration::from_millis(5));
+            }
             std::thread::sleep(Duration::from_millis(300));
         }
         serve(&image, path, stream)
     });
     let (store, _dir) = open(fake.config());
-    let pulls: Vec<_> = (0..8)
+    let pulls: Vec<_> = (0..MANY)
         .map(|_| {
-            let (store, name) = (store.clone(), fake.name("x"));
+            let (store, name, begun) = (store.clone(), fake.name("x"), begun.clone());
             tokio::spawn(async move {
+                begun.fetch_add(1, Ordering::Relaxed);
                 let seen = Mutex::new(0);
                 let image = store
                     .pull(&name, None, |_| *seen.lock().unwrap() += 1)

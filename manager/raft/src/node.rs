@@ -339,7 +339,7 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         };
-        let shortened = tokio::time::timeout(Duration::from_secs(20), shortened).await;
+        let shortened = tokio::time::timeout(Duration::from_secs(60), shortened).await;
         shortened.expect("the log only grows");
         raft.shutdown().await;
     }

@@ -70,7 +70,7 @@ async fn three_members_hold_the_same_and_followers_point_to_the_leader() {
         })
     );
     let index = leader.propose(b"seen".to_vec()).await.unwrap().index;
-    assert!(follower.read_barrier().await.unwrap() >= index);
+    assert!(common::read(&follower).await >= index);
     assert_eq!(
         cluster.ledger(follower.id()).entries().last().unwrap(),
         b"seen"

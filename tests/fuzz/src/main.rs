@@ -19,8 +19,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use targets::Target;
 
-/// An input that keeps a decoder busy for longer is a fault as well.
-const TOO_LONG: Duration = Duration::from_secs(5);
+/// An input that keeps a decoder busy for longer is a fault as well. The machine may
+/// stand still for some of it.
+const TOO_LONG: Duration = Duration::from_secs(60);
 /// Good inputs that were spoilt and can still be read are kept as further seeds, up
 /// to so many a decoder.
 const CORPUS_MAX: usize = 256;

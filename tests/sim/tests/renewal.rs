@@ -13,7 +13,7 @@ use skep_types::{ClusterId, Meta, Node, NodeDescription, NodeId, NodeSpec, NodeS
 use std::net::TcpListener;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Server};
@@ -35,15 +35,20 @@ struct Asked {
 }
 
 impl Asked {
-    /// Opens it, with a welcome.
-    async fn open(self) -> Messages {
-        self.answer.send(Ok(())).unwrap();
+    /// Opens it, with a welcome; `None` when the agent did not wait for that.
+    async fn open(self) -> Option<Messages> {
+        self.answer.send(Ok(())).ok()?;
         let welcome = pb::session_message::Message::Welcome(welcome());
         let message = pb::SessionMessage {
             message: Some(welcome),
         };
-        self.messages.send(Ok(message)).await.unwrap();
-        self.messages
+        self.messages.send(Ok(message)).await.ok()?;
+        Some(self.messages)
+    }
+
+    fn refuse(self, why: &str) {
+        // It may not have waited for that.
+        let _ = self.answer.send(Err(Status::unavailable(why)));
     }
 }
 
@@ -62,7 +67,8 @@ fn welcome() -> pb::Welcome {
     pb::Welcome {
         session: vec![1].into(),
         node: Some((&node).into()),
-        heartbeat_ms: 1000,
+        // None is due meanwhile, so none is late.
+        heartbeat_ms: 20_000,
         mesh_subnet: "10.0.0.0/8".to_owned(),
         ..pb::Welcome::default()
     }
@@ -195,14 +201,20 @@ impl Cast {
         };
         tokio::spawn(line.hold(NODE));
         // Which one it prefers is its own affair.
-        let (asked, here, there) = tokio::select! {
-            Some(asked) = at_first.recv() => (asked, at_first, at_second),
-            Some(asked) = at_second.recv() => (asked, at_second, at_first),
+        let (session, here, there) = loop {
+            tokio::select! {
+                Some(asked) = at_first.recv() => if let Some(session) = asked.open().await {
+                    break (session, at_first, at_second);
+                },
+                Some(asked) = at_second.recv() => if let Some(session) = asked.open().await {
+                    break (session, at_second, at_first);
+                },
+            }
         };
         Cast {
             here,
             there,
-            session: asked.open().await,
+            session,
             description,
         }
     }
@@ -213,35 +225,60 @@ impl Cast {
         });
     }
 
-    /// The next wish for a session where the first one was.
-    async fn asked_here(&mut self) -> Asked {
+    /// The next wish for a session where the first one was; `None` if it is
+    /// another manager that is asked.
+    async fn asked(&mut self) -> Option<Asked> {
         let asked = tokio::time::timeout(SOON, async {
             tokio::select! {
-                asked = self.here.recv() => asked.unwrap(),
-                _ = self.there.recv() => panic!("it goes to another manager"),
+                asked = self.here.recv() => asked,
+                _ = self.there.recv() => None,
             }
         });
         asked.await.expect("it asks for a new session")
+    }
+
+    async fn asked_here(&mut self) -> Asked {
+        self.asked().await.expect("it goes to another manager")
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_old_session_may_end_before_the_new_one_speaks() {
+    for _ in 0..20 {
+        if the_old_session_ends_first().await {
+            return;
+        }
+    }
+    panic!("this machine stands still all the time");
+}
+
+/// An attempt; false when the machine stood still: an agent waits for a second.
+async fn the_old_session_ends_first() -> bool {
     let mut cast = Cast::start().await;
     for name in ["a", "b"] {
+        let begun = Instant::now();
         cast.renew(name);
-        let asked = cast.asked_here().await;
-        assert_eq!(asked.hostname, name);
+        let asked = cast.asked().await;
         // As a manager does, which holds one session of a node.
         let (ended, _) = mpsc::channel(1);
         drop(std::mem::replace(&mut cast.session, ended));
         // Time to see that.
-        tokio::time::sleep(Duration::from_millis(300)).await;
-        cast.session = asked.open().await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let hostname = asked.as_ref().map(|asked| asked.hostname.clone());
+        let opened = match asked {
+            Some(asked) => asked.open().await,
+            None => None,
+        };
+        if begun.elapsed() > Duration::from_millis(700) {
+            return false;
+        }
+        assert_eq!(hostname.as_deref(), Some(name));
+        cast.session = opened.expect("it waits for the new session");
     }
     let left = tokio::time::timeout(Duration::from_secs(2), cast.session.closed()).await;
     assert!(left.is_err(), "the new session has ended");
     assert!(cast.there.try_recv().is_err(), "it went to another manager");
+    true
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -250,18 +287,20 @@ async fn a_manager_that_has_no_new_session_to_give_keeps_the_old_one() {
     cast.renew("a");
     for _ in 0..2 {
         let asked = cast.asked_here().await;
-        let busy = Status::unavailable("this manager lags behind; ask another");
-        asked.answer.send(Err(busy)).unwrap();
+        asked.refuse("this manager lags behind; ask another");
         assert!(!cast.session.is_closed(), "the old session was given up");
     }
     // What is new meanwhile is told with it.
     cast.renew("b");
-    let mut asked = cast.asked_here().await;
-    while asked.hostname != "b" {
-        asked.answer.send(Err(Status::unavailable("busy"))).unwrap();
-        asked = cast.asked_here().await;
-    }
-    asked.open().await;
+    let opened = loop {
+        let asked = cast.asked_here().await;
+        if asked.hostname != "b" {
+            asked.refuse("busy");
+        } else if let Some(opened) = asked.open().await {
+            break opened;
+        }
+    };
     let ended = tokio::time::timeout(SOON, cast.session.closed()).await;
     ended.expect("the old session ends once the new one is open");
+    drop(opened);
 }

@@ -284,6 +284,18 @@ impl Cluster {
     }
 }
 
+/// How many proposals a member has seen applied; leadership may change meanwhile.
+pub async fn read(member: &Raft) -> u64 {
+    let started = std::time::Instant::now();
+    loop {
+        match member.read_barrier().await {
+            Ok(total) => return total,
+            Err(error) => assert!(started.elapsed() < PATIENCE, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// A member that leads, if there is one.
 pub fn leading(wires: &Wires) -> Option<Raft> {
     let running: Vec<Raft> = wires.running.lock().unwrap().values().cloned().collect();

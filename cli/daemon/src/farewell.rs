@@ -120,6 +120,10 @@ pub(crate) async fn announce(credentials: &Arc<Credentials>, managers: Vec<Strin
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::new_swarm::NewSwarm;
+    use skep_types::{Availability, ClusterSpec};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::net::TcpListener;
 
     #[test]
     fn a_manager_is_told_what_its_leave_would_do() {
@@ -135,5 +139,25 @@ mod tests {
             let said = consequence(managers);
             assert!(said.contains(words), "{managers:?}: {said}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_sole_manager_that_did_not_answer_is_asked_again() {
+        let listen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listen.local_addr().unwrap();
+        let spec = ClusterSpec::default();
+        let swarm = NewSwarm::new(spec, address, address, Availability::Active, false).unwrap();
+        let credentials = Credentials::new(swarm.identity).unwrap();
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        let hangs_up = tokio::spawn(async move {
+            while listen.accept().await.is_ok() {
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        let told = announce(&credentials, vec![address.to_string()]).await;
+        hangs_up.abort();
+        assert!(told.is_err());
+        assert!(asked.load(Ordering::Relaxed) > 1, "{told:?}");
     }
 }

@@ -133,7 +133,7 @@ fn walk(folder: &Path, found: &mut Vec<String>) {
 fn joins_that_cannot_be(cluster: &Cluster) {
     let before = swarm_files(cluster, 2);
     let token = cluster
-        .skep(1, &["swarm", "join-token", "-q", "worker"])
+        .read(1, &["swarm", "join-token", "-q", "worker"])
         .succeeds();
     let token = token.text();
     let manager = format!("{}:2377", cluster.address(1));
@@ -255,7 +255,7 @@ fn broken_stack_files(cluster: &Cluster) {
     assert_ne!(missing.code, 0, "{missing}");
     assert!(missing.err.contains("/no/such/file.yml"), "{missing}");
     for kind in ["stack", "service", "network", "secret", "config"] {
-        let listed = cluster.skep(1, &[kind, "ls"]).succeeds();
+        let listed = cluster.read(1, &[kind, "ls"]).succeeds();
         assert!(!listed.out.contains("broken"), "nothing was made: {listed}");
     }
 }

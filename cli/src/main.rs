@@ -31,6 +31,11 @@ use args::Cli;
 use clap::Parser as _;
 use std::process::ExitCode;
 
+/// Gives back what is not used: that of the C library stays at the most a manager
+/// ever needed.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // Prints usage errors and help itself; exit codes 2 and 0.
     let cli = Cli::parse();

@@ -3,8 +3,12 @@
 //! new connections and for those that stand.
 
 use crate::machine::State;
-use skep_manager_ca::{CaBundle, CaError, Credentials, Digest, Excused, former_roots, trusted_pem};
+use rustls::pki_types::CertificateDer;
+use skep_manager_ca::{
+    CaBundle, CaError, Credentials, Digest, Excused, PeerIdentity, former_roots, trusted_pem,
+};
 use skep_manager_store::Snapshot;
+use skep_proto::id_bytes;
 use skep_transport::Recheck;
 use skep_types::NodeId;
 use std::collections::BTreeSet;
@@ -43,18 +47,23 @@ impl Exceptions {
     }
 }
 
-/// Asks about connections that stand, when told by [`follow`].
+/// Asks about connections that stand, when told by [`follow`], and counts them by
+/// node.
 pub(crate) fn recheck(credentials: &Arc<Credentials>, asked: watch::Receiver<()>) -> Recheck {
     let credentials = credentials.clone();
-    Recheck::new(asked, move |certificate| {
-        match credentials.recheck(certificate) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::info!(%error, "connection cut");
-                false
-            }
+    let judge = move |certificate: &CertificateDer<'_>| match credentials.recheck(certificate) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::info!(%error, "connection cut");
+            false
         }
-    })
+    };
+    // A node may have several certificates: it can renew its own at any time.
+    let owner = |certificate: &CertificateDer<'_>| {
+        let identity = PeerIdentity::from_der(certificate).ok()?;
+        Some(id_bytes(identity.node).to_vec())
+    };
+    Recheck::new(asked, judge, owner)
 }
 
 /// Keeps the port at what the store says, as soon as this manager knows of it;

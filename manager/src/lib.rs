@@ -21,6 +21,7 @@ mod machine;
 mod manager;
 mod proposer;
 mod reconciler;
+mod registrations;
 mod rotation;
 mod rpc;
 mod shared;

@@ -8,7 +8,8 @@ use crate::leader;
 use crate::machine::State;
 use crate::proposer::Proposer;
 use crate::rpc::control::Control;
-use crate::rpc::{ca, dispatcher, peer, raft, relay};
+use crate::rpc::gate::Gate;
+use crate::rpc::{ca, dispatcher, raft, relay};
 use crate::shared::Shared;
 use crate::{address, admission};
 use skep_manager_ca::Credentials;
@@ -24,7 +25,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Server;
 
 /// How long a planned stop waits for leadership to go elsewhere and for calls
@@ -34,8 +34,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(3);
 /// Largest change another manager may forward.
 const CHANGE_MAX_BYTES: usize = 64 << 20;
 /// Largest request of somebody who may not have a certificate yet.
-const REQUEST_MAX_BYTES: usize = 64 << 10;
-/// Calls under way at once on one connection, streams among them.
+const REQUEST_MAX_BYTES: usize = 16 << 10;
+/// Calls under way at once on one connection, streams among them; the gate allows
+/// most peers fewer.
 const CALLS_MAX: u32 = 1024;
 /// What a call may send before it is read, and all calls of a connection: one that
 /// nobody reads must not hold up the others, heartbeats among them.
@@ -264,8 +265,12 @@ async fn serve(
     secured: ReceiverStream<std::io::Result<Secured>>,
     mut stopping: watch::Receiver<bool>,
 ) {
+    let gate = Gate {
+        shared: shared.clone(),
+    };
     let dispatcher = dispatcher::DispatcherService::new(shared.clone());
-    let dispatcher = pb::dispatcher_server::DispatcherServer::new(dispatcher);
+    let dispatcher = pb::dispatcher_server::DispatcherServer::new(dispatcher)
+        .max_decoding_message_size(dispatcher::MESSAGE_MAX_BYTES);
     let relay = pb::relay_server::RelayServer::new(relay::RelayService {
         shared: shared.clone(),
     })
@@ -281,15 +286,16 @@ async fn serve(
         .max_decoding_message_size(REQUEST_MAX_BYTES);
     let server = Server::builder()
         .layer(skep_transport::name_version(VERSION))
+        .layer(gate)
         .http2_keepalive_interval(Some(Duration::from_secs(5)))
         .http2_keepalive_timeout(Some(Duration::from_secs(5)))
         .max_concurrent_streams(CALLS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_service(InterceptedService::new(raft, peer::shown))
-        .add_service(InterceptedService::new(dispatcher, peer::shown))
-        .add_service(InterceptedService::new(relay, peer::shown))
-        .add_service(InterceptedService::new(control, peer::shown))
+        .add_service(raft)
+        .add_service(dispatcher)
+        .add_service(relay)
+        .add_service(control)
         .add_service(ca)
         .serve_with_incoming_shutdown(secured, async move {
             // An error means that the manager is gone: the same.

@@ -5,6 +5,7 @@ pub(crate) mod change;
 pub mod control;
 pub(crate) mod describe;
 pub(crate) mod dispatcher;
+pub(crate) mod gate;
 pub(crate) mod logs;
 pub(crate) mod peer;
 pub(crate) mod raft;

@@ -5,6 +5,7 @@ use crate::dispatcher::sessions::Sessions;
 use crate::error::ProposeError;
 use crate::machine::State;
 use crate::proposer::{Proposed, Proposer};
+use crate::registrations::Registrations;
 use skep_manager_raft::Raft;
 use skep_manager_store::Action;
 use skep_transport::Channels;
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub sessions: Arc<Sessions>,
     /// What they are told.
     pub board: Arc<Board>,
+    /// What nodes said of themselves lately.
+    pub registrations: Arc<Registrations>,
     proposer: Proposer,
 }
 
@@ -49,6 +52,7 @@ impl Shared {
             channels,
             sessions: Arc::new(Sessions::new(node)),
             board: Board::new(),
+            registrations: Arc::default(),
         }
     }
 

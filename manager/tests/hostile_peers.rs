@@ -6,59 +6,18 @@ mod support;
 use skep_manager_ca::Credentials;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use support::http2::{
+    self, CONTINUATION, DATA, END_HEADERS, HEADERS, PING, PREFACE, RESET, SETTINGS, call, frame,
+};
 use support::{Session, Swarm};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 const SOON: Duration = Duration::from_secs(20);
 
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RESET: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const CONTINUATION: u8 = 9;
-const END_HEADERS: u8 = 4;
-
-/// A frame of HTTP/2.
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
-/// The headers of a call that goes on sending.
-fn call(path: &str) -> Vec<u8> {
-    // POST, https, and the rest written out.
-    let mut headers = vec![0x83, 0x87];
-    for (name, value) in [
-        (":path", path),
-        (":authority", "skep"),
-        ("content-type", "application/grpc"),
-        ("te", "trailers"),
-    ] {
-        headers.push(0);
-        for text in [name, value] {
-            headers.push(u8::try_from(text.len()).unwrap());
-            headers.extend(text.as_bytes());
-        }
-    }
-    headers
-}
-
 async fn tls(swarm: &Swarm, node: &Arc<Credentials>) -> TlsStream<TcpStream> {
-    let mut config = (*node.client_config().unwrap()).clone();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = TcpStream::connect(&swarm.address).await.unwrap();
-    let connector = TlsConnector::from(Arc::new(config));
-    let name = "skep".try_into().unwrap();
-    connector.connect(name, stream).await.unwrap()
+    http2::tls(&swarm.address, node.client_config().unwrap()).await
 }
 
 /// Sends all of it and reads what comes meanwhile, until the other side hangs up.
@@ -150,16 +109,10 @@ async fn thousands_of_calls_on_one_connection_are_refused_beyond_a_limit() {
     let mut refused = 0;
     let enough = async {
         while refused < calls - 1024 {
-            let mut head = [0; 9];
-            if read.read_exact(&mut head).await.is_err() {
+            let Some((kind, _)) = http2::next(&mut read).await else {
                 return;
-            }
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; length as usize];
-            if read.read_exact(&mut payload).await.is_err() {
-                return;
-            }
-            refused += u32::from(head[3] == RESET);
+            };
+            refused += u32::from(kind == RESET || kind == HEADERS);
         }
     };
     let enough = tokio::time::timeout(SOON, enough).await;

@@ -16,7 +16,7 @@ use skep_types::{NodeId, Timestamp};
 use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 /// Messages waiting for an agent that does not read; more end its session.
@@ -62,7 +62,9 @@ struct Session {
     heard: (Instant, Duration),
     messages: mpsc::Sender<pb::SessionMessage>,
     /// Dropped with the session, which ends its streams.
-    alive: watch::Sender<()>,
+    _alive: watch::Sender<()>,
+    /// Dropped with the session, too, or when it is told what to do anew.
+    telling: Option<oneshot::Sender<()>>,
 }
 
 /// That a node was heard here.
@@ -188,7 +190,8 @@ impl Sessions {
             number,
             heard: (Instant::now(), period),
             messages,
-            alive,
+            _alive: alive,
+            telling: None,
         };
         inner.sessions.insert(node, session);
         let was_away = inner.hear(self.this, node, number, period);
@@ -320,12 +323,15 @@ impl Sessions {
         }
     }
 
-    /// Closes when the node's session ends.
-    pub(crate) fn alive(&self, node: NodeId, session: &[u8]) -> Option<watch::Receiver<()>> {
-        let inner = self.lock();
+    /// The node is told what to do, once in a session: what comes of this ends when
+    /// it is asked for anew, or with the session. `None` when this is not its session.
+    pub(crate) fn tell(&self, node: NodeId, session: &[u8]) -> Option<oneshot::Receiver<()>> {
+        let mut inner = self.lock();
         inner.number(node, session)?;
-        let session = inner.sessions.get(&node)?;
-        Some(session.alive.subscribe())
+        let session = inner.sessions.get_mut(&node)?;
+        let (telling, ended) = oneshot::channel();
+        session.telling = Some(telling);
+        Some(ended)
     }
 
     /// Ends a node's sessions, because the node was removed or says goodbye; it

@@ -50,7 +50,7 @@ impl pb::ca_server::Ca for CaService {
             .ok_or_else(|| Status::unavailable("this manager does not know its swarm yet"))?
             .clone();
         if request.get_ref().token.is_empty() {
-            let peer = peer::node(&self.shared, &request)?;
+            let peer = peer::node(&self.shared, request.extensions())?;
             let node = snapshot
                 .node(peer.node)
                 .ok_or_else(|| Status::not_found(format!("node {} is not known", peer.node)))?;

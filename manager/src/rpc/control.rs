@@ -62,7 +62,7 @@ impl Control {
 
     fn allow<T>(&self, request: &Request<T>) -> Result<(), Status> {
         if !self.local {
-            let peer = peer::manager(&self.shared, request)?;
+            let peer = peer::of(request)?;
             // A certificate outlives a demotion.
             let snapshot = self.shared.state.snapshot();
             if snapshot

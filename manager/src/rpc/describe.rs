@@ -1,8 +1,9 @@
 //! How much a node may say of itself: every manager keeps it, and every
 //! listing shows it.
 
+use skep_manager_store::Snapshot;
 use skep_manager_store::format::{VERSION, readers};
-use skep_types::{Format, NodeDescription, Platform};
+use skep_types::{Format, NodeDescription, NodeId, Platform};
 use tonic::Status;
 
 /// Longest host name.
@@ -83,6 +84,36 @@ pub(crate) fn description(description: &NodeDescription) -> Result<(), Status> {
         short("label", value, LABEL_MAX)?;
     }
     Ok(())
+}
+
+/// Whether the key for WireGuard can be this node's: peers know a node by it.
+///
+/// # Errors
+/// When it is another node's.
+pub(crate) fn own_key(
+    snapshot: &Snapshot,
+    node: NodeId,
+    description: &NodeDescription,
+) -> Result<(), Status> {
+    let key = description.wireguard_key;
+    let known = |known: &NodeDescription| known.wireguard_key == key;
+    // A node that keeps its key need not be looked for among all others.
+    let is_kept = snapshot
+        .node(node)
+        .is_some_and(|node| known(&node.description));
+    if key == [0; 32] || is_kept {
+        return Ok(());
+    }
+    let mut others = snapshot.nodes().filter(|other| other.id != node);
+    match others.find(|other| known(&other.description)) {
+        None => Ok(()),
+        Some(other) => Err(Status::already_exists(format!(
+            "node {node} shows the WireGuard key of node {}, and no two may have the same: if \
+             one machine is a copy of the other, run \"skep swarm leave --force\" on it and join \
+             again; if that node is no more, remove it with \"skep node rm --force {}\"",
+            other.id, other.id
+        ))),
+    }
 }
 
 fn short(what: &str, text: &str, max: usize) -> Result<(), Status> {

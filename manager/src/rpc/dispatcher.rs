@@ -20,6 +20,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
+/// Largest message of an agent: what it says of itself, at its longest. The smallest
+/// things that fit in number many times their size once they are read.
+pub(crate) const MESSAGE_MAX_BYTES: usize = 320 << 10;
 /// Changes sent in one message; more follow in the next. Few, as the pieces of what
 /// is shared are small.
 const CHANGES_PER_MESSAGE: usize = 64;
@@ -28,6 +31,8 @@ const CHANGES_PER_MESSAGE: usize = 64;
 const WHOLE_AT_ONCE: usize = 32;
 /// An agent that does not read for this long loses its session.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+/// And one that has not read a step by then, however much that is: others wait.
+const STEP_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long an agent waits for this manager to know all that is agreed on.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is told to who named a session that is none.
@@ -59,7 +64,7 @@ impl DispatcherService {
     }
 
     fn session_of<T>(&self, request: &Request<T>, session: &[u8]) -> Result<NodeId, Status> {
-        let peer = peer::node(&self.shared, request)?;
+        let peer = peer::of(request)?;
         if self.shared.sessions.is_session(peer.node, session) {
             Ok(peer.node)
         } else {
@@ -90,7 +95,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<pb::SessionRequest>,
     ) -> Result<Response<Self::SessionStream>, Status> {
-        let peer = peer::node(&self.shared, &request)?;
+        let peer = peer::of(&request)?;
         let certificate = peer::shown_by(&request);
         let mut description: NodeDescription = request
             .into_inner()
@@ -133,7 +138,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<pb::HeartbeatRequest>,
     ) -> Result<Response<pb::HeartbeatResponse>, Status> {
-        let peer = peer::node(&self.shared, &request)?;
+        let peer = peer::of(&request)?;
         let session = request.into_inner().session;
         let period = heartbeats::period(&self.shared.state.snapshot());
         if !self.shared.sessions.heard(peer.node, &session, period) {
@@ -148,10 +153,10 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
     ) -> Result<Response<Self::AssignmentsStream>, Status> {
         let pb::AssignmentsRequest { session, digest } = request.get_ref().clone();
         let node = self.session_of(&request, &session)?;
-        let mut alive = self
+        let ended = self
             .shared
             .sessions
-            .alive(node, &session)
+            .tell(node, &session)
             .ok_or_else(|| Status::not_found(ENDED))?;
         let (out, stream) = mpsc::channel(2);
         let told = Telling {
@@ -166,7 +171,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         tokio::spawn(async move {
             tokio::select! {
                 () = told.run() => {}
-                _ = alive.changed() => {}
+                _ = ended => {}
                 () = out.closed() => {}
             }
         });
@@ -209,7 +214,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         &self,
         request: Request<Streaming<pb::PublishLogsRequest>>,
     ) -> Result<Response<pb::PublishLogsResponse>, Status> {
-        let peer = peer::node(&self.shared, &request)?;
+        let peer = peer::of(&request)?;
         relay::publish_logs(&self.shared, peer.node, request.into_inner()).await?;
         Ok(Response::new(pb::PublishLogsResponse {}))
     }
@@ -273,17 +278,27 @@ impl Telling {
         };
         let changes = assignments::changes(told.unwrap_or(&Own::default()), &own);
         let messages = messages(begins, pieces, &changes, digest);
-        for message in messages {
-            self.out
-                .send_timeout(Ok(message), SEND_TIMEOUT)
-                .await
-                .ok()?;
-        }
+        send(&self.out, messages).await?;
         drop(slot);
         self.step = Some(step);
         self.own = Some(own);
         Some(())
     }
+}
+
+/// `None` when the agent has gone, or does not read.
+async fn send(
+    out: &mpsc::Sender<Result<pb::AssignmentsMessage, Status>>,
+    step: Vec<pb::AssignmentsMessage>,
+) -> Option<()> {
+    let sending = async {
+        for message in step {
+            let sent = out.send_timeout(Ok(message), SEND_TIMEOUT).await;
+            sent.ok()?;
+        }
+        Some(())
+    };
+    tokio::time::timeout(STEP_TIMEOUT, sending).await.ok()?
 }
 
 /// Sends a session's messages until it ends.
@@ -397,6 +412,20 @@ fn messages(
 mod tests {
     use super::*;
     use bytes::Bytes;
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_as_slowly_as_can_be_is_not_waited_for_without_end() {
+        let (out, mut read) = mpsc::channel(2);
+        let begun = tokio::time::Instant::now();
+        tokio::spawn(async move {
+            while read.recv().await.is_some() {
+                tokio::time::sleep(SEND_TIMEOUT - Duration::from_secs(1)).await;
+            }
+        });
+        let step = vec![pb::AssignmentsMessage::default(); 100];
+        assert_eq!(send(&out, step).await, None);
+        assert_eq!(begun.elapsed(), STEP_TIMEOUT);
+    }
 
     #[test]
     fn a_step_begins_once_and_ends_once() {

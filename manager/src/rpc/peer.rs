@@ -7,6 +7,7 @@ use skep_transport::PeerConnection;
 use skep_types::{NodeId, Role, Timestamp};
 use std::net::IpAddr;
 use std::time::SystemTime;
+use tonic::codegen::http::Extensions;
 use tonic::{Request, Status};
 
 /// A node that calls.
@@ -28,29 +29,44 @@ pub(crate) fn address<T>(request: &Request<T>) -> Option<IpAddr> {
         .map(|peer| peer.address.ip())
 }
 
-/// Lets nobody past who showed no certificate, before anything of the request
-/// is read: a manager holds in memory what it reads.
+/// The connection a request came over.
 ///
 /// # Errors
-/// When there was none.
-pub(crate) fn shown(request: Request<()>) -> Result<Request<()>, Status> {
-    certificate(&request)?;
-    Ok(request)
+/// When it did not come over one of this port.
+pub(crate) fn connection(extensions: &Extensions) -> Result<&PeerConnection, Status> {
+    extensions
+        .get()
+        .ok_or_else(|| Status::unauthenticated("the connection is not known"))
 }
 
-fn certificate<T>(
-    request: &Request<T>,
+fn certificate(
+    extensions: &Extensions,
 ) -> Result<(&PeerConnection, &CertificateDer<'static>), Status> {
-    let connection = request
-        .extensions()
-        .get::<PeerConnection>()
-        .ok_or_else(|| Status::unauthenticated("the connection is not known"))?;
+    let connection = connection(extensions)?;
     let certificate = connection.certificate.as_ref().ok_or_else(|| {
         Status::unauthenticated(
             "a certificate of this swarm is needed; run \"skep swarm join\" on the node",
         )
     })?;
     Ok((connection, certificate))
+}
+
+/// The role of the certificate that was shown, if any was.
+pub(crate) fn role(connection: &PeerConnection) -> Option<Role> {
+    let identity = PeerIdentity::from_der(connection.certificate.as_ref()?);
+    Some(identity.ok()?.role)
+}
+
+/// Who calls, as the gate has found.
+///
+/// # Errors
+/// When the call did not pass it as one that only nodes may make.
+pub(crate) fn of<T>(request: &Request<T>) -> Result<Peer, Status> {
+    request
+        .extensions()
+        .get()
+        .copied()
+        .ok_or_else(|| Status::internal("the call did not pass the gate"))
 }
 
 /// The certificate a request came with, if any.
@@ -63,8 +79,8 @@ pub(crate) fn shown_by<T>(request: &Request<T>) -> Option<CertificateDer<'static
 ///
 /// # Errors
 /// When it showed no certificate, one of another swarm, or was removed.
-pub(crate) fn node<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Status> {
-    let (connection, certificate) = certificate(request)?;
+pub(crate) fn node(shared: &Shared, extensions: &Extensions) -> Result<Peer, Status> {
+    let (connection, certificate) = certificate(extensions)?;
     let identity = PeerIdentity::from_der(certificate)
         .map_err(|error| Status::unauthenticated(error.to_string()))?;
     let PeerIdentity {
@@ -101,8 +117,8 @@ pub(crate) fn node<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Sta
 ///
 /// # Errors
 /// As [`node`], and when it is a worker.
-pub(crate) fn manager<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, Status> {
-    let peer = node(shared, request)?;
+pub(crate) fn manager(shared: &Shared, extensions: &Extensions) -> Result<Peer, Status> {
+    let peer = node(shared, extensions)?;
     if peer.role != Role::Manager {
         return Err(Status::permission_denied(format!(
             "node {} is a worker; only managers may ask this",
@@ -112,7 +128,7 @@ pub(crate) fn manager<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, 
     let snapshot = shared.state.snapshot();
     if let Some(known) = snapshot.node(peer.node)
         && known.role == Role::Worker
-        && issued_at(request)? <= known.role_since
+        && issued_at(extensions)? <= known.role_since
     {
         return Err(Status::permission_denied(format!(
             "node {} is not a manager any more",
@@ -123,8 +139,8 @@ pub(crate) fn manager<T>(shared: &Shared, request: &Request<T>) -> Result<Peer, 
 }
 
 /// When the caller's certificate was issued.
-fn issued_at<T>(request: &Request<T>) -> Result<Timestamp, Status> {
-    let (_, certificate) = certificate(request)?;
+fn issued_at(extensions: &Extensions) -> Result<Timestamp, Status> {
+    let (_, certificate) = certificate(extensions)?;
     let validity = Validity::from_der(certificate)
         .map_err(|error| Status::unauthenticated(error.to_string()))?;
     let since_epoch = validity.issued_at().duration_since(SystemTime::UNIX_EPOCH);

@@ -75,7 +75,7 @@ impl pb::raft_server::Raft for RaftService {
         &self,
         request: Request<pb::StepRequest>,
     ) -> Result<Response<pb::StepResponse>, Status> {
-        let peer = peer::manager(&self.shared, &request)?;
+        let peer = peer::of(&request)?;
         let snapshot = self.shared.state.snapshot();
         let message = request.into_inner().payload.to_vec();
         let may_be = |member| may_be(&snapshot, peer.node, member);
@@ -95,7 +95,7 @@ impl pb::raft_server::Raft for RaftService {
         &self,
         request: Request<pb::RaftJoinRequest>,
     ) -> Result<Response<pb::RaftJoinResponse>, Status> {
-        let peer = peer::manager(&self.shared, &request)?;
+        let peer = peer::of(&request)?;
         match self.shared.lead() {
             Lead::Here => {}
             Lead::At(address) => return Err(not_leader(Some(&address))),
@@ -154,7 +154,7 @@ impl pb::raft_server::Raft for RaftService {
         &self,
         request: Request<pb::RaftLeaveRequest>,
     ) -> Result<Response<pb::RaftLeaveResponse>, Status> {
-        let peer = peer::node(&self.shared, &request)?;
+        let peer = peer::of(&request)?;
         match self.shared.lead() {
             Lead::Here => {}
             Lead::At(address) => return Err(not_leader(Some(&address))),

@@ -29,7 +29,7 @@ impl pb::relay_server::Relay for RelayService {
         &self,
         request: Request<pb::PulseRequest>,
     ) -> Result<Response<pb::PulseResponse>, Status> {
-        let peer = peer::manager(&self.shared, &request)?;
+        let peer = peer::of(&request)?;
         let pb::PulseRequest { beats, taken } = request.into_inner();
         let snapshot = self.shared.state.snapshot();
         let beats = beats.into_iter().map(door::beat_from_wire);
@@ -47,7 +47,6 @@ impl pb::relay_server::Relay for RelayService {
         &self,
         request: Request<pb::DescribeRequest>,
     ) -> Result<Response<pb::DescribeResponse>, Status> {
-        peer::manager(&self.shared, &request)?;
         let pb::DescribeRequest {
             node,
             description,
@@ -68,7 +67,6 @@ impl pb::relay_server::Relay for RelayService {
         &self,
         request: Request<pb::ReportRequest>,
     ) -> Result<Response<pb::ReportResponse>, Status> {
-        peer::manager(&self.shared, &request)?;
         let updates = request.into_inner().updates.into_iter();
         let updates: Result<_, Status> = updates.map(update_from_wire).collect();
         statuses::agree(&self.shared, updates?)
@@ -81,7 +79,6 @@ impl pb::relay_server::Relay for RelayService {
         &self,
         request: Request<Streaming<pb::PublishLogsRequest>>,
     ) -> Result<Response<pb::PublishLogsResponse>, Status> {
-        peer::manager(&self.shared, &request)?;
         take(&self.shared, request.into_inner()).await?;
         Ok(Response::new(pb::PublishLogsResponse {}))
     }
@@ -94,19 +91,29 @@ fn elsewhere(shared: &Shared) -> Status {
     }
 }
 
+/// Run by the leader only.
 async fn agree(
     shared: &Shared,
     id: NodeId,
     description: NodeDescription,
     address: IpAddr,
 ) -> Result<(), Status> {
+    describe::own_key(&shared.state.snapshot(), id, &description)?;
+    if !shared.registrations.take(id) {
+        return Err(Status::resource_exhausted(format!(
+            "node {id} describes itself otherwise too often; it may again in a few seconds"
+        )));
+    }
     let describe = NodeAction::Describe {
         id,
         description: Box::new(description),
         address: Some(address),
     };
     let proposed = shared.propose(&[Action::Node(describe)]).await;
-    let proposed = proposed.map_err(status::propose)?;
+    let proposed = proposed.map_err(|error| {
+        shared.registrations.give_back(id);
+        status::propose(error)
+    })?;
     proposed.results.iter().try_for_each(status::refused)
 }
 
@@ -187,6 +194,8 @@ fn own_lines(
         line.service = id_bytes(task.service);
         task.node == Some(node)
     });
+    // Those that went may have been many; the batch may wait.
+    batch.lines.shrink_to_fit();
     batch
 }
 

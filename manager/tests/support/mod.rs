@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+pub mod http2;
+
 use skep_manager::{Manager, ManagerConfig, RaftConfig, Start, first_actions, join_raft};
 use skep_manager_ca::{Credentials, JoinToken, Request, Root, Subject, joining_config};
 use skep_proto::pb;

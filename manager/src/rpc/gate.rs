@@ -1,0 +1,249 @@
+//! What every call to a manager's port passes before anything of it is read: who
+//! may call what, how many calls a peer may have under way, and how long it may
+//! take to say what it wants. A manager holds in memory what it reads.
+
+use super::peer::{self, Peer};
+use crate::shared::Shared;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use skep_proto::pb::{control_server, dispatcher_server, raft_server, relay_server};
+use skep_transport::{Call, PeerConnection};
+use skep_types::Role;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Service;
+use tonic::codegen::http::{Request, Response};
+use tower::Layer;
+
+/// What a peer may do at once.
+#[derive(Debug, Clone, Copy)]
+struct Allowance {
+    /// Calls under way, streams among them: of a node on all its connections.
+    calls: usize,
+    /// How long it may take to send what a call begins with.
+    body: Duration,
+}
+
+impl Allowance {
+    fn of(role: Option<Role>) -> Allowance {
+        let (calls, seconds) = match role {
+            // It joins, or renews a certificate that is outlived.
+            None => (4, 10),
+            // A session, its assignments, a few words, and logs for who reads them.
+            Some(Role::Worker) => (128, 10),
+            // It passes on what agents of its own send.
+            Some(Role::Manager) => (1024, 60),
+        };
+        Allowance {
+            calls,
+            body: Duration::from_secs(seconds),
+        }
+    }
+}
+
+/// Who may make a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Callers {
+    All,
+    Nodes,
+    Managers,
+}
+
+/// Who may call a method. What is not known is refused by who would serve it.
+fn callers(service: &str, method: &str) -> Callers {
+    match (service, method) {
+        (raft_server::SERVICE_NAME, "Leave") => Callers::Nodes,
+        (
+            raft_server::SERVICE_NAME | relay_server::SERVICE_NAME | control_server::SERVICE_NAME,
+            _,
+        ) => Callers::Managers,
+        (dispatcher_server::SERVICE_NAME, _) => Callers::Nodes,
+        // The CA's, and what is none.
+        _ => Callers::All,
+    }
+}
+
+/// Layer of the port's server.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) shared: Shared,
+}
+
+impl<S> Layer<S> for Gate {
+    type Service = Gated<S>;
+
+    fn layer(&self, inner: S) -> Gated<S> {
+        Gated {
+            inner,
+            shared: self.shared.clone(),
+        }
+    }
+}
+
+/// A service behind the gate.
+#[derive(Clone)]
+pub(crate) struct Gated<S> {
+    inner: S,
+    shared: Shared,
+}
+
+impl<S> Service<Request<Body>> for Gated<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let (request, call) = match pass(&self.shared, request) {
+            Ok(passed) => passed,
+            Err(refused) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
+        };
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let answer = answer.await?;
+            Ok(answer.map(|body| Body::new(Answer { body, _call: call })))
+        })
+    }
+}
+
+/// The request as it goes on, with its [`Peer`] where it has to be one.
+fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, Call), Status> {
+    let path = request.uri().path().trim_start_matches('/');
+    let (service, method) = path.split_once('/').unwrap_or((path, ""));
+    let streams = method == "PublishLogs";
+    let peer = match callers(service, method) {
+        Callers::All => None,
+        Callers::Nodes => Some(peer::node(shared, request.extensions())?),
+        Callers::Managers => Some(peer::manager(shared, request.extensions())?),
+    };
+    let connection = peer::connection(request.extensions())?;
+    let role = match peer {
+        Some(Peer { role, .. }) => Some(role),
+        None => peer::role(connection),
+    };
+    let allowance = Allowance::of(role);
+    let call = begin(connection, allowance.calls)?;
+    if let Some(peer) = peer {
+        request.extensions_mut().insert(peer);
+    }
+    if streams {
+        return Ok((request, call));
+    }
+    let until = Instant::now() + allowance.body;
+    let request = request.map(|body| {
+        Body::new(Timely {
+            body,
+            until,
+            sleep: None,
+        })
+    });
+    Ok((request, call))
+}
+
+fn begin(connection: &PeerConnection, limit: usize) -> Result<Call, Status> {
+    connection.calls.begin(limit).ok_or_else(|| {
+        Status::resource_exhausted(format!(
+            "{limit} calls of this node are under way at this manager; try again when some have \
+             ended"
+        ))
+    })
+}
+
+/// What a call is answered, which is under way until all of it is sent.
+struct Answer {
+    body: Body,
+    _call: Call,
+}
+
+impl http_body::Body for Answer {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// What a call begins with, which has to arrive in time.
+struct Timely {
+    body: Body,
+    until: Instant,
+    /// Most of them are there at once and need none.
+    sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl http_body::Body for Timely {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = &mut *self;
+        if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
+            return Poll::Ready(frame);
+        }
+        let until = this.until;
+        let sleep = this
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+        ready!(sleep.as_mut().poll(context));
+        Poll::Ready(Some(Err(Status::deadline_exceeded(
+            "the request was not sent in time; try again",
+        ))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_managers_call_what_is_among_managers() {
+        let all = [
+            ("skep.v1.Raft", "Step", Callers::Managers),
+            ("skep.v1.Raft", "Join", Callers::Managers),
+            ("skep.v1.Raft", "Leave", Callers::Nodes),
+            ("skep.v1.Relay", "PublishLogs", Callers::Managers),
+            ("skep.v1.Control", "Change", Callers::Managers),
+            ("skep.v1.Dispatcher", "Session", Callers::Nodes),
+            ("skep.v1.Ca", "Issue", Callers::All),
+            ("skep.v1.LocalNode", "Info", Callers::All),
+        ];
+        for (service, method, may) in all {
+            assert_eq!(callers(service, method), may, "{service}/{method}");
+        }
+    }
+}

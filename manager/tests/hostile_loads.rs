@@ -1,0 +1,294 @@
+//! Loads beyond what a peer may put on the port of a manager: it keeps its own
+//! share, and the manager its memory and its descriptors, for others.
+
+mod support;
+
+use prost::Message;
+use skep_manager_ca::{Credentials, joining_config};
+use skep_proto::pb;
+use skep_proto::pb::ca_client::CaClient;
+use skep_proto::pb::dispatcher_client::DispatcherClient;
+use skep_transport::connect;
+use skep_types::NodeDescription;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use support::http2::{self, DATA, END_HEADERS, HEADERS, PREFACE, RESET, SETTINGS, call, frame};
+use support::{Session, Swarm};
+use tokio::io::{AsyncRead, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tonic::Code;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for something that is sure to come.
+async fn soon<T>(what: &str, it: impl Future<Output = T>) -> T {
+    let come = tokio::time::timeout(PATIENCE, it).await;
+    come.unwrap_or_else(|_| panic!("not within {PATIENCE:?}: {what}"))
+}
+
+/// From one of the addresses that are this machine's own.
+async fn from(last: u8, address: &str) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, last], 0).into()).unwrap();
+    socket.connect(address.parse().unwrap()).await.unwrap()
+}
+
+async fn is_served(swarm: &Swarm) {
+    let tls = joining_config(swarm.root.certificate()).unwrap();
+    let mut client = CaClient::new(connect(&swarm.address, tls).unwrap());
+    let asked = client.root_ca(pb::RootCaRequest {});
+    soon("an answer", asked).await.unwrap();
+}
+
+/// A connection on which HTTP/2 has begun; with a certificate if there is one.
+async fn begun(swarm: &Swarm, node: Option<&Arc<Credentials>>) -> TlsStream<TcpStream> {
+    let config = match node {
+        Some(node) => node.client_config().unwrap(),
+        None => joining_config(swarm.root.certificate()).unwrap(),
+    };
+    let mut stream = http2::tls(&swarm.address, config).await;
+    let begin = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    stream.write_all(&begin).await.unwrap();
+    stream.flush().await.unwrap();
+    stream
+}
+
+/// Calls that begin a message of so many bytes and do not go on.
+async fn half_calls(stream: &mut TlsStream<TcpStream>, path: &str, calls: u32, length: u32) {
+    let mut bytes = Vec::new();
+    for n in 0..calls {
+        bytes.extend(frame(HEADERS, END_HEADERS, 2 * n + 1, &call(path)));
+        let mut begins = vec![0];
+        begins.extend(length.to_be_bytes());
+        begins.extend([0; 100]);
+        bytes.extend(frame(DATA, 0, 2 * n + 1, &begins));
+    }
+    stream.write_all(&bytes).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// Reads until so many calls were answered or reset; how many, if the connection
+/// ended before.
+async fn answered(mut stream: impl AsyncRead + Unpin, enough: usize) -> usize {
+    let mut calls = BTreeMap::new();
+    while calls.len() < enough {
+        let Some((kind, id)) = http2::next(&mut stream).await else {
+            break;
+        };
+        if kind == HEADERS || kind == RESET {
+            calls.insert(id, ());
+        }
+    }
+    calls.len()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_worker_is_refused_before_it_has_sent_what_only_managers_may() {
+    let swarm = Swarm::start().await;
+    let worker = swarm.add_worker().await;
+    for path in [
+        "/skep.v1.Control/Change",
+        "/skep.v1.Relay/Report",
+        "/skep.v1.Relay/PublishLogs",
+        "/skep.v1.Raft/Step",
+    ] {
+        let mut stream = begun(&swarm, Some(&worker)).await;
+        half_calls(&mut stream, path, 50, 60 << 20).await;
+        assert_eq!(soon(path, answered(stream, 50)).await, 50, "{path}");
+    }
+    swarm.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stranger_has_a_few_calls_under_way_and_not_for_long() {
+    let swarm = Swarm::start().await;
+    let mut stream = begun(&swarm, None).await;
+    half_calls(&mut stream, "/skep.v1.Ca/Issue", 100, 8 << 10).await;
+    let (mut read, _write) = tokio::io::split(stream);
+    let refused = soon("the refusal of most", answered(&mut read, 96)).await;
+    assert_eq!(refused, 96);
+    // The few others are not waited for without end, nor is the stranger.
+    soon("the end of the others", answered(&mut read, 4)).await;
+    let ended = async { while http2::next(&mut read).await.is_some() {} };
+    soon("the end of the connection", ended).await;
+    is_served(&swarm).await;
+    swarm.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_connections_of_a_node_have_its_calls_in_common() {
+    let swarm = Swarm::start().await;
+    let worker = swarm.add_worker().await;
+    let honest = swarm.add_worker().await;
+    let mut session = Session::open(&swarm.address, &honest).await.unwrap();
+    let mut streams = Vec::new();
+    let mut refused = 0;
+    for _ in 0..3 {
+        let mut stream = begun(&swarm, Some(&worker)).await;
+        // Lines of logs that never come are allowed to last.
+        half_calls(&mut stream, "/skep.v1.Dispatcher/PublishLogs", 100, 1000).await;
+        let (mut read, write) = tokio::io::split(stream);
+        // Those that are not refused stay under way until the connection ends.
+        let some = async { refused += answered(&mut read, 72.min(72 * streams.len())).await };
+        soon("the refusal of what is too many", some).await;
+        streams.push((read, write));
+    }
+    assert_eq!(refused, 144);
+    session.beat().await.unwrap();
+    swarm.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_has_so_many_connections_and_its_oldest_goes_for_a_newer_one() {
+    let swarm = Swarm::start().await;
+    let worker = swarm.add_worker().await;
+    let mut streams = Vec::new();
+    for _ in 0..40 {
+        streams.push(begun(&swarm, Some(&worker)).await);
+    }
+    let newest = streams.split_off(24);
+    for stream in streams {
+        let ended = async { answered(stream, 1).await };
+        assert_eq!(soon("the end of an old one", ended).await, 0);
+    }
+    for mut stream in newest {
+        half_calls(&mut stream, "/skep.v1.Control/Read", 1, 100).await;
+        assert_eq!(soon("an answer", answered(stream, 1)).await, 1);
+    }
+    is_served(&swarm).await;
+    swarm.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn silent_peers_of_many_addresses_make_room_for_who_comes_from_another() {
+    let swarm = Swarm::start().await;
+    let tls = TlsConnector::from(joining_config(swarm.root.certificate()).unwrap());
+    let silent = |from_: u8| {
+        let address = swarm.address.clone();
+        async move { from(from_, &address).await }
+    };
+    // As many as there may be of all, and they come again and again.
+    let mut there = Vec::new();
+    for round in 0..3 {
+        for last in 2..8 {
+            for _ in 0..110 {
+                there.push(silent(last).await);
+            }
+        }
+        let stream = from(100 + round, &swarm.address).await;
+        let connected = tokio::time::timeout(
+            Duration::from_secs(4),
+            tls.connect("skep".try_into().unwrap(), stream),
+        );
+        // Before the others have to go: after five seconds.
+        connected.await.expect("kept waiting").unwrap();
+        there.clear();
+    }
+    swarm.manager.stop().await;
+}
+
+/// Kilobytes that this process holds in memory at most, until now.
+fn peak_kb() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_messages_that_become_large_are_refused_unread() {
+    let swarm = Swarm::start().await;
+    let worker = swarm.add_worker().await;
+    let channel = connect(&swarm.address, worker.client_config().unwrap()).unwrap();
+    let mut client = DispatcherClient::new(channel);
+    // Of two bytes each; a hundred times that when they are read.
+    let report = pb::UpdateTaskStatusRequest {
+        session: vec![1; 8].into(),
+        updates: vec![pb::TaskStatusUpdate::default(); 1_900_000],
+    };
+    assert!(report.encoded_len() < 4 << 20);
+    let before = peak_kb();
+    let refused = client.update_task_status(report).await.unwrap_err();
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused}");
+    // What the sender itself holds is part of what was before.
+    let more = peak_kb().saturating_sub(before);
+    assert!(more < 100_000, "{more} kB more");
+    swarm.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_session_has_one_stream_of_assignments() {
+    let swarm = Swarm::start().await;
+    let worker = swarm.add_worker().await;
+    let mut session = Session::open(&swarm.address, &worker).await.unwrap();
+    let mut older = session.assignments().await;
+    assert!(older.message().await.unwrap().unwrap().complete);
+    let mut newer = session.assignments().await;
+    assert!(newer.message().await.unwrap().unwrap().complete);
+    let end = soon("the end of the older one", older.message()).await;
+    assert_eq!(end.unwrap(), None);
+    session.beat().await.unwrap();
+    swarm.manager.stop().await;
+}
+
+async fn described(swarm: &Swarm, node: &Arc<Credentials>, is: NodeDescription) -> Code {
+    let channel = connect(&swarm.address, node.client_config().unwrap()).unwrap();
+    let mut client = DispatcherClient::new(channel);
+    let request = pb::SessionRequest {
+        description: Some((&is).into()),
+    };
+    match client.session(request).await {
+        Ok(_) => Code::Ok,
+        Err(refused) => refused.code(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_describes_itself_ever_otherwise_is_told_to_wait() {
+    let swarm = Swarm::start().await;
+    let worker = swarm.add_worker().await;
+    let honest = swarm.add_worker().await;
+    let named = |name: usize| NodeDescription {
+        hostname: format!("n{name}"),
+        ..NodeDescription::default()
+    };
+    // A machine that is late may give it some again, but not ever more.
+    let mut taken = 0;
+    while described(&swarm, &worker, named(taken)).await == Code::Ok {
+        taken += 1;
+        assert!(taken < 100, "as often as it likes");
+    }
+    assert!(taken >= 3, "{taken}");
+    // Others are not refused, nor is what is known already, and it passes.
+    assert_eq!(described(&swarm, &honest, named(0)).await, Code::Ok);
+    assert_eq!(described(&swarm, &worker, named(taken - 1)).await, Code::Ok);
+    let again = async {
+        while described(&swarm, &worker, named(1000)).await != Code::Ok {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    };
+    soon("leave to describe itself", again).await;
+    swarm.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_cannot_take_the_key_of_another() {
+    let swarm = Swarm::start().await;
+    let (first, second) = (swarm.add_worker().await, swarm.add_worker().await);
+    let with = |key: u8| NodeDescription {
+        wireguard_key: [key; 32],
+        ..NodeDescription::default()
+    };
+    assert_eq!(described(&swarm, &first, with(1)).await, Code::Ok);
+    let stolen = described(&swarm, &second, with(1)).await;
+    assert_eq!(stolen, Code::AlreadyExists);
+    assert_eq!(described(&swarm, &second, with(2)).await, Code::Ok);
+    assert_eq!(described(&swarm, &first, with(1)).await, Code::Ok);
+    // One that was given up is free.
+    assert_eq!(described(&swarm, &first, with(3)).await, Code::Ok);
+    assert_eq!(described(&swarm, &second, with(1)).await, Code::Ok);
+    swarm.manager.stop().await;
+}

@@ -3,6 +3,7 @@
 use crate::executor::Executor;
 use bytes::Bytes;
 use futures::StreamExt;
+use prost::Message;
 use skep_agent_runtime::{LogLine, LogOptions};
 use skep_proto::pb::dispatcher_client::DispatcherClient;
 use skep_proto::{id, id_bytes, pb};
@@ -12,8 +13,10 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Channel;
 
-/// Lines sent in one message.
+/// Lines sent in one message, and about how many bytes: managers take no messages
+/// from agents that are much larger.
 const BATCH: usize = 256;
+const BATCH_BYTES: usize = 128 << 10;
 
 /// Answers one request; ends when all has been sent, or nobody reads.
 pub(crate) async fn publish(
@@ -58,13 +61,15 @@ pub(crate) async fn publish(
             let service = services.get(&task).copied().unwrap_or_default();
             on_wire(service, task, line)
         });
-        let message = pb::PublishLogsRequest {
-            id: number,
-            lines: lines.collect(),
-            ..pb::PublishLogsRequest::default()
-        };
-        if out.send(message).await.is_err() {
-            return;
+        for lines in in_batches(lines) {
+            let message = pb::PublishLogsRequest {
+                id: number,
+                lines,
+                ..pb::PublishLogsRequest::default()
+            };
+            if out.send(message).await.is_err() {
+                return;
+            }
         }
     }
     let end = pb::PublishLogsRequest {
@@ -78,6 +83,23 @@ pub(crate) async fn publish(
     if let Err(error) = sending.await {
         tracing::debug!(%error, "log sender ended badly");
     }
+}
+
+/// The lines in order, in messages that are not too large.
+fn in_batches(lines: impl Iterator<Item = pb::LogLine>) -> Vec<Vec<pb::LogLine>> {
+    let (mut batches, mut bytes) = (Vec::new(), 0);
+    for line in lines {
+        let length = line.encoded_len();
+        if batches.is_empty() || bytes + length > BATCH_BYTES {
+            batches.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += length;
+        if let Some(batch) = batches.last_mut() {
+            batch.push(line);
+        }
+    }
+    batches
 }
 
 fn on_wire(
@@ -105,5 +127,35 @@ fn on_wire(
             problem: error.chain(),
             ..place
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_go_in_several_messages_and_keep_their_order() {
+        let line = |n: usize| pb::LogLine {
+            at_ns: n as u64,
+            data: vec![b'x'; (n % 7) * 5000].into(),
+            ..pb::LogLine::default()
+        };
+        let batches = in_batches((0..BATCH).map(line));
+        assert!(batches.len() > 1);
+        for batch in &batches {
+            let bytes: usize = batch.iter().map(Message::encoded_len).sum();
+            assert!(!batch.is_empty() && bytes <= BATCH_BYTES, "{bytes}");
+        }
+        let all: Vec<_> = batches.into_iter().flatten().collect();
+        assert_eq!(all, (0..BATCH).map(line).collect::<Vec<_>>());
+        // One that is longer than all of them may be goes alone.
+        let long = pb::LogLine {
+            data: vec![b'x'; 2 * BATCH_BYTES].into(),
+            ..pb::LogLine::default()
+        };
+        let batches = in_batches([line(1), long, line(1)].into_iter());
+        assert_eq!(batches.len(), 3);
+        assert!(in_batches([].into_iter()).is_empty());
     }
 }

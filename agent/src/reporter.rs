@@ -5,6 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
+/// Longest text of a status, in bytes. Managers keep no more, and take no message
+/// that is much larger than a batch.
+const TEXT_MAX: usize = 1024;
+/// Size of a batch, and what a status takes beside its texts, in bytes.
+const BATCH_BYTES: usize = 128 << 10;
+const STATUS_BYTES: usize = 96;
+
 /// Statuses on their way to the managers. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Reporter {
@@ -26,7 +33,14 @@ impl Reporter {
     }
 
     /// A task is somewhere new.
-    pub fn report(&self, task: TaskId, status: TaskStatus) {
+    pub fn report(&self, task: TaskId, mut status: TaskStatus) {
+        for text in [
+            &mut status.message,
+            &mut status.error,
+            &mut status.container,
+        ] {
+            text.truncate(text.floor_char_boundary(TEXT_MAX));
+        }
         self.pending().insert(task, status);
         self.inner.arrived.notify_one();
     }
@@ -36,12 +50,17 @@ impl Reporter {
         self.pending().remove(&task);
     }
 
-    /// Waits for something to say and returns all of it.
+    /// Waits for something to say and returns as much of it as goes into one message.
     pub(crate) async fn next(&self) -> Vec<(TaskId, TaskStatus)> {
         loop {
+            let mut bytes = 0;
             let batch: Vec<_> = self
                 .pending()
                 .iter()
+                .take_while(|(_, status)| {
+                    bytes += size(status);
+                    bytes <= BATCH_BYTES
+                })
                 .map(|(id, status)| (*id, status.clone()))
                 .collect();
             if !batch.is_empty() {
@@ -62,9 +81,15 @@ impl Reporter {
     }
 }
 
+fn size(status: &TaskStatus) -> usize {
+    let texts = [&status.message, &status.error, &status.container];
+    STATUS_BYTES + texts.iter().map(|text| text.len()).sum::<usize>()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use prost::Message;
     use skep_types::TaskState;
 
     fn status(state: TaskState) -> TaskStatus {
@@ -95,6 +120,36 @@ mod tests {
         reporter.report(task, status(TaskState::Running));
         assert_eq!(reporter.next().await, reporter.next().await);
         reporter.forget(task);
+        assert!(reporter.pending().is_empty());
+    }
+
+    #[tokio::test]
+    async fn much_that_is_said_at_once_goes_in_several_batches() {
+        let reporter = Reporter::default();
+        let status = TaskStatus {
+            error: "e".repeat(2 * BATCH_BYTES),
+            ..TaskStatus::default()
+        };
+        (0..1000).for_each(|task| reporter.report(TaskId::from_bits(task), status.clone()));
+        let (mut said, mut batches) = (0, 0);
+        while said < 1000 {
+            let batch = reporter.next().await;
+            let request = skep_proto::pb::UpdateTaskStatusRequest {
+                session: vec![0; 8].into(),
+                updates: batch
+                    .iter()
+                    .map(|(task, status)| skep_proto::pb::TaskStatusUpdate {
+                        task: skep_proto::id_bytes(*task),
+                        status: Some(status.into()),
+                    })
+                    .collect(),
+            };
+            assert!(request.encoded_len() <= BATCH_BYTES);
+            reporter.taken(&batch);
+            said += batch.len();
+            batches += 1;
+        }
+        assert!(batches > 1);
         assert!(reporter.pending().is_empty());
     }
 }

@@ -54,7 +54,7 @@ impl Runtime {
             max_output_bytes: OUTPUT_BYTES,
             seccomp_cache: of_container.seccomp_cache,
         };
-        let asked = shim::ask_process(&self.inner.config.shim, "exec", &bundle, &request);
+        let asked = shim::ask_process(&self.inner.config, "exec", &bundle, &request);
         // It may hang before it has a command whose time it could keep.
         let Ok(answer) = timeout(limit.saturating_add(SPARE), asked).await else {
             let output = String::new();

@@ -46,6 +46,9 @@ pub struct RuntimeConfig {
     pub run_dir: PathBuf,
     /// The `skep-shim` program.
     pub shim: PathBuf,
+    /// How many files a container may have open unless its spec says otherwise,
+    /// where that is not what this process itself may.
+    pub open_files: Option<u64>,
     /// Name of the cgroup above those of the containers; begins with `skep`.
     pub cgroup_parent: String,
 }
@@ -103,6 +106,7 @@ impl Runtime {
             data_dir: absolute(&config.data_dir)?,
             run_dir: absolute(&config.run_dir)?,
             shim: std::path::absolute(&config.shim).map_err(Error::file("find", &config.shim))?,
+            open_files: config.open_files,
             cgroup_parent: config.cgroup_parent,
         };
         let volumes = Volumes::new(&config.data_dir);
@@ -183,10 +187,10 @@ impl Runtime {
         let made = bundle.clone();
         let shim = apart::run(move || {
             runtime.prepare(&made, &request)?;
-            shim::spawn(&runtime.inner.config.shim, &made)
+            shim::spawn(&runtime.inner.config, &made)
         })
         .await?;
-        shim::created(shim, &self.inner.config.shim, &bundle).await
+        shim::created(shim, &self.inner.config, &bundle).await
     }
 
     /// Everything that is there before the shim is started.

@@ -1,5 +1,6 @@
 //! Talking to shims: starting one, and asking one through its control socket.
 
+use crate::runtime::RuntimeConfig;
 use crate::{Error, Result, alive};
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -10,7 +11,6 @@ use skep_agent_shim_api::{Bundle, CreateOutcome};
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -21,14 +21,14 @@ use tokio::time::timeout;
 /// Longer than the shim's own watchdog.
 const CREATE_LIMIT: Duration = Duration::from_secs(70);
 
-fn command(shim: &Path, verb: &str, bundle: &Bundle) -> Result<Command> {
+fn command(config: &RuntimeConfig, verb: &str, bundle: &Bundle) -> Result<Command> {
     let errors = bundle.dir().join("shim.err");
     let stderr = OpenOptions::new()
         .append(true)
         .create(true)
         .open(&errors)
         .map_err(Error::file("open", &errors))?;
-    let mut command = Command::new(shim);
+    let mut command = Command::new(&config.shim);
     command
         .args([verb, "--bundle"])
         .arg(bundle.dir())
@@ -38,24 +38,27 @@ fn command(shim: &Path, verb: &str, bundle: &Bundle) -> Result<Command> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::from(stderr));
+    if let Some(files) = config.open_files {
+        command.args(["--open-files", &files.to_string()]);
+    }
     Ok(command)
 }
 
 /// Starts the shim of a bundle, which makes the container and has the bundle's
 /// lock for as long as it lives.
-pub(crate) fn spawn(shim: &Path, bundle: &Bundle) -> Result<Child> {
+pub(crate) fn spawn(config: &RuntimeConfig, bundle: &Bundle) -> Result<Child> {
     let lock = Stdio::from(alive::lock(bundle)?);
-    let started = command(shim, "create", bundle)?.stdin(lock).spawn();
+    let started = command(config, "create", bundle)?.stdin(lock).spawn();
     started.map_err(|source| Error::Shim {
-        shim: shim.to_owned(),
+        shim: config.shim.clone(),
         source,
     })
 }
 
 /// Waits until a started shim has made its container.
-pub(crate) async fn created(mut child: Child, shim: &Path, bundle: &Bundle) -> Result<()> {
+pub(crate) async fn created(mut child: Child, config: &RuntimeConfig, bundle: &Bundle) -> Result<()> {
     let fail = |source| Error::Shim {
-        shim: shim.to_owned(),
+        shim: config.shim.clone(),
         source,
     };
     let stdout = child.stdout.take();
@@ -92,19 +95,19 @@ pub(crate) async fn created(mut child: Child, shim: &Path, bundle: &Bundle) -> R
 /// Runs a command of the shim that reads a request and prints an answer. It is
 /// killed when nobody waits for it any more.
 pub(crate) async fn ask_process<Q: Serialize, A: DeserializeOwned>(
-    shim: &Path,
+    config: &RuntimeConfig,
     verb: &str,
     bundle: &Bundle,
     request: &Q,
 ) -> Result<A> {
     let fail = |source| Error::Shim {
-        shim: shim.to_owned(),
+        shim: config.shim.clone(),
         source,
     };
     let request = serde_json::to_vec(request)
         .map_err(io::Error::from)
         .map_err(fail)?;
-    let mut child = command(shim, verb, bundle)?
+    let mut child = command(config, verb, bundle)?
         .stdin(Stdio::piped())
         .kill_on_drop(true)
         .spawn()

@@ -227,3 +227,20 @@ fn the_same_holds_where_cgroup_v2_is_all_there_is() -> TestResult {
     assert!(text.contains("5 passed"), "{text}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn containers_do_not_inherit_how_many_files_the_daemon_may_open() -> TestResult {
+    let node = Node::new();
+    let request = node.request("ulimit -Sn; ulimit -Hn; echo end; exec sleep 600");
+    let (task, _) = node.run(request).await?;
+    node.until_output(&task, "end").await?;
+    let (_, hard) = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_NOFILE)?;
+    let said = format!("{}\n{hard}\nend\n", node::OPEN_FILES);
+    assert_eq!(node.output(&task).await?, said);
+    // Nor what is run beside it.
+    let command = shell("test $(ulimit -Sn) = 900");
+    let exit = node.runtime.exec(&task, &command, Duration::from_secs(20));
+    assert!(matches!(exit.await?, ExecResult::Exited { code: 0, .. }));
+    node.runtime.remove(&task).await?;
+    Ok(())
+}

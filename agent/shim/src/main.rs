@@ -22,11 +22,14 @@ mod stdio;
 mod sys;
 mod workload;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use skep_agent_shim_api::Bundle;
+use std::error::Error;
 use std::process::ExitCode;
 
 const USAGE: &str = "usage: skep-shim create --bundle DIR    make a container and watch it
        skep-shim exec --bundle DIR      run a command beside it (request on standard input)
+       skep-shim ... --open-files N     and let them have so many files open
        skep-shim --version
 
 skep-shim is started by the skep daemon; there is no need to run it by hand.";
@@ -37,7 +40,15 @@ fn main() -> ExitCode {
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    match args.as_slice() {
+    let mut args = args.as_slice();
+    if let [rest @ .., "--open-files", files] = args {
+        if let Err(reason) = limit_open_files(files) {
+            eprintln!("skep-shim: --open-files {files}: {reason}");
+            return ExitCode::from(2);
+        }
+        args = rest;
+    }
+    match args {
         ["create", "--bundle", dir] => create::run(&Bundle::new(*dir)),
         ["monitor", state] => monitor::run(state),
         ["exec", "--bundle", dir] => exec::run(&Bundle::new(*dir)),
@@ -50,4 +61,13 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
+}
+
+/// Sets the limit of open files, for this process and those it starts: the daemon
+/// takes more for itself than containers are to have.
+fn limit_open_files(files: &str) -> Result<(), Box<dyn Error>> {
+    let files: u64 = files.parse()?;
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, files.min(hard), hard)?;
+    Ok(())
 }

@@ -20,6 +20,7 @@ mod lock;
 mod member;
 mod new_swarm;
 mod node;
+mod open_files;
 mod recover;
 mod renew;
 mod run;

@@ -411,6 +411,7 @@ pub(crate) mod tests {
             data_dir: data_dir.clone(),
             run_dir: run_dir.clone(),
             shim: dir.join("skep-shim"),
+            open_files: None,
             cgroup_parent: "skep-test".to_owned(),
         });
         let args = DaemonArgs {

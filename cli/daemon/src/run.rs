@@ -7,6 +7,7 @@ use crate::keyring::Keyring;
 use crate::local::LocalNode;
 use crate::member::Parts;
 use crate::node::SwarmNode;
+use crate::open_files;
 use anyhow::{Context, Result, bail};
 use skep_agent_images::{ImageStore, RegistryConfig};
 use skep_agent_runtime::{Runtime, RuntimeConfig};
@@ -39,17 +40,25 @@ pub fn run(args: DaemonArgs) -> Result<()> {
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
+    // Before anything counts on it.
+    let open_files = match open_files::raise() {
+        Ok(before) => Some(before),
+        Err(error) => {
+            tracing::warn!(%error, "cannot raise the limit of open files");
+            None
+        }
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let result = runtime.block_on(serve(args));
+    let result = runtime.block_on(serve(args, open_files));
     // Work on files may hang; it does not hold up the end.
     runtime.shutdown_timeout(END_TIMEOUT);
     result
 }
 
-async fn serve(args: DaemonArgs) -> Result<()> {
+async fn serve(args: DaemonArgs, open_files: Option<u64>) -> Result<()> {
     for dir in [&args.data_dir, &args.run_dir] {
         fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
     }
@@ -65,6 +74,7 @@ async fn serve(args: DaemonArgs) -> Result<()> {
         data_dir: args.data_dir.clone(),
         run_dir: args.run_dir.clone(),
         shim: shim(&args)?,
+        open_files,
         cgroup_parent: cgroup_parent(&args.data_dir),
     })?;
     let files = Files::new(&args.data_dir);

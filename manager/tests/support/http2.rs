@@ -2,7 +2,7 @@
 
 use rustls::ClientConfig;
 use std::sync::Arc;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -15,6 +15,7 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const CONTINUATION: u8 = 9;
 pub const END_HEADERS: u8 = 4;
+pub const ACK: u8 = 1;
 
 /// A frame of HTTP/2.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -47,12 +48,29 @@ pub fn call(path: &str) -> Vec<u8> {
 
 /// The head of the next frame: its kind and its stream. `None` when there is none.
 pub async fn next(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u32)> {
+    let (kind, _, id, _) = read(stream).await?;
+    Some((kind, id))
+}
+
+/// Kind, flags, stream and content.
+async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
-    let [a, b, c, kind, _flags, id @ ..] = head;
-    let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
-    stream.read_exact(&mut payload).await.ok()?;
-    Some((kind, u32::from_be_bytes(id)))
+    let [a, b, c, kind, flags, id @ ..] = head;
+    let mut content = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+    stream.read_exact(&mut content).await.ok()?;
+    Some((kind, flags, u32::from_be_bytes(id), content))
+}
+
+/// Shows that this side lives until the other hangs up.
+pub async fn stay(mut stream: TlsStream<TcpStream>) {
+    while let Some((kind, flags, _, content)) = read(&mut stream).await {
+        if kind == PING && flags == 0 {
+            // The other side may hang up meanwhile.
+            let _ = stream.write_all(&frame(PING, ACK, 0, &content)).await;
+            let _ = stream.flush().await;
+        }
+    }
 }
 
 /// A connection on which nothing of HTTP/2 was said yet.

@@ -19,6 +19,9 @@ use tokio_stream::StreamExt;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Open files of a container that asks for nothing else.
+pub const OPEN_FILES: u64 = 900;
+
 pub type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 /// The shim, built beside the test itself, or the one that `SKEP_TEST_SHIM`
@@ -215,6 +218,7 @@ fn open(dir: &Path, parent: &str, shim: &Path) -> Runtime {
         data_dir: dir.join("data"),
         run_dir: dir.join("run"),
         shim: shim.to_owned(),
+        open_files: Some(OPEN_FILES),
         cgroup_parent: parent.to_owned(),
     })
     .unwrap()

@@ -210,6 +210,22 @@ async fn a_report_of_countless_empty_parts_is_refused_unread() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lines_of_logs_beyond_number_are_refused() {
+    let swarm = Swarm::start().await;
+    let worker = swarm.add_worker().await;
+    let mut session = Session::open(&swarm.address, &worker).await.unwrap();
+    let batch = pb::PublishLogsRequest {
+        lines: vec![pb::LogLine::default(); 100_000],
+        ..pb::PublishLogsRequest::default()
+    };
+    let publish = session.client.publish_logs(tokio_stream::once(batch));
+    let refused = soon("a refusal", publish).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+    session.beat().await.unwrap();
+    swarm.manager.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_session_has_one_stream_of_assignments() {
     let swarm = Swarm::start().await;
     let worker = swarm.add_worker().await;

@@ -56,7 +56,11 @@ pub(crate) fn spawn(config: &RuntimeConfig, bundle: &Bundle) -> Result<Child> {
 }
 
 /// Waits until a started shim has made its container.
-pub(crate) async fn created(mut child: Child, config: &RuntimeConfig, bundle: &Bundle) -> Result<()> {
+pub(crate) async fn created(
+    mut child: Child,
+    config: &RuntimeConfig,
+    bundle: &Bundle,
+) -> Result<()> {
     let fail = |source| Error::Shim {
         shim: config.shim.clone(),
         source,

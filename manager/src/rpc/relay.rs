@@ -18,6 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 /// Largest message of one manager to the other: observations of many agents.
 pub(crate) const MESSAGE_MAX_BYTES: usize = 64 << 20;
 
+/// Most lines in a message of an agent, which sends a few hundred.
+const LINES_MAX: usize = 1024;
+
 /// The service.
 pub(crate) struct RelayService {
     pub(crate) shared: Shared,
@@ -149,7 +152,7 @@ pub(super) async fn publish_logs(
     let (out, checked) = mpsc::channel(4);
     let check = async {
         while let Some(batch) = batches.next().await {
-            let batch = batch.map(|batch| own_lines(shared, node, batch));
+            let batch = batch.and_then(|batch| own_lines(shared, node, batch));
             let failed = batch.is_err();
             if out.send(batch).await.is_err() || failed {
                 break;
@@ -157,13 +160,19 @@ pub(super) async fn publish_logs(
         }
         drop(out);
     };
-    let checked = ReceiverStream::new(checked);
+    let mut checked = ReceiverStream::new(checked);
     let bring = async {
         match shared.lead() {
             Lead::At(leader) => {
+                // Who says nothing takes up none of the calls that managers have
+                // among themselves.
+                let Some(first) = checked.next().await else {
+                    return Ok(());
+                };
                 let mut leader = door::leader(shared, &leader)?;
                 // A stream that breaks off ends the one to the leader.
-                let batches = checked.map_while(Result::ok);
+                let batches = tokio_stream::once(first).chain(checked);
+                let batches = batches.map_while(Result::ok);
                 leader.publish_logs(batches).await.map(drop)
             }
             Lead::Here | Lead::Nowhere => take(shared, checked).await,
@@ -178,11 +187,21 @@ pub(super) async fn publish_logs(
 }
 
 /// Lines of the node's own tasks; it speaks for no others.
+///
+/// # Errors
+/// When they are more than an agent sends in one message: empty ones take far more
+/// room here than on their way.
 fn own_lines(
     shared: &Shared,
     node: NodeId,
     mut batch: pb::PublishLogsRequest,
-) -> pb::PublishLogsRequest {
+) -> Result<pb::PublishLogsRequest, Status> {
+    if batch.lines.len() > LINES_MAX {
+        return Err(Status::invalid_argument(format!(
+            "{} lines in one message: {LINES_MAX} are allowed",
+            batch.lines.len()
+        )));
+    }
     let snapshot = shared.state.snapshot();
     batch.node = id_bytes(node);
     batch.lines.retain_mut(|line| {
@@ -194,9 +213,7 @@ fn own_lines(
         line.service = id_bytes(task.service);
         task.node == Some(node)
     });
-    // Those that went may have been many; the batch may wait.
-    batch.lines.shrink_to_fit();
-    batch
+    Ok(batch)
 }
 
 /// Hands batches to the request they answer, for as long as anybody waits.

@@ -67,7 +67,6 @@ enum Seat {
     Node {
         place: Place<Vec<u8>>,
         watched: Option<Watched>,
-        certificate: CertificateDer<'static>,
     },
 }
 
@@ -179,17 +178,16 @@ impl Door {
                 return;
             }
         };
-        let Some((seat, calls)) = self.seat(&stream, place, watched) else {
+        let (_, session) = stream.get_ref();
+        let shown = session.peer_certificates().and_then(|chain| chain.first());
+        let certificate = shown.map(|certificate| certificate.clone().into_owned());
+        let Some((seat, calls)) = self.seat(certificate.as_ref(), place, watched) else {
             tracing::warn!(
                 %address,
                 "hung up on a node: there are as many connections as there may be; raise the limit \
                  of open files (LimitNOFILE=)"
             );
             return;
-        };
-        let certificate = match &seat {
-            Seat::Node { certificate, .. } => Some(certificate.clone()),
-            Seat::Stranger { .. } => None,
         };
         let peer = PeerConnection {
             certificate,
@@ -210,49 +208,20 @@ impl Door {
     /// is no room for one more.
     fn seat(
         &self,
-        stream: &TlsStream<Connection>,
+        certificate: Option<&CertificateDer<'static>>,
         place: Place<IpAddr>,
         watched: Option<Watched>,
     ) -> Option<(Seat, Calls)> {
-        let (_, session) = stream.get_ref();
-        let shown = session.peer_certificates().and_then(|chain| chain.first());
-        let Some(certificate) = shown else {
+        let Some(certificate) = certificate else {
             let life = Box::pin(tokio::time::sleep(STRANGER_LIFE));
             return Some((Seat::Stranger { place, life }, Calls::default()));
         };
-        let certificate = certificate.clone().into_owned();
-        let owner = self.recheck.as_ref().and_then(|r| r.owner(&certificate));
+        let owner = self.recheck.as_ref().and_then(|r| r.owner(certificate));
         // Where nobody can say, each certificate is somebody.
         let owner = owner.unwrap_or_else(|| certificate.to_vec());
         let place = self.nodes.take(owner)?;
         let calls = place.calls().clone();
-        let seat = Seat::Node {
-            place,
-            watched,
-            certificate,
-        };
-        Some((seat, calls))
-    }
-}
-
-impl Seat {
-    /// Whether it is taken away; wakes the caller when it may be.
-    fn poll_ended(&mut self, context: &mut Context<'_>) -> bool {
-        match self {
-            Seat::Stranger { place, life } => {
-                place.poll_lost(context) || life.as_mut().poll(context).is_ready()
-            }
-            Seat::Node {
-                place,
-                watched,
-                certificate,
-            } => {
-                place.poll_lost(context)
-                    || watched
-                        .as_mut()
-                        .is_some_and(|watched| watched.poll_cut(certificate, context))
-            }
-        }
+        Some((Seat::Node { place, watched }, calls))
     }
 }
 
@@ -260,11 +229,27 @@ impl Secured {
     /// An error once it may not stay. Asked by reading and writing: a peer that does
     /// not read is not read from either.
     fn poll_stays(&mut self, context: &mut Context<'_>) -> std::io::Result<()> {
-        self.ended = self.ended || self.seat.poll_ended(context);
+        self.ended = self.ended || self.poll_ended(context);
         if self.ended {
             return Err(std::io::ErrorKind::ConnectionAborted.into());
         }
         Ok(())
+    }
+
+    /// Whether its seat is taken away; wakes the caller when it may be.
+    fn poll_ended(&mut self, context: &mut Context<'_>) -> bool {
+        match (&mut self.seat, &self.peer.certificate) {
+            (Seat::Stranger { place, life }, _) => {
+                place.poll_lost(context) || life.as_mut().poll(context).is_ready()
+            }
+            (Seat::Node { place, watched }, certificate) => {
+                place.poll_lost(context)
+                    || watched
+                        .as_mut()
+                        .zip(certificate.as_ref())
+                        .is_some_and(|(watched, shown)| watched.poll_cut(shown, context))
+            }
+        }
     }
 }
 
@@ -341,5 +326,54 @@ mod tests {
         }
         // Room for ten thousand agents under the limits that are usual.
         assert!(shares(Some(1 << 19)).1.in_all > 20_000);
+    }
+
+    /// Has no descriptors left at first, then one caller, who says nothing.
+    struct Short {
+        errors: usize,
+        caller: Option<Connection>,
+    }
+
+    #[async_trait::async_trait]
+    impl Listener for Short {
+        async fn accept(&mut self) -> std::io::Result<(Connection, SocketAddr)> {
+            if self.errors > 0 {
+                self.errors -= 1;
+                // What accept(2) says of EMFILE.
+                return Err(std::io::Error::from_raw_os_error(24));
+            }
+            match self.caller.take() {
+                Some(caller) => Ok((caller, SocketAddr::from(([192, 0, 2, 1], 1)))),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn server_config() -> Arc<ServerConfig> {
+        let own = rcgen::generate_simple_self_signed(["skep".to_owned()]).unwrap();
+        let key = rustls_pki_types::PrivatePkcs8KeyDer::from(own.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key.into());
+        Arc::new(config.unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_descriptors_it_waits_for_some_and_goes_on() {
+        let (mut caller, accepted) = tokio::io::duplex(1024);
+        let listener = Short {
+            errors: 20,
+            caller: Some(Box::new(accepted)),
+        };
+        let begun = tokio::time::Instant::now();
+        let _secured = accept(Box::new(listener), server_config(), None);
+        // It is hung up on, as it says nothing.
+        let read = tokio::io::AsyncReadExt::read(&mut caller, &mut [0; 16]).await;
+        assert_eq!(read.unwrap(), 0);
+        let waited = begun.elapsed();
+        assert!(waited >= 20 * Duration::from_millis(100) + HANDSHAKE_TIMEOUT);
     }
 }

@@ -109,7 +109,7 @@ async fn thousands_of_calls_on_one_connection_are_refused_beyond_a_limit() {
     let mut refused = 0;
     let enough = async {
         while refused < calls - 1024 {
-            let Some((kind, _)) = http2::next(&mut read).await else {
+            let Some((kind, ..)) = http2::read(&mut read).await else {
                 return;
             };
             refused += u32::from(kind == RESET || kind == HEADERS);

@@ -46,14 +46,8 @@ pub fn call(path: &str) -> Vec<u8> {
     headers
 }
 
-/// The head of the next frame: its kind and its stream. `None` when there is none.
-pub async fn next(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u32)> {
-    let (kind, _, id, _) = read(stream).await?;
-    Some((kind, id))
-}
-
-/// Kind, flags, stream and content.
-async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32, Vec<u8>)> {
+/// The next frame: its kind, flags, stream and content. `None` when there is none.
+pub async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     stream.read_exact(&mut head).await.ok()?;
     let [a, b, c, kind, flags, id @ ..] = head;
@@ -62,15 +56,20 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, u8, u32, Vec
     Some((kind, flags, u32::from_be_bytes(id), content))
 }
 
-/// Shows that this side lives until the other hangs up.
-pub async fn stay(mut stream: TlsStream<TcpStream>) {
-    while let Some((kind, flags, _, content)) = read(&mut stream).await {
-        if kind == PING && flags == 0 {
-            // The other side may hang up meanwhile.
-            let _ = stream.write_all(&frame(PING, ACK, 0, &content)).await;
-            let _ = stream.flush().await;
-        }
+/// The kind and the stream of the next frame, by a peer that shows that it lives.
+pub async fn next(stream: &mut TlsStream<TcpStream>) -> Option<(u8, u32)> {
+    let (kind, flags, id, content) = read(stream).await?;
+    if kind == PING && flags == 0 {
+        // The other side may hang up meanwhile.
+        let _ = stream.write_all(&frame(PING, ACK, 0, &content)).await;
+        let _ = stream.flush().await;
     }
+    Some((kind, id))
+}
+
+/// Stays until the other side hangs up.
+pub async fn stay(mut stream: TlsStream<TcpStream>) {
+    while next(&mut stream).await.is_some() {}
 }
 
 /// A connection on which nothing of HTTP/2 was said yet.

@@ -48,7 +48,7 @@ pub(crate) async fn run(shared: Shared) {
 async fn pulse(shared: Shared) {
     loop {
         tokio::time::sleep(heartbeats::PULSE).await;
-        let period = heartbeats::period(&shared.state.snapshot());
+        let period = shared.state.snapshot().heartbeat();
         shared.sessions.awake(period);
     }
 }

@@ -1,7 +1,6 @@
 //! The one loop: look at everything, plan, propose, wait.
 
 use crate::clock;
-use crate::dispatcher::heartbeats;
 use crate::shared::Shared;
 use skep_manager_planner::{IdSource, reconcile};
 use std::time::Duration;
@@ -20,7 +19,7 @@ pub(crate) async fn run(shared: Shared) {
         changes.borrow_and_update();
         let snapshot = shared.state.snapshot();
         let now = clock::now();
-        let liveness = shared.sessions.liveness(now, heartbeats::period(&snapshot));
+        let liveness = shared.sessions.liveness(now, snapshot.heartbeat());
         let plan = reconcile(&snapshot, &liveness, now, &mut ids);
         if !plan.actions.is_empty() {
             tracing::debug!(actions = plan.actions.len(), version = %snapshot.version(), "planned");

@@ -16,15 +16,10 @@ const MISSED_HEARTBEATS_NEW_LEADER: u32 = 4;
 /// How long a node that never spoke is kept. Its object is made before the machine
 /// has its certificate, so that of a join whose answer was lost stays behind.
 const UNHEARD: Duration = Duration::from_secs(60 * 60);
-/// Heartbeat assumed while there is no cluster object.
-const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(5);
 
 /// Sets the state of every node from what was heard of it.
 pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
-    let heartbeat = draft
-        .snapshot
-        .cluster()
-        .map_or(DEFAULT_HEARTBEAT, |cluster| cluster.spec.heartbeat);
+    let heartbeat = draft.snapshot.heartbeat();
     let mut wake: Option<Timestamp> = None;
     for (id, work) in &mut draft.nodes {
         let status = &work.node.status;

@@ -179,7 +179,8 @@ impl Inner {
             };
             seat(&change.before) != seat(&change.after)
         });
-        let all_welcomes = difference.cluster || managers;
+        let beat = self.snapshot.heartbeat() != snapshot.heartbeat();
+        let all_welcomes = difference.cluster || managers || beat;
         let all_assignments = !changes.is_empty() || difference.data;
         let concerned = concerned(&difference);
         let each = |wake: &(Topic, Arc<Notify>)| wake.1.notify_one();

@@ -6,7 +6,6 @@
 //! leader does not answer sends its agents to another one before the leader
 //! gives them up.
 
-use super::heartbeats;
 use super::sessions::{self, Beat, Fetched, Forward};
 use crate::shared::{Lead, Shared};
 use skep_proto::pb::relay_client::RelayClient;
@@ -37,7 +36,7 @@ pub(crate) async fn run(shared: Shared) {
     let mut told_in = None;
     loop {
         let term = leadership.borrow_and_update().term;
-        let period = heartbeats::period(&shared.state.snapshot());
+        let period = shared.state.snapshot().heartbeat();
         if let Lead::At(address) = shared.lead() {
             if told_in != Some(term) {
                 // Agents here need not show themselves soon: they were asked to

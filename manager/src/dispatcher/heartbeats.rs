@@ -5,7 +5,6 @@
 //! its now: a step of the system's clock makes nobody late.
 
 use skep_manager_planner::{Heard, Liveness};
-use skep_manager_store::Snapshot;
 use skep_types::{NodeId, Timestamp};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -16,12 +15,6 @@ pub(crate) const PULSE: Duration = Duration::from_millis(100);
 
 /// Heartbeats after which a session that was not heard is taken for ended.
 const STALE: u32 = 3;
-
-/// The period of heartbeats asked of agents.
-pub(crate) fn period(snapshot: &Snapshot) -> Duration {
-    let cluster = snapshot.cluster();
-    cluster.map_or(Duration::from_secs(1), |cluster| cluster.spec.heartbeat)
-}
 
 /// The count of one term.
 pub(super) struct Heartbeats {

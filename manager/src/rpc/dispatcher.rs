@@ -3,7 +3,6 @@
 use super::{describe, peer, relay, status};
 use crate::dispatcher::assignments::{self, Own};
 use crate::dispatcher::board::{Listener, Look, SharedPart, Topic};
-use crate::dispatcher::heartbeats;
 use crate::dispatcher::sessions::Opened;
 use crate::dispatcher::statuses::{self, Statuses};
 use crate::rotation;
@@ -121,7 +120,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         let opened = self
             .shared
             .sessions
-            .open(peer.node, heartbeats::period(&snapshot))
+            .open(peer.node, snapshot.heartbeat())
             .ok_or_else(|| self.closed())?;
         tracing::info!(node.id = %peer.node, address = %peer.address, "session opened");
         let (out, stream) = mpsc::channel(16);
@@ -140,7 +139,7 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
     ) -> Result<Response<pb::HeartbeatResponse>, Status> {
         let peer = peer::of(&request)?;
         let session = request.into_inner().session;
-        let period = heartbeats::period(&self.shared.state.snapshot());
+        let period = self.shared.state.snapshot().heartbeat();
         if !self.shared.sessions.heard(peer.node, &session, period) {
             return Err(Status::not_found(ENDED));
         }
@@ -357,7 +356,7 @@ fn welcome(snapshot: &Snapshot, node: NodeId, session: &bytes::Bytes) -> Option<
         session: session.clone(),
         node: Some(known.as_ref().into()),
         managers: managers.collect(),
-        heartbeat_ms: u64::try_from(heartbeats::period(snapshot).as_millis()).unwrap_or(u64::MAX),
+        heartbeat_ms: u64::try_from(snapshot.heartbeat().as_millis()).unwrap_or(u64::MAX),
         root_ca_certificate: trusted_pem(&cluster.root_ca),
         data_path_port: u32::from(cluster.spec.data_path_port),
         mesh_subnet: cluster.spec.mesh_subnet.to_string(),

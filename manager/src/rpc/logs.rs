@@ -1,6 +1,5 @@
 //! Output of tasks, gathered from the nodes they run on.
 
-use crate::dispatcher::heartbeats;
 use crate::shared::Shared;
 use skep_manager_store::Snapshot;
 use skep_proto::{Invalid, id, id_bytes, pb};
@@ -146,7 +145,7 @@ impl Gathering<'_> {
                 groups.entry((node, again)).or_default().push(task.id);
             }
         }
-        let period = heartbeats::period(snapshot).min(EARLY_MAX);
+        let period = snapshot.heartbeat().min(EARLY_MAX);
         let young = self.shared.sessions.may_still_come(period);
         self.early = false;
         let mut problems = Vec::new();

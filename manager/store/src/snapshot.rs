@@ -10,6 +10,13 @@ use skep_types::{
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// Heartbeat while there is no cluster object.
+const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(1);
+/// Nodes up to which the cluster's heartbeat is asked for as it is. At twice the
+/// number it is twice as long, and so on.
+const NODES_OF_OWN_HEARTBEAT: usize = 2500;
 
 /// All objects at one version.
 #[derive(Debug, Clone, Default)]
@@ -81,6 +88,16 @@ impl Snapshot {
     /// Number of nodes.
     pub fn node_count(&self) -> usize {
         self.nodes.len()
+    }
+
+    /// The period of heartbeats that is asked of agents now: the cluster's own, and in
+    /// large swarms a multiple, so that the work of hearing them stays within a core.
+    pub fn heartbeat(&self) -> Duration {
+        let own = self
+            .cluster()
+            .map_or(DEFAULT_HEARTBEAT, |c| c.spec.heartbeat);
+        let times = self.node_count().div_ceil(NODES_OF_OWN_HEARTBEAT).max(1);
+        own * u32::try_from(times.next_power_of_two()).unwrap_or(u32::MAX)
     }
 
     /// A service.

@@ -553,3 +553,15 @@ fn a_snapshot_does_not_see_later_changes() {
     assert!(before.service(id).is_none());
     assert!(swarm.store.state().service(id).is_some());
 }
+
+#[test]
+fn heartbeats_are_rarer_in_large_swarms() {
+    let mut swarm = Fixture::new();
+    let own = swarm.store.state().heartbeat();
+    for (nodes, times) in [(1, 1), (2500, 1), (2501, 2), (5000, 2), (5001, 4)] {
+        while swarm.store.state().node_count() < nodes {
+            swarm.worker("n");
+        }
+        assert_eq!(swarm.store.state().heartbeat(), own * times, "{nodes}");
+    }
+}

@@ -119,7 +119,7 @@ fn store() -> Figure {
         measured: format!("{held:.0} MB"),
         kept: held > 0.0 && held <= 250.0,
         dockerd: None,
-        how: "manager/examples/agents.rs: resident memory of a manager's process, with its log, \
+        how: "manager/examples/agents: resident memory of a manager's process, with its log, \
               port and leader's duties, 20 s after it began to lead; its store holds 1,000 nodes \
               and 100,000 running tasks on a network",
     }
@@ -136,7 +136,7 @@ pub fn agents() -> Figure {
         measured: rest.unwrap_or("not measured").to_owned(),
         kept: used.is_some_and(|percent| percent <= 100.0),
         dockerd: None,
-        how: "manager/examples/agents.rs: a manager with one worker thread in a process of its own, \
+        how: "manager/examples/agents: a manager with one worker thread in a process of its own, \
               real TLS, gRPC and log on this machine; agents send heartbeats and run nothing",
     }
 }

@@ -7,7 +7,7 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use skep_proto::pb::{control_server, dispatcher_server, raft_server, relay_server};
-use skep_transport::{Call, PeerConnection};
+use skep_transport::Call;
 use skep_types::Role;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -22,24 +22,27 @@ use tower::Layer;
 /// What a peer may do at once.
 #[derive(Debug, Clone, Copy)]
 struct Allowance {
-    /// Calls under way, streams among them: of a node on all its connections.
+    /// Calls under way, of a node on all its connections.
     calls: usize,
+    /// Streams of logs beside them: who reads many of them must not silence the node.
+    logs: usize,
     /// How long it may take to send what a call begins with.
     body: Duration,
 }
 
 impl Allowance {
     fn of(role: Option<Role>) -> Allowance {
-        let (calls, seconds) = match role {
-            // It joins, or renews a certificate that is outlived.
-            None => (4, 10),
-            // A session, its assignments, a few words, and logs for who reads them.
-            Some(Role::Worker) => (128, 10),
+        let (calls, logs, seconds) = match role {
+            // It joins.
+            None => (4, 0, 10),
+            // A session, its assignments and a few words.
+            Some(Role::Worker) => (64, 256, 10),
             // It passes on what agents of its own send.
-            Some(Role::Manager) => (1024, 60),
+            Some(Role::Manager) => (1024, 512, 60),
         };
         Allowance {
             calls,
+            logs,
             body: Duration::from_secs(seconds),
         }
     }
@@ -134,7 +137,19 @@ fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, C
         None => peer::role(connection),
     };
     let allowance = Allowance::of(role);
-    let call = begin(connection, allowance.calls)?;
+    let (call, limit) = match streams {
+        true => (
+            connection.calls.begin_lasting(allowance.logs),
+            allowance.logs,
+        ),
+        false => (connection.calls.begin(allowance.calls), allowance.calls),
+    };
+    let call = call.ok_or_else(|| {
+        Status::resource_exhausted(format!(
+            "{limit} calls of this kind of this node are under way at this manager; try again \
+             when some have ended"
+        ))
+    })?;
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
@@ -150,15 +165,6 @@ fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, C
         })
     });
     Ok((request, call))
-}
-
-fn begin(connection: &PeerConnection, limit: usize) -> Result<Call, Status> {
-    connection.calls.begin(limit).ok_or_else(|| {
-        Status::resource_exhausted(format!(
-            "{limit} calls of this node are under way at this manager; try again when some have \
-             ended"
-        ))
-    })
 }
 
 /// What a call is answered, which is under way until all of it is sent.

@@ -166,12 +166,23 @@ pub(super) async fn publish_logs(
             Lead::At(leader) => {
                 // Who says nothing takes up none of the calls that managers have
                 // among themselves.
-                let Some(first) = checked.next().await else {
+                let mut leadership = shared.raft.leadership();
+                let others = leadership.wait_for(|now| {
+                    let leads = now.leader.as_ref().map(|(_, address)| address);
+                    leads != Some(&leader)
+                });
+                let first = tokio::select! {
+                    first = checked.next() => first,
+                    // Whoever asked for them is gone.
+                    _ = others => return Err(not_leader(None)),
+                };
+                let Some(first) = first else {
                     return Ok(());
                 };
+                let first = first?;
                 let mut leader = door::leader(shared, &leader)?;
                 // A stream that breaks off ends the one to the leader.
-                let batches = tokio_stream::once(first).chain(checked);
+                let batches = tokio_stream::once(Ok(first)).chain(checked);
                 let batches = batches.map_while(Result::ok);
                 leader.publish_logs(batches).await.map(drop)
             }

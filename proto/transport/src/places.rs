@@ -151,28 +151,39 @@ fn lock<K: Ord>(taken: &Mutex<Taken<K>>) -> MutexGuard<'_, Taken<K>> {
     taken.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The calls that a peer has under way. Cheap to clone.
+/// The calls that a peer has under way, and those of them apart that may last.
+/// Cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Calls(Arc<AtomicUsize>);
+pub struct Calls {
+    short: Arc<AtomicUsize>,
+    lasting: Arc<AtomicUsize>,
+}
 
 impl Calls {
     /// One more, unless there are as many as `limit`.
     pub fn begin(&self, limit: usize) -> Option<Call> {
-        let more = |now: usize| (now < limit).then_some(now + 1);
-        let begun = self
-            .0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        begun.is_ok().then(|| Call(self.clone()))
+        begin(&self.short, limit)
     }
+
+    /// One more that may last, unless there are as many of these as `limit`.
+    pub fn begin_lasting(&self, limit: usize) -> Option<Call> {
+        begin(&self.lasting, limit)
+    }
+}
+
+fn begin(count: &Arc<AtomicUsize>, limit: usize) -> Option<Call> {
+    let more = |now: usize| (now < limit).then_some(now + 1);
+    let begun = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+    begun.is_ok().then(|| Call(count.clone()))
 }
 
 /// A call under way, until this is dropped.
 #[derive(Debug)]
-pub struct Call(Calls);
+pub struct Call(Arc<AtomicUsize>);
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long a manager may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often a manager is asked for its CA that hangs up.
+const DOWNLOAD_TRIES: u32 = 8;
 
 /// An identity, and with a manager's the swarm's unlock key, if it has one.
 pub(crate) type Issued = (Identity, Option<UnlockKey>);
@@ -69,17 +71,27 @@ async fn join_at(
 
 /// Asks an unknown server for its CA, and believes it only if the token says so.
 async fn download(token: &JoinToken, manager: &str) -> Result<CaBundle> {
-    let channel = connect(manager, bootstrap_config()?)?;
-    let call = async { CaClient::new(channel).root_ca(pb::RootCaRequest {}).await };
-    let answer = tokio::time::timeout(ANSWER_TIMEOUT, call)
-        .await
-        .map_err(|_| anyhow!("{manager} does not answer"))?
-        .map_err(|status| {
-            anyhow!(
+    let mut tries = 0;
+    let answer = loop {
+        let channel = connect(manager, bootstrap_config()?)?;
+        let call = async { CaClient::new(channel).root_ca(pb::RootCaRequest {}).await };
+        let answer = tokio::time::timeout(ANSWER_TIMEOUT, call)
+            .await
+            .map_err(|_| anyhow!("{manager} does not answer"))?;
+        tries += 1;
+        match answer {
+            Ok(answer) => break answer,
+            // Hung up on, most likely: many come from behind one address at once.
+            Err(status) if was_hung_up_on(&status) && tries < DOWNLOAD_TRIES => {
+                let pause = rand::random_range(100..1000);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            Err(status) => bail!(
                 "{}; is a skep manager listening at {manager}, and is the port open?",
                 explained(&status)
-            )
-        })?;
+            ),
+        }
+    };
     Ok(CaBundle::from_download(
         &answer.into_inner().certificate,
         token,
@@ -148,6 +160,19 @@ pub(crate) fn renew_alone(manager: &Manager) -> Result<Issued> {
 fn complete(key: Request, answer: &pb::IssueResponse, ca: CaBundle) -> Result<Issued> {
     let unlock = unlock_key(&answer.unlock_key, "issue.unlock_key")?;
     Ok((key.complete(&answer.certificate, ca)?, unlock))
+}
+
+/// Whether somebody was there and broke off the connection.
+fn was_hung_up_on(status: &tonic::Status) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    let mut reason = std::error::Error::source(status);
+    while let Some(error) = reason {
+        if let Some(error) = error.downcast_ref::<std::io::Error>() {
+            return matches!(error.kind(), ConnectionReset | BrokenPipe | UnexpectedEof);
+        }
+        reason = error.source();
+    }
+    false
 }
 
 /// A status in words, with what lies behind a connection that failed.

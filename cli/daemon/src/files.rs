@@ -8,6 +8,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const MEMBERSHIP: &str = "swarm.json";
+/// Is there while the swarm is being forgotten.
+const LEAVING: &str = "leaving";
 
 /// Where things are. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -149,11 +151,17 @@ impl Files {
         remove_dir(&self.raft())
     }
 
-    /// Forgets the swarm.
+    /// Whether a crash cut short that the swarm was forgotten.
+    pub(crate) fn is_leaving(&self) -> Result<bool> {
+        Ok(self.read(LEAVING)?.is_some())
+    }
+
+    /// Forgets the swarm. Once it has begun it is done, by the next daemon if not by
+    /// this one.
     pub(crate) fn forget_swarm(&self) -> Result<()> {
-        // First, and durably: without it the node is in no swarm, whatever else a
-        // crash leaves of it.
-        self.remove(MEMBERSHIP)?;
+        if self.read(MEMBERSHIP)?.is_some() {
+            self.put(LEAVING, b"")?;
+        }
         self.forget_raft()?;
         remove_dir(&self.node())
     }

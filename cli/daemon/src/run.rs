@@ -84,8 +84,7 @@ async fn serve(args: DaemonArgs, open_files: Option<u64>) -> Result<()> {
         ..RegistryConfig::default()
     };
     let images = ImageStore::open(&files.images(), registries)?;
-    if files.load()?.is_none() {
-        // What a crash left of a swarm while the node joined or left it.
+    if files.is_leaving()? {
         files.forget_swarm()?;
     }
     let keyring = Keyring::open(&files)?;

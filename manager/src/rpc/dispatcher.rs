@@ -30,8 +30,11 @@ const CHANGES_PER_MESSAGE: usize = 64;
 const WHOLE_AT_ONCE: usize = 32;
 /// An agent that does not read for this long loses its session.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
-/// And one that has not read a step by then, however much that is: others wait.
+/// And one that has not read a step by then: others wait. The time is longer for one
+/// that is large, by what a slow line takes.
 const STEP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes a second of a slow line.
+const SLOW_LINE: usize = 64 << 10;
 /// How long an agent waits for this manager to know all that is agreed on.
 const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What is told to who named a session that is none.
@@ -290,6 +293,8 @@ async fn send(
     out: &mpsc::Sender<Result<pb::AssignmentsMessage, Status>>,
     step: Vec<pb::AssignmentsMessage>,
 ) -> Option<()> {
+    let bytes: usize = step.iter().map(prost::Message::encoded_len).sum();
+    let limit = STEP_TIMEOUT + Duration::from_secs((bytes / SLOW_LINE) as u64);
     let sending = async {
         for message in step {
             let sent = out.send_timeout(Ok(message), SEND_TIMEOUT).await;
@@ -297,7 +302,7 @@ async fn send(
         }
         Some(())
     };
-    tokio::time::timeout(STEP_TIMEOUT, sending).await.ok()?
+    tokio::time::timeout(limit, sending).await.ok()?
 }
 
 /// Sends a session's messages until it ends.

@@ -151,7 +151,7 @@ impl Door {
                 tokio::spawn(self.clone().let_in(stream, address, place));
             }
             None => {
-                tracing::info!(%address, "hung up on: too many are here without a certificate");
+                tracing::debug!(%address, "hung up on: too many are here without a certificate");
             }
         }
     }
@@ -163,7 +163,7 @@ impl Door {
         let handshake = tokio::select! {
             handshake = handshake => handshake,
             () = place.lost() => {
-                tracing::info!(%address, "hung up on: others come, and most are from there");
+                tracing::debug!(%address, "hung up on: others come, and most are from there");
                 return;
             }
         };
@@ -253,10 +253,10 @@ impl Secured {
     }
 }
 
-/// What counts as one address: whoever has one of IPv6 has a whole network.
+/// What counts as one address: whoever has one of IPv6 has a whole site.
 fn one(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(six) => Ipv6Addr::from_bits(six.to_bits() >> 80 << 80).into(),
         four => four,
     }
 }
@@ -308,12 +308,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_has_one_address_of_ipv6_has_all_of_its_network() {
+    fn whoever_has_one_address_of_ipv6_has_all_of_its_site() {
         let one = |text: &str| one(text.parse().unwrap());
         assert_eq!(one("192.0.2.1"), one("::ffff:192.0.2.1"));
         assert_ne!(one("192.0.2.1"), one("192.0.2.2"));
-        assert_eq!(one("2001:db8::1"), one("2001:db8::ffff:1"));
-        assert_ne!(one("2001:db8::1"), one("2001:db8:0:1::1"));
+        assert_eq!(one("2001:db8::1"), one("2001:db8:0:1::ffff:1"));
+        assert_ne!(one("2001:db8::1"), one("2001:db8:1::1"));
     }
 
     #[test]

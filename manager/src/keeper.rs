@@ -355,6 +355,21 @@ mod tests {
     }
 
     #[test]
+    fn who_goes_does_not_wait_for_who_comes() {
+        let nodes = vec![
+            node(1, Role::Manager, Role::Manager),
+            manager(1, 1),
+            node(2, Role::Manager, Role::Manager),
+            manager(2, 2),
+            node(3, Role::Worker, Role::Manager),
+            manager(3, 3),
+        ];
+        let members = [(1, "10.0.0.1:2377"), (3, "10.0.0.3:2377")];
+        let add = Step::Add(2, "10.0.0.2:2377".to_owned());
+        check(nodes, &members, &[Step::Remove(3), add]);
+    }
+
+    #[test]
     fn a_member_without_a_node_goes_and_one_that_moved_is_followed() {
         let nodes = vec![node(1, Role::Manager, Role::Manager), manager(1, 1)];
         let members = [(1, "10.0.0.77:2377"), (5, "10.0.0.5:2377")];

@@ -14,7 +14,7 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 /// A pass that found nothing to do and took longer than this rests for as long as it
 /// took, up to a limit.
 const REST_MIN: Duration = Duration::from_millis(2);
-const REST_MAX: Duration = Duration::from_millis(100);
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Reconciles until it is dropped. Run by the leader only.
 pub(crate) async fn run(shared: Shared) {

@@ -55,7 +55,7 @@ impl Transport for GrpcTransport {
 }
 
 /// Whether a manager may be this member, as far as is known here: the one whose
-/// seat it has, or one that was seated since.
+/// seat it has, or one that was seated since, which cannot be checked.
 fn may_be(snapshot: &Snapshot, node: NodeId, member: u64) -> bool {
     let seat = snapshot.node(node).and_then(|node| node.manager.as_ref());
     seat.is_some_and(|seat| seat.raft_id == member)

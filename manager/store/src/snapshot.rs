@@ -14,8 +14,8 @@ use std::time::Duration;
 
 /// Heartbeat while there is no cluster object.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(1);
-/// Nodes up to which the cluster's heartbeat is asked for as it is. At twice the
-/// number it is twice as long, and so on.
+/// Nodes up to which the cluster's heartbeat is asked for as it is. Beyond, up to twice
+/// the number, it is twice as long, and so on.
 const NODES_OF_OWN_HEARTBEAT: usize = 2500;
 
 /// All objects at one version.

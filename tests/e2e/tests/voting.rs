@@ -441,7 +441,11 @@ fn a_rolling_update(cluster: &Cluster) {
     let others: Vec<_> = failed.iter().filter(|r| !refused(r)).collect();
     assert!(others.len() <= 5, "{others:#?}");
     assert!(gap < Duration::from_secs(20), "no answer for {gap:?}");
-    assert!(answered > 5, "{answered} requests in the whole update");
+    assert!(
+        failed.len() <= 20 + answered / 4,
+        "{answered} answered, {} failed",
+        failed.len()
+    );
     let new: BTreeSet<_> = containers(cluster, "vote_vote")
         .into_iter()
         .map(|c| c.id)

@@ -2,8 +2,8 @@
 //! writes and reads: nothing acknowledged is lost, no read goes back, and no
 //! container is restarted.
 //!
-//! `SKEP_CHAOS_SECONDS` (60), `SKEP_CHAOS_HOSTS` (3) and `SKEP_CHAOS_SEED` (1) make
-//! it longer, larger and another one.
+//! On three hosts, then on five. `SKEP_CHAOS_SECONDS` (40), `SKEP_CHAOS_HOSTS` and
+//! `SKEP_CHAOS_SEED` (1) make it longer, on so many hosts alone, and another one.
 
 use rustix::process::{Pid, Signal, kill_process};
 use skep_e2e::tables::cell;
@@ -24,13 +24,23 @@ const HEARTBEAT: &str = "20s";
 
 #[test]
 fn no_acknowledged_write_is_lost_whatever_happens_to_the_managers() {
-    let number = |name: &str, default: u64| -> u64 {
+    let number = |name: &str| -> Option<u64> {
         let given = std::env::var(name).ok();
-        given.map_or(default, |text| text.parse().expect(name))
+        given.map(|text| text.parse().expect(name))
     };
-    let hosts = usize::try_from(number("SKEP_CHAOS_HOSTS", 3)).expect("a number of hosts");
-    let mut chance = Chance(number("SKEP_CHAOS_SEED", 1));
-    let long = Duration::from_secs(number("SKEP_CHAOS_SECONDS", 60));
+    let hosts = match number("SKEP_CHAOS_HOSTS") {
+        Some(hosts) => vec![usize::try_from(hosts).expect("a number of hosts")],
+        None => vec![3, 5],
+    };
+    let long = Duration::from_secs(number("SKEP_CHAOS_SECONDS").unwrap_or(40));
+    for hosts in hosts {
+        let chance = Chance(number("SKEP_CHAOS_SEED").unwrap_or(1));
+        chaos(hosts, chance, long);
+    }
+}
+
+/// So much of it on so many hosts.
+fn chaos(hosts: usize, mut chance: Chance, long: Duration) {
     let steps = Steps::begin();
     let mut cluster = Cluster::swarm("chaos", hosts, 0);
     cluster.heartbeat(1, HEARTBEAT);

@@ -20,6 +20,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// The next thing to do.
 #[derive(Debug, PartialEq)]
 enum Step {
+    /// A change of the members ends that the last leader began.
+    Finish,
     /// The node may have a manager's certificate.
     Promote(NodeId),
     /// The member catches up, then votes.
@@ -43,12 +45,14 @@ pub(crate) async fn run(shared: Shared) {
     let (mut pause, mut retry_at) = (RETRY_MIN, Instant::now());
     loop {
         changes.borrow_and_update();
+        let begun = shared.raft.is_changing().then_some(Step::Finish);
         let steps = steps(
             &shared.state.snapshot(),
             &shared.raft.members(),
             shared.node,
         );
-        let next = steps.into_iter().find(|step| !unsuccessful.contains(step));
+        let mut steps = begun.into_iter().chain(steps);
+        let next = steps.find(|step| !unsuccessful.contains(step));
         if let Some(step) = next {
             tracing::info!(?step, "membership");
             if let Err(error) = take(&shared, &step).await {
@@ -144,6 +148,7 @@ fn applied(proposed: Result<usize, ProposeError>) -> Result<(), String> {
 async fn take(shared: &Shared, step: &Step) -> Result<(), String> {
     let say = |error: &dyn std::fmt::Display| error.to_string();
     match step {
+        Step::Finish => shared.raft.finish_change().await.map_err(|e| say(&e)),
         Step::Promote(id) => {
             let action = NodeAction::SetRole {
                 id: *id,

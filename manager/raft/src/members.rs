@@ -114,6 +114,33 @@ impl Raft {
             .await
     }
 
+    /// Whether a change of the voters has begun and not ended, as when its leader was
+    /// lost in between: until it ends, a majority of the old and of the new is needed.
+    pub fn is_changing(&self) -> bool {
+        let metrics = self.inner.metrics.borrow();
+        metrics
+            .membership_config
+            .membership()
+            .get_joint_config()
+            .len()
+            > 1
+    }
+
+    /// Brings such a change to its end.
+    ///
+    /// # Errors
+    /// [`MemberError`]; only the leader can do it.
+    pub async fn finish_change(&self) -> Result<(), MemberError> {
+        let _one_at_a_time = self.inner.changing.lock().await;
+        self.require_leader()?;
+        if !self.is_changing() {
+            return Ok(());
+        }
+        // Nothing is added to what it leads to.
+        self.change(ChangeMembers::AddVoterIds(BTreeSet::new()))
+            .await
+    }
+
     /// Records that a member is reached at another address.
     ///
     /// # Errors

@@ -48,6 +48,8 @@ pub struct Status {
     pub applied: u64,
     /// All members, in the order of their ids.
     pub members: Vec<MemberStatus>,
+    /// See [`Raft::is_changing`].
+    pub changing: bool,
     /// Why the member stopped by itself, if it did: the disk failed, say.
     pub failure: Option<String>,
 }
@@ -106,6 +108,7 @@ impl Raft {
             snapshot: metrics.snapshot.map(|id| id.index),
             applied: *inner.applied.borrow(),
             members,
+            changing: self.is_changing(),
             failure: inner
                 .log
                 .durable()

@@ -95,7 +95,7 @@ async fn node(site: &Arc<Site>) -> Outcome<()> {
     site.files().identity = Some(identity);
     let (told, listener) = watch::channel(None);
     // Ends with this function, as the line does.
-    let (_description, described) = watch::channel(description(site));
+    let (_description, described) = watch::channel(description(site, node));
     let reporter = Reporter::default();
     let line = Line {
         work: Arc::new(Worker::open(site.containers.clone(), reporter.clone())),
@@ -110,7 +110,11 @@ async fn node(site: &Arc<Site>) -> Outcome<()> {
     follow(site, &credentials, listener).await
 }
 
-fn description(site: &Site) -> NodeDescription {
+fn description(site: &Site, node: NodeId) -> NodeDescription {
+    // A machine that joins anew has a new one.
+    let mut wireguard_key = [0; 32];
+    let (half, _) = wireguard_key.split_at_mut(16);
+    half.copy_from_slice(&skep_proto::id_bytes(node));
     let number = match site.ip {
         IpAddr::V4(ip) => ip.octets()[3],
         IpAddr::V6(_) => 0,
@@ -120,7 +124,7 @@ fn description(site: &Site) -> NodeDescription {
         cpus: NanoCpus(4_000_000_000),
         memory: ByteCount(8 << 30),
         engine_version: "1".to_owned(),
-        wireguard_key: [number; 32],
+        wireguard_key,
         data_path: Some(SocketAddr::new(site.ip, 51820)),
         engine_labels: [("zone".to_owned(), format!("z{}", number % 2))].into(),
         ..NodeDescription::default()

@@ -60,7 +60,8 @@ pub(crate) fn can_spare(world: &World, host: usize) -> bool {
             let voters = |status: &skep_manager_raft::Status| {
                 status.members.iter().filter(|m| m.member.voter).count()
             };
-            status.is_some_and(|s| Some(s.id) == raft_id && voters(&s) == wanted.len())
+            status
+                .is_some_and(|s| Some(s.id) == raft_id && voters(&s) == wanted.len() && !s.changing)
         })
     };
     let is_manager = |node: &&std::sync::Arc<Node>| world.hosts[host].node() == Some(node.id);

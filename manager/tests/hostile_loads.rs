@@ -11,7 +11,7 @@ use skep_transport::connect;
 use skep_types::NodeDescription;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::http2::{self, DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, call, frame};
 use support::{Session, Swarm};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -122,11 +122,16 @@ async fn a_stranger_has_a_few_calls_under_way_and_not_for_long() {
     let mut stream = begun(&swarm, None).await;
     half_calls(&mut stream, 1, "/skep.v1.Ca/Issue", 100, 8 << 10).await;
     let refused = soon("the refusal of most", answered(&mut stream, 96)).await;
-    // At once: those that came first are waited for, though not without end.
-    assert!(refused.iter().all(|id| *id > 7), "{refused:?}");
-    let mut others = soon("the end of the others", answered(&mut stream, 4)).await;
-    others.sort_unstable();
-    assert_eq!(others, [1, 3, 5, 7]);
+    assert_eq!(refused.len(), 96);
+    // At once: for the few others it waits, ten seconds, though not without end.
+    let at_once = Instant::now();
+    let others = soon("the end of the others", answered(&mut stream, 4)).await;
+    assert_eq!(others.len(), 4);
+    let later = at_once.elapsed();
+    assert!(
+        later > Duration::from_secs(1),
+        "all ended together: {later:?}"
+    );
     // Nor does a stranger stay that does nothing wrong.
     soon("the end of a connection", stays).await.unwrap();
     is_served(&swarm).await;

@@ -1,5 +1,6 @@
 //! The replicated state: the store behind Raft, and who is told of changes.
 
+use crate::clock::Clock;
 use skep_manager_raft::Machine;
 use skep_manager_store::{Event, Snapshot, Store};
 use skep_proto::Invalid;
@@ -34,6 +35,7 @@ pub(crate) enum Change {
 /// The store of this manager. Written by Raft alone.
 pub(crate) struct State {
     store: RwLock<Store>,
+    clock: Clock,
     version: watch::Sender<Version>,
     events: broadcast::Sender<Change>,
 }
@@ -42,6 +44,7 @@ impl State {
     pub(crate) fn new() -> Arc<State> {
         Arc::new(State {
             store: RwLock::new(Store::new()),
+            clock: Clock::new(),
             version: watch::Sender::new(Version(0)),
             events: broadcast::Sender::new(EVENT_BACKLOG),
         })
@@ -55,6 +58,11 @@ impl State {
     /// What entries are written in now.
     pub(crate) fn format(&self) -> Format {
         self.read(|store| store.state().format())
+    }
+
+    /// What time it is for the swarm; never before that of an entry applied.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
     /// Says when the state changed; never what.
@@ -85,6 +93,7 @@ impl Machine for State {
                 "raft entry {index} cannot be read: {error}, then restart the daemon on this node"
             )
         })?;
+        self.clock.learn(now);
         let version = Version(index);
         let applied = {
             let mut store = self
@@ -118,6 +127,7 @@ impl Machine for State {
 
     fn restore(&self, snapshot: &[u8]) -> Result<(), String> {
         let dump = skep_proto::decode_snapshot(snapshot).map_err(|error| error.to_string())?;
+        self.clock.learn(dump.changed_at());
         let version = dump.version;
         *self
             .store
@@ -141,6 +151,23 @@ impl Machine for State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skep_manager_store::{Action, ConfigAction};
+    use skep_types::ConfigId;
+
+    #[test]
+    fn the_time_of_an_entry_is_known_from_the_log_and_from_a_snapshot() {
+        let ahead = State::new().now() + std::time::Duration::from_secs(3600);
+        let create = Action::Config(ConfigAction::Create {
+            id: ConfigId::from_bits(1),
+            spec: Box::default(),
+        });
+        let entry = skep_proto::encode_entry(Format::FIRST, ahead, &[create]);
+        let (one, other) = (State::new(), State::new());
+        one.apply(1, &entry).unwrap();
+        assert!(one.now() >= ahead);
+        other.restore(&Machine::snapshot(&*one)).unwrap();
+        assert!(other.now() >= ahead);
+    }
 
     #[test]
     fn an_entry_of_a_newer_version_is_not_skipped() {

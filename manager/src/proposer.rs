@@ -1,6 +1,5 @@
 //! From actions to agreed entries.
 
-use crate::clock;
 use crate::error::ProposeError;
 use crate::machine::State;
 use skep_manager_raft::{ProposeError as RaftError, Raft};
@@ -44,7 +43,7 @@ impl Proposer {
     /// would be too large; then several, in order.
     pub(crate) async fn propose(&self, actions: &[Action]) -> Result<Proposed, ProposeError> {
         let format = self.format_for(actions)?;
-        let entry = skep_proto::encode_entry(format, clock::now(), actions);
+        let entry = skep_proto::encode_entry(format, self.state.now(), actions);
         if entry.len() > skep_manager_raft::MAX_PROPOSAL_BYTES {
             if let [action] = actions
                 && action.items() > 1

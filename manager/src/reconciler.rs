@@ -1,6 +1,5 @@
 //! The one loop: look at everything, plan, propose, wait.
 
-use crate::clock;
 use crate::shared::Shared;
 use skep_manager_planner::{IdSource, reconcile};
 use std::time::Duration;
@@ -23,7 +22,7 @@ pub(crate) async fn run(shared: Shared) {
     loop {
         changes.borrow_and_update();
         let snapshot = shared.state.snapshot();
-        let now = clock::now();
+        let now = shared.state.now();
         let liveness = shared.sessions.liveness(now, snapshot.heartbeat());
         let begun = Instant::now();
         let plan = reconcile(&snapshot, &liveness, now, &mut ids);

@@ -7,7 +7,6 @@
 //! behind: what they last showed stays good until it expires
 //! (`admission.rs`).
 
-use crate::clock;
 use crate::shared::Shared;
 use rustls::pki_types::CertificateDer;
 use skep_manager_ca::{Authority, CaBundle, Digest, JoinToken, fingerprint, rotated};
@@ -40,7 +39,7 @@ pub(crate) async fn run(shared: Shared) {
     let mut changes = shared.state.changes();
     loop {
         changes.borrow_and_update();
-        let (snapshot, now) = (shared.state.snapshot(), clock::now());
+        let (snapshot, now) = (shared.state.snapshot(), shared.state.now());
         let pause = match next(&snapshot, now) {
             Step::Wait(until) => until.map_or(LOOK, |until| until.since(now).min(LOOK)),
             step => match take(&shared, &snapshot, step, now).await {

@@ -27,14 +27,8 @@ pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
         let deadline = match heard {
             Some(heard) => heard.at + heartbeat.max(heard.period) * MISSED_HEARTBEATS,
             None => {
-                // A node made in the future was made by a clock that was ahead.
-                let created = work.node.meta.created_at;
-                let created = if created > draft.now {
-                    Timestamp(0)
-                } else {
-                    created
-                };
-                liveness.leader_since.max(created) + heartbeat * MISSED_HEARTBEATS_NEW_LEADER
+                let since = liveness.leader_since.max(work.node.meta.created_at);
+                since + heartbeat * MISSED_HEARTBEATS_NEW_LEADER
             }
         };
         let silent = draft.now >= deadline;

@@ -1,7 +1,6 @@
 //! Changes users ask for: checked, turned into actions, agreed on.
 
 use super::status;
-use crate::clock;
 use crate::error::ProposeError;
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -15,8 +14,8 @@ use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
 use skep_types::{
     ClusterSpec, ConfigId, ConfigSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec,
-    NodeState, NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, UnlockKey,
-    Version,
+    NodeState, NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, Timestamp,
+    UnlockKey, Version,
 };
 use std::time::SystemTime;
 use tonic::Status;
@@ -33,7 +32,7 @@ pub(crate) async fn change(
             .change
             .ok_or_else(|| Status::invalid_argument("field change.change is missing"))?;
         let snapshot = shared.state.snapshot();
-        let (touched, action) = action(&snapshot, change)?;
+        let (touched, action) = action(&snapshot, shared.state.now(), change)?;
         keeps_quorum(shared, &snapshot, &action)?;
         let proposed = match shared.propose(&[action]).await {
             Ok(proposed) => proposed,
@@ -61,7 +60,7 @@ pub(crate) fn known_to_all(shared: &Shared, request: &pb::ChangeRequest) -> Resu
     }
     for change in request.changes.iter().filter_map(|c| c.change.clone()) {
         // Whatever else is wrong with it is for the leader to say.
-        if let Ok((_, action)) = action(&snapshot, change) {
+        if let Ok((_, action)) = action(&snapshot, shared.state.now(), change) {
             shared.may_write(&action).map_err(status::propose)?;
         }
     }
@@ -77,7 +76,7 @@ fn fresh() -> u128 {
 }
 
 #[allow(clippy::too_many_lines, reason = "one arm a change")]
-fn action(snapshot: &Snapshot, change: Change) -> Result<(Bytes, Action), Status> {
+fn action(snapshot: &Snapshot, now: Timestamp, change: Change) -> Result<(Bytes, Action), Status> {
     let refuse = |error: validate::Invalid| Status::invalid_argument(error.to_string());
     Ok(match change {
         Change::CreateService(spec) => {
@@ -262,7 +261,7 @@ fn action(snapshot: &Snapshot, change: Change) -> Result<(Bytes, Action), Status
             let action = NodeAction::Remove {
                 id: node_id,
                 force,
-                blocked_until: cluster(snapshot)?.certificates_end(clock::now()),
+                blocked_until: cluster(snapshot)?.certificates_end(now),
             };
             (node, Action::Node(action))
         }

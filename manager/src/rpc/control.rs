@@ -5,7 +5,6 @@
 
 use super::{change, logs, peer, read, status, watch};
 use crate::anew::Backup;
-use crate::clock;
 use crate::shared::{Lead, Shared};
 use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
@@ -115,10 +114,10 @@ impl Control {
         if !stale {
             self.catch_up().await?;
         }
-        let snapshot = self.shared.state.snapshot();
+        let (snapshot, at) = (self.shared.state.snapshot(), self.shared.state.now());
         let encoded = move || Backup {
             version: snapshot.version().0,
-            at: clock::now(),
+            at,
             snapshot: skep_proto::encode_snapshot(&snapshot.dump()),
         };
         tokio::task::spawn_blocking(encoded)

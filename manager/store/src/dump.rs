@@ -4,7 +4,7 @@
 use crate::apply::Store;
 use crate::snapshot::Snapshot;
 use skep_types::{
-    Cluster, Config, Network, Node, Secret, Service, ServiceId, Task, TaskSpec, Version,
+    Cluster, Config, Network, Node, Secret, Service, ServiceId, Task, TaskSpec, Timestamp, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -54,6 +54,20 @@ impl Snapshot {
             secrets: self.secrets.values().cloned().collect(),
             configs: self.configs.values().cloned().collect(),
         }
+    }
+}
+
+impl Dump {
+    /// When the last of what is in it changed.
+    pub fn changed_at(&self) -> Timestamp {
+        let metas = (self.cluster.iter().map(|cluster| cluster.meta))
+            .chain(self.nodes.iter().map(|node| node.meta))
+            .chain(self.services.iter().map(|service| service.meta))
+            .chain(self.tasks.iter().map(|task| task.meta))
+            .chain(self.networks.iter().map(|network| network.meta))
+            .chain(self.secrets.iter().map(|secret| secret.meta))
+            .chain(self.configs.iter().map(|config| config.meta));
+        metas.map(|meta| meta.updated_at).max().unwrap_or_default()
     }
 }
 

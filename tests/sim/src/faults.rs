@@ -240,9 +240,7 @@ fn disk(faults: &mut Faults, world: &mut World, target: usize, over: Duration) {
             disk.inject(DiskFault::WriteFails);
         }
         _ => {
-            // Delays that began by a clock that was ahead wait until it is as late as it
-            // said: so not by much.
-            let skew = i64::try_from(world.rng.below(3_660_000)).unwrap_or(0) - 3_600_000;
+            let skew = i64::try_from(world.rng.below(7_200_000)).unwrap_or(0) - 3_600_000;
             trace::note(&format!("FAULT {name}'s clock jumps by {skew} ms"));
             world.hosts[target].skew_ms = skew;
             faults.ends.push((over, End::Skew(target)));

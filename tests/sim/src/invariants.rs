@@ -20,7 +20,7 @@ use crate::host::Host;
 use crate::trace;
 use crate::world::World;
 use skep_manager_store::Snapshot;
-use skep_types::{NodeId, SecretId, TaskId, Timestamp, Version};
+use skep_types::{NodeId, SecretId, TaskId, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -99,8 +99,8 @@ type Broken = Vec<(&'static str, String)>;
 
 /// Looks at all managers and containers; several times between two heartbeats.
 pub(crate) fn check_often(world: &mut World) {
-    let (sights, hosts, time) = (sights(world), host_sights(world), world.time());
-    let broken = world.observer.see_often(sights, &hosts, time);
+    let (sights, hosts) = (sights(world), host_sights(world));
+    let broken = world.observer.see_often(sights, &hosts);
     record(world, broken);
 }
 
@@ -118,7 +118,7 @@ pub(crate) fn settled(world: &World) -> Broken {
 }
 
 impl Observer {
-    fn see_often(&mut self, sights: Vec<Sight>, hosts: &[HostSight], time: Timestamp) -> Broken {
+    fn see_often(&mut self, sights: Vec<Sight>, hosts: &[HostSight]) -> Broken {
         let mut broken = Vec::new();
         for sight in sights {
             broken.extend(failures([("one_leader_a_term", self.terms.see(&sight))]));
@@ -133,7 +133,7 @@ impl Observer {
                 self.newest = Some(before);
                 continue;
             }
-            broken.extend(self.see_change(&before, &sight.state, time));
+            broken.extend(self.see_change(&before, &sight.state));
         }
         if let Some(state) = &self.newest {
             let twice = self.slots.run(state, hosts);
@@ -142,7 +142,7 @@ impl Observer {
         broken
     }
 
-    fn see_change(&mut self, before: &Snapshot, after: &Snapshot, time: Timestamp) -> Broken {
+    fn see_change(&mut self, before: &Snapshot, after: &Snapshot) -> Broken {
         failures([
             (
                 "states_never_go_back",
@@ -152,10 +152,7 @@ impl Observer {
                 "addresses_are_given_once",
                 addresses_are_given_once::check(after),
             ),
-            (
-                "no_slot_runs_twice",
-                self.slots.release(before, after, time),
-            ),
+            ("no_slot_runs_twice", self.slots.release(before, after)),
         ])
     }
 

@@ -11,7 +11,7 @@ use crate::rng::Rng;
 use crate::trace;
 use skep_manager_ca::{CaBundle, JoinToken};
 use skep_manager_store::Snapshot;
-use skep_types::{Role, Timestamp};
+use skep_types::Role;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How far each host runs before the next one does. Nothing gets from host to
@@ -175,12 +175,6 @@ impl World {
         };
         let managers = state.nodes().filter_map(|node| node.manager.as_ref());
         managers.map(|manager| manager.address.clone()).collect()
-    }
-
-    /// The true time, as the managers write it.
-    pub(crate) fn time(&self) -> Timestamp {
-        let now = kernel::since_1970(self.now) + self.slept;
-        Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Records a broken promise; the first one counts.

@@ -109,25 +109,6 @@ fn a_new_leader_waits_before_it_calls_a_node_down() {
 }
 
 #[test]
-fn a_node_that_joined_by_a_clock_that_was_ahead_is_called_down_all_the_same() {
-    check(
-        "
-        skip 3600s
-        node n1
-        node n2
-        run
-        silence n2
-        back 1800s
-        step 4s
-        nodes
-        ",
-        expect![[r#"
-            n1 ready 10.255.0.1 
-            n2 down 10.255.0.2 heartbeat failure"#]],
-    );
-}
-
-#[test]
 fn a_paused_node_keeps_its_tasks_and_gets_no_more() {
     check(
         "

@@ -149,12 +149,6 @@ impl World {
                 }));
             }
             "leader" => self.liveness = Liveness::new(self.now),
-            // Another leader, whose clock is so far behind.
-            "back" => {
-                let behind = u64::try_from(seconds(rest[0]).as_millis()).unwrap();
-                self.now = Timestamp(self.now.0 - behind);
-                self.liveness = Liveness::new(self.now);
-            }
             "fail" => self.verdict(rest[0], TaskState::Failed),
             "reject" => self.verdict(rest[0], TaskState::Rejected),
             "complete" => self.verdict(rest[0], TaskState::Complete),

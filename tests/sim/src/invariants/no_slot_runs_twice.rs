@@ -16,8 +16,8 @@
 use super::{HostSight, Verdict};
 use skep_manager_store::{Snapshot, may_run};
 use skep_types::{
-    NodeId, NodeState, PublishMode, Service, ServiceId, Slot, Task, TaskId, TaskState, Timestamp,
-    UpdateOrder, UpdateState,
+    NodeId, NodeState, PublishMode, Service, ServiceId, Slot, Task, TaskId, TaskState, UpdateOrder,
+    UpdateState,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -37,12 +37,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// Judges the tasks that were released between two states.
-    pub(super) fn release(
-        &mut self,
-        before: &Snapshot,
-        after: &Snapshot,
-        time: Timestamp,
-    ) -> Verdict {
+    pub(super) fn release(&mut self, before: &Snapshot, after: &Snapshot) -> Verdict {
         for task in after.tasks().filter(|task| is_released(task)) {
             if before.task(task.id).is_some_and(|known| is_released(known)) {
                 continue;
@@ -59,7 +54,7 @@ impl Slots {
                 let is_replaced = other.is_live() && other.spec_version != task.spec_version;
                 let excused = (is_replaced && starts_first(service))
                     || other.node.is_none_or(|node| is_down(before, after, node))
-                    || had_its_time(time, before, other)
+                    || had_its_time(before, task, other)
                     || other.status.state == TaskState::Orphaned;
                 if excused {
                     self.excused.insert((task.id, other.id));
@@ -137,9 +132,11 @@ fn is_down(before: &Snapshot, after: &Snapshot, node: NodeId) -> bool {
     })
 }
 
-fn had_its_time(time: Timestamp, before: &Snapshot, other: &Task) -> bool {
+/// By the swarm's clock, which says when the one was released.
+fn had_its_time(before: &Snapshot, released: &Task, other: &Task) -> bool {
     let grace = other.spec.container.stop_grace_period.unwrap_or_default();
     before.task(other.id).is_some_and(|known| {
-        known.desired >= TaskState::Shutdown && known.meta.updated_at + STOP_WAIT.max(grace) <= time
+        let until = known.meta.updated_at + STOP_WAIT.max(grace);
+        known.desired >= TaskState::Shutdown && until <= released.meta.updated_at
     })
 }

@@ -65,6 +65,11 @@ fn survives(seed: u64, words: &str, snapshots: bool, strike: impl Fn(&Simulated)
             "{kept} of {acknowledged}, seed {seed}"
         );
         again.propose(b"on".to_vec()).await.unwrap();
+        // What it found when it opened is not only in the system's memory.
+        world.crash(1).await;
+        world.start(1).await;
+        world.leader().await;
+        assert_eq!(world.ledgers[&1].entries().len(), kept + 1, "seed {seed}");
     });
 }
 

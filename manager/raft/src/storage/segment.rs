@@ -165,6 +165,18 @@ fn zero(file: &dyn File, from: usize, to: usize) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes durable what was read of the file that was written last. A process that was
+/// killed left some of it in the system's memory alone; and where a sync failed,
+/// another does not help, as the system takes for written what it could not write. So
+/// it is written again.
+pub(super) fn settle(disk: &dyn Disk, last: &Sealed) -> io::Result<()> {
+    let bytes = disk.read(&last.path)?;
+    let end = usize::try_from(last.end).unwrap_or(usize::MAX);
+    let file = disk.open(&last.path)?;
+    file.write_all_at(bytes.get(..end).unwrap_or(&bytes), 0)?;
+    file.sync()
+}
+
 /// Gives back what a finished file did not use. Its successor, which names
 /// its end, is durable by now.
 pub(super) fn cut(disk: &dyn Disk, sealed: &Sealed) -> io::Result<()> {

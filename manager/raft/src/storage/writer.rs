@@ -117,6 +117,10 @@ impl Writer {
             .old_key
             .then(|| recovered.entries.make_contiguous() as &[Entry]);
         let state = recovered.state.clone();
+        if let Some(last) = sealed.last() {
+            // The next file says how far this one goes.
+            segment::settle(&*place.disk, last).map_err(at("write", &last.path))?;
+        }
         let spare = segment::spare(&place.dir);
         make_spare(&*place.disk, &place.dir, place.segment_bytes).map_err(at("write", &spare))?;
         let beginning = Beginning {

@@ -74,14 +74,17 @@ impl Search {
         if let Some(leader) = self.leader.take() {
             return Some(leader);
         }
-        let others = managers.iter().filter(|m| self.avoid.as_ref() != Some(*m));
-        let mut others: Vec<&String> = others.collect();
-        others.sort_by_cached_key(|manager| Reverse(self.weight(manager)));
-        let turn = self.turn;
-        self.turn += 1;
-        match others.len() {
-            0 => managers.first().cloned(),
-            count => Some(others[turn % count].clone()),
+        let mut order: Vec<&String> = managers.iter().collect();
+        order.sort_by_cached_key(|manager| Reverse(self.weight(manager)));
+        let mut turn = || {
+            let place = self.turn.checked_rem(order.len())?;
+            self.turn += 1;
+            Some(order[place].clone())
+        };
+        let next = turn()?;
+        match self.avoid.as_ref() == Some(&next) {
+            true => turn(),
+            false => Some(next),
         }
     }
 
@@ -151,6 +154,29 @@ mod tests {
         search.ended("a", &ended(true, false, None), 1);
         assert_eq!(search.next(&alone).as_deref(), Some("a"));
         assert_eq!(search.next(&[]), None);
+    }
+
+    #[test]
+    fn all_managers_are_asked_in_turn_whichever_was_lost() {
+        for count in 2..=7 {
+            let managers: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+            for lost in &managers {
+                let mut search = Search::new(NODE);
+                search.ended(lost, &ended(true, false, None), count);
+                let mut asked = std::collections::BTreeSet::new();
+                for _ in 0..count {
+                    let next = search.next(&managers).unwrap();
+                    search.ended(&next, &ended(false, false, None), count);
+                    asked.insert(next);
+                }
+                // The one that was lost comes last.
+                assert!(asked.len() >= count - 1, "{count}, {lost}: {asked:?}");
+                let rest = search.next(&managers).unwrap();
+                search.ended(&rest, &ended(false, true, None), count);
+                asked.insert(rest);
+                assert_eq!(asked.len(), count, "{count}, {lost}: {asked:?}");
+            }
+        }
     }
 
     #[test]

@@ -109,13 +109,18 @@ impl RaftConfig {
         (self.heartbeat * 10).max(self.election_max)
     }
 
+    /// How long members that heard a leader vote for nobody else.
+    pub(crate) fn lease(&self) -> Duration {
+        self.election_max / 2
+    }
+
     /// openraft waits for the lease of the old leader (its `election_timeout_max`)
     /// and then for a random part of its own range, so its values are about
     /// half of what a user means by an election timeout.
     pub(crate) fn core(&self) -> Result<Arc<openraft::Config>, OpenError> {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let heartbeat = ms(self.heartbeat);
-        let lease = ms(self.election_max) / 2;
+        let lease = ms(self.lease());
         let min = ms(self.election_min)
             .saturating_sub(lease)
             .max(heartbeat + 1);

@@ -3,12 +3,13 @@
 //! openraft 0.9 has no transfer of its own. The leader stops taking
 //! proposals, waits until the best follower holds the whole log, and asks it
 //! to stand at once: the leader's own vote and the follower's are a majority
-//! of three, and with more members the rest follows when the old lease ends.
+//! of three. Of more members others have to vote too, who do not while they
+//! hear of a leader: there it falls silent before, for as long as its lease is.
 
 use std::time::Duration;
 
 use openraft::{LogIdOptionExt, ServerState};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::error::TransferError;
 use crate::node::Raft;
@@ -18,6 +19,25 @@ use crate::wire::{Empty, RequestKind};
 
 /// How often the successor is asked again: it may have lost an election.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
+
+/// Two of so many voters are a majority.
+const SMALL: usize = 3;
+
+/// No heartbeats of this member until this is dropped.
+struct Silence<'a>(&'a Raft);
+
+impl Silence<'_> {
+    fn of(raft: &Raft) -> Silence<'_> {
+        raft.inner.core.runtime_config().heartbeat(false);
+        Silence(raft)
+    }
+}
+
+impl Drop for Silence<'_> {
+    fn drop(&mut self) {
+        self.0.inner.core.runtime_config().heartbeat(true);
+    }
+}
 
 impl Raft {
     /// Hands leadership to the follower that is furthest and returns its id.
@@ -50,6 +70,11 @@ impl Raft {
             .await
             .map_err(late)?
             .map_err(|_| TransferError::Stopped)?;
+        let _silence = Silence::of(self);
+        if self.voters() > SMALL {
+            // Those who would stand by themselves wait for longer than this.
+            sleep(inner.config.lease()).await;
+        }
         while Instant::now() < deadline {
             let asked = inner
                 .peers
@@ -67,6 +92,11 @@ impl Raft {
             }
         }
         Err(TransferError::TimedOut { target })
+    }
+
+    fn voters(&self) -> usize {
+        let members = self.status().members;
+        members.iter().filter(|m| m.member.voter).count()
     }
 
     /// The voter that answers and holds most of the log.

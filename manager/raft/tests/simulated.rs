@@ -151,6 +151,29 @@ fn a_slow_sync_of_one_follower_disturbs_nobody() {
     });
 }
 
+/// Its own voice and the successor's are no majority of more than three.
+#[test]
+fn leadership_goes_where_it_is_handed_in_groups_of_any_size() {
+    for (seed, members) in (0..4).flat_map(|seed| (2..=5).map(move |m| (seed, m))) {
+        simulated(seed, async {
+            let world = World::of(seed, members).await;
+            for n in 0..10 {
+                let old = world.leader().await;
+                old.propose(vec![n; 100]).await.unwrap();
+                let term = old.leadership().borrow().term;
+                let new = old.transfer_leadership().await.unwrap();
+                let leader = world.leader().await;
+                let of = format!("{n} of {members}, seed {seed}");
+                assert_eq!((leader.id(), new != old.id()), (new, true), "{of}");
+                assert_eq!(leader.leadership().borrow().term, term + 1, "{of}");
+                // And keeps it.
+                sleep(Duration::from_secs(2)).await;
+                assert!(leader.leadership().borrow().is_leader, "{of}");
+            }
+        });
+    }
+}
+
 #[test]
 fn a_flipped_bit_on_a_simulated_disk_is_found() {
     simulated(4, async {

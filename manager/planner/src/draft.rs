@@ -37,9 +37,15 @@ impl NodeWork<'_> {
         self.state == NodeState::Ready && self.node.spec.availability == Availability::Active
     }
 
+    /// It is silent, and that is agreed on: nothing follows from what the store may yet
+    /// refuse.
+    pub(crate) fn is_down(&self) -> bool {
+        self.state == NodeState::Down && self.node.status.state == NodeState::Down
+    }
+
     /// Tasks there have to go elsewhere.
     pub(crate) fn is_lost(&self) -> bool {
-        self.state == NodeState::Down || self.node.spec.availability == Availability::Drain
+        self.is_down() || self.node.spec.availability == Availability::Drain
     }
 }
 
@@ -203,9 +209,7 @@ impl<'a> Draft<'a> {
 
     /// Whether what runs on that node can be stopped and heard of.
     pub(crate) fn is_silent(&self, node: NodeId) -> bool {
-        self.nodes
-            .get(&node)
-            .is_none_or(|node| node.state == NodeState::Down)
+        self.nodes.get(&node).is_none_or(NodeWork::is_down)
     }
 
     /// Turns the edits of tasks into actions, grouped.

@@ -2,7 +2,7 @@
 //! once they have ended, tasks nobody can tell about any more.
 
 use crate::draft::{Draft, Position, ServiceWork};
-use skep_types::{NodeState, TaskState, Timestamp, UpdateState};
+use skep_types::{TaskState, Timestamp, UpdateState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -81,7 +81,7 @@ fn orphan(draft: &mut Draft<'_>) {
     let given_up: Vec<_> = draft
         .nodes
         .values()
-        .filter(|node| node.state == NodeState::Down && node.node.status.state == NodeState::Down)
+        .filter(|node| node.is_down())
         .filter(|node| {
             let due = node.node.meta.updated_at + ORPHAN_AFTER;
             if due > draft.now {

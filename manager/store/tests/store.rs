@@ -79,6 +79,22 @@ fn a_template_is_kept_as_long_as_a_task_refers_to_it() {
 }
 
 #[test]
+fn no_task_is_made_of_a_template_that_was_replaced() {
+    let mut swarm = Fixture::new();
+    let id = swarm.service("web");
+    let old = swarm.store.state().service(id).unwrap().spec_version;
+    swarm.task(id, 1);
+    swarm.image(id, "other");
+    let late = Action::Task(TaskAction::Create {
+        service: id,
+        spec_version: old,
+        tasks: Vec::new(),
+    });
+    assert!(matches!(swarm.refused(late), Refused::Stale { .. }));
+    swarm.task(id, 2);
+}
+
+#[test]
 fn a_rollback_returns_to_the_previous_spec_once_there_is_one() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");

@@ -371,6 +371,8 @@ fn fail(
             keep: false,
         };
         draft.plan.actions.push(Action::Service(rollback));
+        // New ones would be of the template that goes.
+        work.tasks.retain(|task| task.known.is_some());
         return Outcome::Stopped;
     }
     let (state, what) = if rollback {

@@ -145,7 +145,6 @@ fn a_failing_update_rolls_back_if_the_service_says_so() {
             web [RollbackCompleted: rollback completed]
             web.1 n1 running -> running image a
             web.1 n1 failed -> shutdown image b
-            web.1 n1 shutdown -> shutdown image b
             web.1 n1 shutdown -> shutdown image a
             web.1 n1 failed -> shutdown image b
             web.2 n1 running -> running image a"#]],

@@ -128,6 +128,7 @@ impl World {
                 return;
             }
             let actions = plan.actions.clone();
+            self.nothing_follows_from_silence_yet(&actions);
             let applied = self.apply(&actions);
             for (action, result) in actions.iter().zip(applied.results) {
                 if let Err(refused) = result {
@@ -137,6 +138,26 @@ impl World {
             self.last.actions = actions;
         }
         panic!("no fixpoint after {PASSES_MAX} passes: {:#?}", self.plan());
+    }
+
+    /// The store may refuse to call a node Down that was changed meanwhile: what
+    /// follows from that waits until it is agreed on.
+    fn nothing_follows_from_silence_yet(&self, actions: &[Action]) {
+        let mut down = BTreeSet::new();
+        for action in actions {
+            if let Action::Node(NodeAction::SetStatus { id, status, .. }) = action
+                && status.state == NodeState::Down
+            {
+                down.insert(*id);
+            }
+            if let Action::Task(TaskAction::SetDesired { tasks }) = action {
+                for change in tasks {
+                    let task = self.store.state().task(change.task).unwrap();
+                    let node = task.node.filter(|node| down.contains(node));
+                    assert!(node.is_none(), "{} is given up too early", task.name());
+                }
+            }
+        }
     }
 
     /// Agents do what they are told, then the managers react, until all is

@@ -69,6 +69,13 @@ impl Origin {
     fn find(write: &Write<'_>, id: ServiceId, spec_version: Version) -> Result<Origin, Refused> {
         let object = ObjectId::Service(id);
         let service = write.state.service(id).ok_or(Refused::NotFound(object))?;
+        // Another order may be in force by now, and the task's time be over.
+        if service.spec_version != spec_version {
+            return Err(Refused::Stale {
+                object,
+                name: service.spec.name.clone(),
+            });
+        }
         let spec = write
             .state
             .template(id, spec_version)

@@ -219,23 +219,26 @@ async fn settle(
         told.node.role == Role::Manager
             && told.node.manager.as_ref().map(|manager| manager.raft_id) != raft_id
     });
-    let waits = match &*site.seat() {
-        Seat::Empty => false,
-        Seat::Taken(_) => !elsewhere,
-        Seat::Lost(lasts) => *lasts && !elsewhere,
+    let (waits, again) = match &*site.seat() {
+        Seat::Empty => (false, None),
+        _ if elsewhere => (false, None),
+        Seat::Taken(_) => (true, None),
+        Seat::Lost(lasts) => (*lasts, raft_id.filter(|_| !*lasts)),
     };
     let is_manager = site.seat().manager().is_some();
-    match credentials.identity().peer().role {
-        Role::Manager if waits => Ok(()),
-        Role::Manager => promote(site, credentials).await,
-        Role::Worker if raft_id.is_some() || is_manager => {
+    match (credentials.identity().peer().role, again) {
+        (Role::Manager, _) if waits => Ok(()),
+        // The others may be waiting for this one: there may be no leader to ask.
+        (Role::Manager, Some(id)) => start_manager(site, credentials, id, Start::Member).await,
+        (Role::Manager, None) => promote(site, credentials).await,
+        (Role::Worker, _) if raft_id.is_some() || is_manager => {
             stop_manager(site).await;
             site.files().raft_id = None;
             site.new_raft_dir();
             tracing::info!("this node is a worker now");
             Ok(())
         }
-        Role::Worker => Ok(()),
+        (Role::Worker, _) => Ok(()),
     }
 }
 

@@ -7,9 +7,10 @@ use crate::shared::Shared;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use skep_proto::pb::{control_server, dispatcher_server, raft_server, relay_server};
-use skep_transport::Call;
+use skep_transport::{Call, Load};
 use skep_types::Role;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
@@ -18,6 +19,10 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::codegen::http::{Request, Response};
 use tower::Layer;
+
+/// Bytes of requests that are held for one node at once: a change of the largest size
+/// and as much again.
+const LOAD_MAX_BYTES: usize = 128 << 20;
 
 /// What a peer may do at once.
 #[derive(Debug, Clone, Copy)]
@@ -109,20 +114,20 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let (request, call) = match pass(&self.shared, request) {
+        let (request, hold) = match pass(&self.shared, request) {
             Ok(passed) => passed,
             Err(refused) => return Box::pin(std::future::ready(Ok(refused.into_http()))),
         };
         let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = answer.await?;
-            Ok(answer.map(|body| Body::new(Answer { body, _call: call })))
+            Ok(answer.map(|body| Body::new(Answer { body, _hold: hold })))
         })
     }
 }
 
 /// The request as it goes on, with its [`Peer`] where it has to be one.
-fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, Call), Status> {
+fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, Hold), Status> {
     let path = request.uri().path().trim_start_matches('/');
     let (service, method) = path.split_once('/').unwrap_or((path, ""));
     let streams = method == "PublishLogs";
@@ -150,27 +155,39 @@ fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, C
              when some have ended"
         ))
     })?;
+    let load = Arc::new(connection.calls.load(LOAD_MAX_BYTES));
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
     }
+    let hold = Hold {
+        _call: call,
+        _load: load.clone(),
+    };
     if streams {
-        return Ok((request, call));
+        return Ok((request, hold));
     }
     let until = Instant::now() + allowance.body;
     let request = request.map(|body| {
         Body::new(Timely {
             body,
+            load,
             until,
             sleep: None,
         })
     });
-    Ok((request, call))
+    Ok((request, hold))
+}
+
+/// What a call takes of its peer's share while it is under way.
+struct Hold {
+    _call: Call,
+    _load: Arc<Load>,
 }
 
 /// What a call is answered, which is under way until all of it is sent.
 struct Answer {
     body: Body,
-    _call: Call,
+    _hold: Hold,
 }
 
 impl http_body::Body for Answer {
@@ -193,12 +210,25 @@ impl http_body::Body for Answer {
     }
 }
 
-/// What a call begins with, which has to arrive in time.
+/// What a call begins with, which has to arrive in time and to find room.
 struct Timely {
     body: Body,
+    load: Arc<Load>,
     until: Instant,
     /// Most of them are there at once and need none.
     sleep: Option<Pin<Box<Sleep>>>,
+}
+
+impl Timely {
+    fn held(&self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Status> {
+        match self.load.add(frame.data_ref().map_or(0, Bytes::len)) {
+            true => Ok(frame),
+            false => Err(Status::resource_exhausted(format!(
+                "{LOAD_MAX_BYTES} bytes of requests of this node are held by this manager; try \
+                 again when some have ended"
+            ))),
+        }
+    }
 }
 
 impl http_body::Body for Timely {
@@ -211,7 +241,7 @@ impl http_body::Body for Timely {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = &mut *self;
         if let Poll::Ready(frame) = Pin::new(&mut this.body).poll_frame(context) {
-            return Poll::Ready(frame);
+            return Poll::Ready(frame.map(|frame| this.held(frame?)));
         }
         let until = this.until;
         let sleep = this

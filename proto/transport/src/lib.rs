@@ -19,7 +19,7 @@ mod unknown;
 pub use channel::{ChannelError, Channels, connect};
 pub use listener::{PeerConnection, Secured, accept};
 pub use network::{ByteStream, Connection, Listener, Network, Tcp};
-pub use places::{Call, Calls};
+pub use places::{Call, Calls, Load};
 pub use recheck::Recheck;
 pub use redirect::{LEADER_HEADER, never_taken, not_leader, redirected_to};
 pub use unknown::name_version;

@@ -157,6 +157,7 @@ fn lock<K: Ord>(taken: &Mutex<Taken<K>>) -> MutexGuard<'_, Taken<K>> {
 pub struct Calls {
     short: Arc<AtomicUsize>,
     lasting: Arc<AtomicUsize>,
+    bytes: Arc<AtomicUsize>,
 }
 
 impl Calls {
@@ -169,12 +170,48 @@ impl Calls {
     pub fn begin_lasting(&self, limit: usize) -> Option<Call> {
         begin(&self.lasting, limit)
     }
+
+    /// What one of these calls brings, of `limit` bytes that all of them may.
+    pub fn load(&self, limit: usize) -> Load {
+        Load {
+            all: self.bytes.clone(),
+            own: AtomicUsize::new(0),
+            limit,
+        }
+    }
 }
 
 fn begin(count: &Arc<AtomicUsize>, limit: usize) -> Option<Call> {
     let more = |now: usize| (now < limit).then_some(now + 1);
     let begun = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
     begun.is_ok().then(|| Call(count.clone()))
+}
+
+/// Bytes that a call has brought, until this is dropped.
+#[derive(Debug)]
+pub struct Load {
+    all: Arc<AtomicUsize>,
+    own: AtomicUsize,
+    limit: usize,
+}
+
+impl Load {
+    /// Whether so many more bytes fit beside what all calls of the peer hold.
+    pub fn add(&self, bytes: usize) -> bool {
+        let more = |now: usize| now.checked_add(bytes).filter(|sum| *sum <= self.limit);
+        let order = Ordering::Relaxed;
+        let fits = self.all.fetch_update(order, order, more).is_ok();
+        if fits {
+            self.own.fetch_add(bytes, order);
+        }
+        fits
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.all.fetch_sub(*self.own.get_mut(), Ordering::Relaxed);
+    }
 }
 
 /// A call under way, until this is dropped.
@@ -216,6 +253,17 @@ mod tests {
         drop((second, third, other));
         let taken = lock(&places.taken);
         assert!(taken.by.is_empty() && taken.total == 0);
+    }
+
+    #[test]
+    fn what_calls_bring_counts_together_until_they_end() {
+        let calls = Calls::default();
+        let (one, other) = (calls.load(10), calls.clone().load(10));
+        assert!(one.add(6) && other.add(4) && !one.add(1) && !other.add(usize::MAX));
+        drop(one);
+        assert!(other.add(6) && !other.add(1));
+        drop(other);
+        assert!(calls.load(10).add(10));
     }
 
     #[test]

@@ -43,6 +43,13 @@ const CALLS_MAX: u32 = 1024;
 const STREAM_WINDOW_BYTES: u32 = 128 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
+/// A peer that is not heard for so long is asked whether it is there; who is sends
+/// something twice as often. It has the second to answer. What a peer sent before it was
+/// cut off, and arrives when the connection has ended, is not done any more: nobody
+/// waits for it.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// What a manager is made of.
 pub struct ManagerConfig {
     /// Its log, its id in the group, and where others reach it.
@@ -287,8 +294,8 @@ async fn serve(
     let server = Server::builder()
         .layer(skep_transport::name_version(VERSION))
         .layer(gate)
-        .http2_keepalive_interval(Some(Duration::from_secs(5)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
+        .http2_keepalive_interval(Some(KEEP_ALIVE))
+        .http2_keepalive_timeout(Some(PROBE_TIMEOUT))
         .max_concurrent_streams(CALLS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)

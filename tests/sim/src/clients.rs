@@ -11,6 +11,7 @@ use skep_manager::Control;
 use skep_proto::pb;
 use skep_proto::pb::change::Change;
 use skep_proto::pb::control_server::Control as _;
+use skep_transport::never_taken;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +27,9 @@ const NUMBER: &str = "number";
 enum Call {
     Create(oneshot::Receiver<Result<bytes::Bytes, Status>>),
     Write(u64, oneshot::Receiver<Result<(), Status>>),
+    /// At a host.
     Read(
+        usize,
         Reading,
         oneshot::Receiver<Result<BTreeMap<String, u64>, Status>>,
     ),
@@ -142,16 +145,20 @@ fn hear(all: &mut Clients, number: usize, now: Duration) -> Result<(), String> {
         Call::Write(written, mut answer) => match answer.try_recv() {
             Ok(Ok(())) => history.acknowledge(number, written, now),
             Err(TryRecvError::Empty) if !late => client.call = waits(Call::Write(written, answer)),
+            Ok(Err(refused)) if never_taken(&refused) => {}
             // It may show later, or not.
-            Ok(Err(_)) | Err(_) => {}
+            Ok(Err(_)) | Err(_) => history.lose(number, written),
         },
-        Call::Read(reading, mut answer) => match answer.try_recv() {
+        Call::Read(host, reading, mut answer) => match answer.try_recv() {
             Ok(Ok(found)) => {
                 let count = all.clients.len();
                 let numbers: Vec<_> = (0..count).map(|n| found.get(&name(n)).copied()).collect();
-                return history.shown(&reading, &numbers);
+                let shown = history.shown(&reading, &numbers);
+                return shown.map_err(|wrong| format!("{wrong}, at host {host} since {since:?}"));
             }
-            Err(TryRecvError::Empty) if !late => client.call = waits(Call::Read(reading, answer)),
+            Err(TryRecvError::Empty) if !late => {
+                client.call = waits(Call::Read(host, reading, answer))
+            }
             Ok(Err(_)) | Err(_) => {}
         },
     }
@@ -185,7 +192,7 @@ fn ask(all: &mut Clients, number: usize, world: &mut World) {
                 // Who asked has given up when this fails.
                 let _ = tell.send(read_all(&control).await);
             });
-            Call::Read(all.history.read(), told)
+            Call::Read(chosen, all.history.read(), told)
         }
         Some(id) => {
             let written = all.history.ask(number);

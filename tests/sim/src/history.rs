@@ -3,8 +3,11 @@
 //! A client writes growing numbers to a register of its own, one after
 //! another; anybody reads at any manager. A read must show what was
 //! acknowledged before it began, nothing that was not yet asked for, and never
-//! less than a read that ended before.
+//! less than a read that ended before. A write whose answer was lost may still be
+//! done after later ones, once: it was on its way. Until the next one is
+//! acknowledged its number may show.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// One register.
@@ -16,6 +19,20 @@ struct Register {
     acknowledged: u64,
     /// The largest number that a finished read has shown.
     shown: u64,
+    /// Numbers whose answers were lost and that were not shown since.
+    open: BTreeSet<u64>,
+    /// One of them that was shown late, and the last number asked for by then.
+    late: Option<(u64, u64)>,
+}
+
+impl Register {
+    /// Whether a number less than it should be can be one that came late.
+    fn is_late(&mut self, number: u64) -> bool {
+        if self.open.remove(&number) {
+            self.late = Some((number, self.asked));
+        }
+        self.late.is_some_and(|(late, _)| late == number)
+    }
 }
 
 /// What was asked and answered so far.
@@ -31,8 +48,9 @@ pub(crate) struct History {
     pub(crate) longest_gap: Duration,
 }
 
-/// A read on its way: the least each register may show.
-pub(crate) struct Reading(Vec<u64>);
+/// A read on its way: of each register the least that it may show, and what it may
+/// show instead.
+pub(crate) struct Reading(Vec<(u64, Option<u64>)>);
 
 /// A moment in it: the last number asked for of each register.
 pub(crate) struct Mark(Vec<u64>);
@@ -56,10 +74,18 @@ impl History {
     pub(crate) fn acknowledge(&mut self, register: usize, number: u64, now: Duration) {
         let register = &mut self.registers[register];
         register.acknowledged = register.acknowledged.max(number);
+        if register.late.is_some_and(|(_, asked)| number > asked) {
+            register.late = None;
+        }
         self.writes += 1;
         if let Some(last) = self.last_write.replace(now) {
             self.longest_gap = self.longest_gap.max(now.saturating_sub(last));
         }
+    }
+
+    /// Nobody knows whether a write was done, or will be.
+    pub(crate) fn lose(&mut self, register: usize, number: u64) {
+        self.registers[register].open.insert(number);
     }
 
     /// Measures the longest gap anew. What was asked for until now may still be
@@ -77,8 +103,8 @@ impl History {
 
     /// A read begins.
     pub(crate) fn read(&self) -> Reading {
-        let least = self.registers.iter().map(|r| r.acknowledged.max(r.shown));
-        Reading(least.collect())
+        let least = |r: &Register| (r.acknowledged.max(r.shown), r.late.map(|(late, _)| late));
+        Reading(self.registers.iter().map(least).collect())
     }
 
     /// A read ended and showed these numbers.
@@ -92,11 +118,11 @@ impl History {
     ) -> Result<(), String> {
         self.reads += 1;
         for (index, register) in self.registers.iter_mut().enumerate() {
-            let least = reading.0[index];
+            let (least, late) = reading.0[index];
             let Some(number) = numbers.get(index).copied().flatten() else {
                 return Err(format!("register {index} is gone; it held {least}"));
             };
-            if number < least {
+            if number < least && late != Some(number) && !register.is_late(number) {
                 return Err(format!(
                     "register {index} shows {number} after {least} was acknowledged or shown"
                 ));
@@ -126,6 +152,27 @@ mod tests {
         assert!(history.shown(&reading, &[None]).is_err());
         assert!(history.shown(&reading, &[Some(2)]).is_err());
         assert!(history.shown(&reading, &[Some(1)]).is_ok());
+    }
+
+    #[test]
+    fn a_write_whose_answer_was_lost_may_be_done_late_and_once() {
+        let mut history = History::new(1);
+        let write = |history: &mut History, number| {
+            assert_eq!(history.ask(0), number);
+            history.acknowledge(0, number, Duration::ZERO);
+        };
+        assert_eq!(history.ask(0), 1);
+        history.lose(0, 1);
+        write(&mut history, 2);
+        write(&mut history, 3);
+        assert!(history.shown(&history.read(), &[Some(2)]).is_err());
+        assert!(history.shown(&history.read(), &[Some(1)]).is_ok());
+        let during = history.read();
+        assert!(history.shown(&history.read(), &[Some(1)]).is_ok());
+        write(&mut history, 4);
+        assert!(history.shown(&during, &[Some(1)]).is_ok());
+        assert!(history.shown(&history.read(), &[Some(1)]).is_err());
+        assert!(history.shown(&history.read(), &[Some(4)]).is_ok());
     }
 
     #[test]

@@ -205,8 +205,8 @@ impl Fabric {
         self.with(|state, _| state.reset_all());
     }
 
-    /// A host loses its power, or has it again. What was on its way to it is
-    /// lost; connections of before are reset when it is spoken to.
+    /// A host loses its power, or has it again. What was on its way to it or from it
+    /// is lost; connections of before are reset when it is spoken to.
     pub fn set_power(&self, host: IpAddr, on: bool) {
         self.with(|state, _| {
             if on {
@@ -214,6 +214,8 @@ impl Fabric {
                 state.resume();
             } else {
                 state.dark.insert(host);
+                let left = state.pipes.values_mut().filter(|pipe| pipe.from == host);
+                left.for_each(|pipe| pipe.sent.clear());
             }
         });
     }
@@ -320,6 +322,9 @@ impl State {
         let Some(there) = self.pipes.get_mut(&pipe) else {
             return;
         };
+        if self.dark.contains(&there.from) {
+            return;
+        }
         let at = at.max(there.last_arrival);
         there.last_arrival = at;
         if let Packet::Bytes(bytes) = &packet {

@@ -232,6 +232,7 @@ fn actions() -> Vec<Action> {
         Action::Config(ConfigAction::Remove { id: config().id }),
         Action::Task(TaskAction::Create {
             service: service().id,
+            version,
             spec_version: version,
             tasks: vec![NewTask {
                 id: task().id,

@@ -116,6 +116,7 @@ pub(crate) fn store(
         };
         let create = TaskAction::Create {
             service: id,
+            version: spec_version,
             spec_version,
             tasks: (0..slots).map(task).collect(),
         };

@@ -278,9 +278,11 @@ impl<'a> Draft<'a> {
                     });
                 }
             }
+            let version = work.service.map_or(Version(0), |known| known.meta.version);
             create.extend(new.into_iter().map(|(spec_version, tasks)| {
                 Action::Task(TaskAction::Create {
                     service,
+                    version,
                     spec_version,
                     tasks,
                 })

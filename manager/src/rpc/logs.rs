@@ -329,6 +329,7 @@ mod tests {
             }),
             Action::Task(TaskAction::Create {
                 service: SERVICE,
+                version: Version(1),
                 spec_version: Version(1),
                 tasks: vec![task],
             }),

@@ -291,6 +291,8 @@ pub enum TaskAction {
     Create {
         /// The service.
         service: ServiceId,
+        /// Its version planned on: what order is in force says all of it.
+        version: Version,
         /// Which of its task templates; the store holds it.
         spec_version: Version,
         /// The tasks.

@@ -31,12 +31,14 @@ impl Action {
         let (now, later) = match action {
             TaskAction::Create {
                 service,
+                version,
                 spec_version,
                 mut tasks,
             } => {
                 let later = tasks.split_off(items);
                 let create = |tasks| TaskAction::Create {
                     service,
+                    version,
                     spec_version,
                     tasks,
                 };

@@ -79,15 +79,17 @@ fn a_template_is_kept_as_long_as_a_task_refers_to_it() {
 }
 
 #[test]
-fn no_task_is_made_of_a_template_that_was_replaced() {
+fn no_task_is_made_for_a_service_that_was_changed_since_it_was_planned() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");
-    let old = swarm.store.state().service(id).unwrap().spec_version;
+    let old = swarm.store.state().service(id).unwrap().meta.version;
     swarm.task(id, 1);
-    swarm.image(id, "other");
+    // Its template stays; but another order may be in force.
+    swarm.scale(id, 2);
     let late = Action::Task(TaskAction::Create {
         service: id,
-        spec_version: old,
+        version: old,
+        spec_version: swarm.store.state().service(id).unwrap().spec_version,
         tasks: Vec::new(),
     });
     assert!(matches!(swarm.refused(late), Refused::Stale { .. }));
@@ -246,7 +248,8 @@ fn a_report_that_says_nothing_new_changes_no_version() {
 fn items_of_a_group_are_refused_singly() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");
-    let spec_version = swarm.store.state().service(id).unwrap().spec_version;
+    let service = swarm.store.state().service(id).unwrap();
+    let (version, spec_version) = (service.meta.version, service.spec_version);
     let new = |bits, slot| NewTask {
         id: TaskId::from_bits(bits),
         slot: Slot(slot),
@@ -259,6 +262,7 @@ fn items_of_a_group_are_refused_singly() {
     let tasks = vec![new(100, 1), new(101, 1), new(102, 2)];
     let refused = swarm.refused(Action::Task(TaskAction::Create {
         service: id,
+        version,
         spec_version,
         tasks,
     }));

@@ -18,10 +18,11 @@ pub(super) fn apply(write: &mut Write<'_>, action: &TaskAction) -> Result<(), Re
     match action {
         TaskAction::Create {
             service,
+            version,
             spec_version,
             tasks,
         } => {
-            let origin = Origin::find(write, *service, *spec_version)?;
+            let origin = Origin::find(write, *service, *version, *spec_version)?;
             each(write, tasks, |write, task| create(write, &origin, task))
         }
         TaskAction::Place { tasks } => each(write, tasks, place),
@@ -66,16 +67,15 @@ struct Origin {
 }
 
 impl Origin {
-    fn find(write: &Write<'_>, id: ServiceId, spec_version: Version) -> Result<Origin, Refused> {
+    fn find(
+        write: &Write<'_>,
+        id: ServiceId,
+        version: Version,
+        spec_version: Version,
+    ) -> Result<Origin, Refused> {
         let object = ObjectId::Service(id);
         let service = write.state.service(id).ok_or(Refused::NotFound(object))?;
-        // Another order may be in force by now, and the task's time be over.
-        if service.spec_version != spec_version {
-            return Err(Refused::Stale {
-                object,
-                name: service.spec.name.clone(),
-            });
-        }
+        write.require_fresh(service.meta, version, object, &service.spec.name)?;
         let spec = write
             .state
             .template(id, spec_version)

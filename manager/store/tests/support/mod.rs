@@ -130,7 +130,8 @@ impl Fixture {
     fn new_task(&mut self, service: ServiceId, slot: u32, node: Option<NodeId>) -> TaskId {
         self.next += 1;
         let id = TaskId::from_bits(self.next);
-        let spec_version = self.store.state().service(service).unwrap().spec_version;
+        let found = self.store.state().service(service).unwrap();
+        let (version, spec_version) = (found.meta.version, found.spec_version);
         let tasks = vec![NewTask {
             id,
             slot: Slot(slot),
@@ -141,6 +142,7 @@ impl Fixture {
         }];
         self.must(Action::Task(TaskAction::Create {
             service,
+            version,
             spec_version,
             tasks,
         }));

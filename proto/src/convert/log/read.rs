@@ -240,8 +240,10 @@ impl TryFrom<pb::Action> for Action {
                 service,
                 spec_version,
                 tasks,
+                version,
             }) => Action::Task(TaskAction::Create {
                 service: id(&service, "create_tasks.service")?,
+                version: Version(version),
                 spec_version: Version(spec_version),
                 tasks: tasks.into_iter().map(new_task).collect::<Result<_, _>>()?,
             }),

@@ -243,6 +243,7 @@ fn task(action: &TaskAction) -> wire::Action {
     match action {
         TaskAction::Create {
             service,
+            version,
             spec_version,
             tasks,
         } => {
@@ -267,6 +268,7 @@ fn task(action: &TaskAction) -> wire::Action {
                 service: id_bytes(*service),
                 spec_version: spec_version.0,
                 tasks: tasks.iter().map(task).collect(),
+                version: version.0,
             })
         }
         TaskAction::Place { tasks } => {

@@ -1,9 +1,10 @@
 //! Which tasks are forgotten: history beyond the limit, tasks to be removed
 //! once they have ended, tasks nobody can tell about any more.
 
-use crate::draft::{Draft, Position, ServiceWork};
-use skep_types::{TaskState, Timestamp, UpdateState};
+use crate::draft::{Current, Draft, Position, ServiceWork, Work};
+use skep_types::{Service, TaskState, Timestamp, UpdateState};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Tasks kept a position while there is no cluster object.
@@ -40,15 +41,7 @@ fn trim(work: &mut ServiceWork<'_>, history: i32) {
     if work.tasks.iter().all(|task| task.is_live() || task.removed) {
         return;
     }
-    let status = service.update_status.as_ref().map(|status| status.state);
-    let updating = matches!(
-        status,
-        Some(UpdateState::Updating | UpdateState::RollbackStarted)
-    );
-    if updating || work.update_status.is_some() {
-        // The update reads from the old tasks what it has done already.
-        return;
-    }
+    let rolling = Rolling::of(work, service);
     let attempts = service.spec.task.restart.max_attempts as usize;
     // Restarts are counted from the tasks kept.
     let limit = if attempts == 0 {
@@ -58,9 +51,15 @@ fn trim(work: &mut ServiceWork<'_>, history: i32) {
     };
     let positions: BTreeMap<Position, Vec<usize>> = work.positions();
     for tasks in positions.into_values() {
-        let live = tasks.iter().filter(|i| work.tasks[**i].is_live()).count();
+        let live = match rolling {
+            // Its tries are counted from those that ended, whatever lives
+            // beside them.
+            Some(_) => 0,
+            None => tasks.iter().filter(|i| work.tasks[**i].is_live()).count(),
+        };
         // Without a live task the last one says why there is none.
         let keep = limit.max(1).saturating_sub(live);
+        let read = rolling.as_ref().map(|r| r.reads(&work.tasks, &tasks));
         let ended: Vec<usize> = tasks
             .into_iter()
             .filter(|i| !work.tasks[*i].is_live())
@@ -68,10 +67,53 @@ fn trim(work: &mut ServiceWork<'_>, history: i32) {
         let surplus = ended.len().saturating_sub(keep);
         for index in &ended[..surplus] {
             let task = &mut work.tasks[*index];
-            if !task.may_run() {
+            let is_read = read.is_some_and(|read| read.contains(&Some(*index)));
+            if !task.may_run() && !is_read {
                 task.removed = true;
             }
         }
+    }
+}
+
+/// An update that is under way, or begins or ends in this pass: it reads from the
+/// tasks what it has done already.
+struct Rolling<'a> {
+    current: Current<'a>,
+    started_at: Timestamp,
+}
+
+impl<'a> Rolling<'a> {
+    fn of(work: &ServiceWork<'a>, service: &'a Arc<Service>) -> Option<Rolling<'a>> {
+        let known = service.update_status.as_ref().filter(|status| {
+            matches!(
+                status.state,
+                UpdateState::Updating | UpdateState::RollbackStarted
+            )
+        });
+        let status = known.or(work.update_status.as_ref())?;
+        Some(Rolling {
+            current: Current::new(service, &work.tasks),
+            started_at: status.started_at,
+        })
+    }
+
+    /// What is read in a position however long ago it was, of its tasks, oldest
+    /// first: the last task that was replaced, which says that the position is
+    /// one to be changed, and the first try, which says how that went.
+    fn reads(&self, work: &[Work<'_>], tasks: &[usize]) -> [Option<usize>; 2] {
+        let mut replaced = None;
+        for index in tasks {
+            let task = &work[*index];
+            if task.desired == TaskState::Remove {
+                continue;
+            }
+            if self.current.is_outdated(task) {
+                replaced = Some(*index);
+            } else if replaced.is_some() && task.created_at >= self.started_at {
+                return [replaced, Some(*index)];
+            }
+        }
+        [replaced, None]
     }
 }
 

@@ -97,6 +97,17 @@ fn backoff(policy: &RestartPolicy, failures: u32) -> Duration {
     (base * 2_u32.pow(doublings)).min(BACKOFF_MAX.max(base))
 }
 
+/// When what an update made in a position is followed by another try, while the
+/// old task still serves there. `tries` are its tasks there, oldest first.
+pub(super) fn retry_at(
+    policy: &RestartPolicy,
+    tries: &[&Work<'_>],
+    least: Duration,
+) -> Option<Timestamp> {
+    let last = tries.iter().rev().find(|task| ended_by_itself(task))?;
+    Some(last.ended_at() + backoff(policy, row(tries)).max(least))
+}
+
 /// When a replacement may start, for what came before it in its position.
 pub(super) fn due(
     policy: &RestartPolicy,

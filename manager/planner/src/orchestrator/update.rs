@@ -18,8 +18,8 @@ use std::time::Duration;
 
 /// Swarm's default monitor time.
 const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
-/// Time before a failed first start of an update that starts first is tried
-/// again; the old task serves meanwhile.
+/// Least time before a failed first start of an update that starts first is
+/// tried again; the old task serves meanwhile.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Goes on with the update of a service, begins or ends it.
@@ -108,8 +108,8 @@ struct View {
     tried: bool,
     /// That task, if it failed within the monitor time.
     failed: Option<TaskId>,
-    /// When the last one that ended by itself here did so.
-    last_end: Option<Timestamp>,
+    /// When another one may be made, after those that ended by themselves here.
+    retry_at: Option<Timestamp>,
 }
 
 impl View {
@@ -149,10 +149,10 @@ impl<'a> Round<'_, 'a> {
                 stopping: false,
                 tried: false,
                 failed: None,
-                last_end: None,
+                retry_at: None,
             };
             let mut had_outdated = false;
-            let mut first = true;
+            let mut made: Vec<&Work<'_>> = Vec::new();
             for index in tasks {
                 let task = &work.tasks[index];
                 view.stopping |= super::is_stopping(draft, task);
@@ -172,16 +172,15 @@ impl<'a> Round<'_, 'a> {
                     view.changing = made_here && had_outdated;
                 }
                 if made_here && had_outdated {
-                    if restart::ended_by_itself(task) {
-                        if first {
-                            view.tried = true;
-                            view.failed = self.failed_early(task).then_some(task.id);
-                        }
-                        view.last_end = Some(task.ended_at());
+                    if made.is_empty() && restart::ended_by_itself(task) {
+                        view.tried = true;
+                        view.failed = self.failed_early(task).then_some(task.id);
                     }
-                    first = false;
+                    made.push(task);
                 }
             }
+            let policy = &self.service.spec.task.restart;
+            view.retry_at = restart::retry_at(policy, &made, RETRY_DELAY);
             self.views.push(view);
         }
     }
@@ -249,10 +248,7 @@ impl<'a> Round<'_, 'a> {
         let mut order: Vec<usize> = (0..self.views.len())
             .filter(|i| !self.views[*i].outdated.is_empty())
             .filter(|i| self.views[*i].fresh.is_none())
-            .filter(|i| {
-                self.retry_at(&self.views[*i])
-                    .is_none_or(|at| at <= self.now)
-            })
+            .filter(|i| self.views[*i].retry_at.is_none_or(|at| at <= self.now))
             .collect();
         // What does not serve anyway goes first.
         order.sort_by_key(|i| {
@@ -283,10 +279,6 @@ impl<'a> Round<'_, 'a> {
         }
     }
 
-    fn retry_at(&self, view: &View) -> Option<Timestamp> {
-        view.last_end.map(|at| at + RETRY_DELAY)
-    }
-
     fn wake(&self, work: &ServiceWork<'a>) -> Option<Timestamp> {
         let settle = self
             .views
@@ -297,7 +289,7 @@ impl<'a> Round<'_, 'a> {
             .views
             .iter()
             .filter(|view| !view.outdated.is_empty() && view.fresh.is_none())
-            .filter_map(|view| self.retry_at(view));
+            .filter_map(|view| view.retry_at);
         settle.chain(retry).filter(|at| *at > self.now).min()
     }
 

@@ -281,3 +281,83 @@ fn a_task_that_ends_after_its_monitor_time_is_no_failure_of_the_update() {
             web [Paused: update paused due to failure or early termination]"#]],
     );
 }
+
+#[test]
+fn an_update_that_starts_first_and_never_succeeds_slows_down_and_keeps_a_history() {
+    check(
+        "
+        history 100
+        node n1
+        service web replicas=2 image=a monitor=1s order=start-first on-failure=continue
+        run
+        fail web.1@b
+        update web image=b
+        step 130s
+        say every five seconds would be 26
+        ps web
+        history 5
+        step 600s
+        say the first one counts, whatever came after it
+        services
+        ps web
+        ",
+        expect![[r#"
+            -- every five seconds would be 26
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 running -> running image a
+            web.2 n1 running -> running image b
+            web.2 n1 shutdown -> shutdown image a
+            -- the first one counts, whatever came after it
+            web [Updating: update in progress]
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 running -> running image a
+            web.2 n1 running -> running image b
+            web.2 n1 shutdown -> shutdown image a"#]],
+    );
+}
+
+#[test]
+fn an_update_goes_on_where_little_history_is_kept() {
+    check(
+        "
+        history 1
+        node n1
+        service web replicas=3 image=a monitor=1s order=start-first on-failure=continue
+        run
+        fail web.1@b
+        fail web.2@b
+        update web image=b
+        step 600s
+        services
+        ps web
+        heal web.1@b
+        heal web.2@b
+        step 70s
+        services
+        ps web
+        ",
+        expect![[r#"
+            web [Updating: update in progress]
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 running -> running image a
+            web.2 n1 failed -> shutdown image b
+            web.2 n1 failed -> shutdown image b
+            web.2 n1 running -> running image a
+            web.3 n1 running -> running image b
+            web.3 n1 shutdown -> shutdown image a
+            web [Completed: update completed]
+            web.1 n1 running -> running image b
+            web.2 n1 running -> running image b
+            web.3 n1 running -> running image b"#]],
+    );
+}

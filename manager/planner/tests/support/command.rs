@@ -6,7 +6,7 @@
 //! network front subnet=10.9.0.0/28
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
 //! service agent global
-//! pool 10.1.0.0/16 | heartbeat 10s
+//! pool 10.1.0.0/16 | heartbeat 10s | history 1
 //! run | step 5s | skip 90000s (in one step) | plan
 //! scale web 5 | update web image=b | rollback web | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
@@ -74,6 +74,7 @@ impl World {
                 spec.address_pools = rest.iter().map(|pool| pool.parse().unwrap()).collect();
             }),
             "heartbeat" => self.cluster_spec(|spec| spec.heartbeat = seconds(rest[0])),
+            "history" => self.cluster_spec(|spec| spec.task_history = rest[0].parse().unwrap()),
             "service" => {
                 let mut spec = ServiceSpec {
                     name: rest[0].into(),

@@ -408,6 +408,11 @@ impl<'a> Current<'a> {
         Current { service, outdated }
     }
 
+    /// Some task may run another template than the service has now.
+    pub(crate) fn has_outdated(&self) -> bool {
+        !self.outdated.is_empty()
+    }
+
     /// The task runs another template than the service has now.
     pub(crate) fn is_outdated(&self, task: &Work<'_>) -> bool {
         task.spec_version != self.service.spec_version && self.outdated.contains(&task.spec_version)

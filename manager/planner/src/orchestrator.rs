@@ -29,6 +29,9 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
                     ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
                     ServiceMode::Global => eligible(draft, work, service),
                 };
+                if update::begin(draft, work, service, &positions) {
+                    continue;
+                }
                 fill(draft, work, service, &positions, ids);
                 update::roll(draft, work, service, ids);
                 promote::promote(draft, work, service);

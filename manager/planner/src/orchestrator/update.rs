@@ -22,40 +22,100 @@ const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
 /// tried again; the old task serves meanwhile.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Goes on with the update of a service, begins or ends it.
+/// Begins an update where tasks are outdated; `empty` are the positions without a
+/// live task. No task is made or replaced in that pass: that is done once it is
+/// agreed on that an update is under way. Were a part of such a plan
+/// refused, the rest would be an update that nobody watches.
+pub(super) fn begin(
+    draft: &mut Draft<'_>,
+    work: &mut ServiceWork<'_>,
+    service: &Arc<Service>,
+    empty: &[Position],
+) -> bool {
+    let state = service.update_status.as_ref().map(|status| status.state);
+    if !matches!(
+        state,
+        None | Some(UpdateState::Completed | UpdateState::RollbackCompleted)
+    ) {
+        return false;
+    }
+    let current = Current::new(service, &work.tasks);
+    if !current.has_outdated() {
+        return false;
+    }
+    let is_changed = |task: &Work<'_>| {
+        task.is_live() && current.is_outdated(task) && !is_left_alone(draft, task.position())
+    };
+    if !work.tasks.iter().any(is_changed) && !is_refilled(work, &current, empty) {
+        return false;
+    }
+    let status = UpdateStatus {
+        state: UpdateState::Updating,
+        started_at: draft.now,
+        completed_at: None,
+        message: "update in progress".to_owned(),
+    };
+    set_status(draft, work, service, status);
+    true
+}
+
+/// An empty position gets a task of the new template after one of the old that
+/// failed or was stopped. A node that returns to a global service is none: it
+/// gets its task as a new node does.
+fn is_refilled(work: &ServiceWork<'_>, current: &Current<'_>, empty: &[Position]) -> bool {
+    if empty.is_empty() {
+        return false;
+    }
+    let positions = work.positions();
+    empty.iter().any(|position| {
+        let tasks = positions.get(position).into_iter().flatten().rev();
+        let mut kept = tasks
+            .map(|index| &work.tasks[*index])
+            .filter(|task| task.desired != TaskState::Remove);
+        kept.next().is_some_and(|last| {
+            current.is_outdated(last)
+                && match last.state {
+                    TaskState::Failed | TaskState::Rejected => true,
+                    TaskState::Complete => false,
+                    _ => matches!(position, Position::Slot(_)),
+                }
+        })
+    })
+}
+
+/// What is on a paused node stays as it is.
+fn is_left_alone(draft: &Draft<'_>, position: Position) -> bool {
+    match position {
+        Position::Slot(_) => false,
+        Position::Node(node) => !draft.nodes.get(&node).is_some_and(|n| n.takes_tasks()),
+    }
+}
+
+/// Goes on with the update of a service, or ends it.
 pub(super) fn roll<'a>(
     draft: &mut Draft<'a>,
     work: &mut ServiceWork<'a>,
     service: &'a Arc<Service>,
     ids: &mut IdSource,
 ) {
-    let status = service.update_status.as_ref();
-    let state = status.map(|status| status.state);
-    if matches!(
-        state,
-        Some(UpdateState::Paused | UpdateState::RollbackPaused)
-    ) {
+    let Some(status) = &service.update_status else {
         return;
-    }
-    let under_way = matches!(
-        state,
-        Some(UpdateState::Updating | UpdateState::RollbackStarted)
-    );
+    };
+    let rollback = match status.state {
+        UpdateState::Updating => false,
+        UpdateState::RollbackStarted => true,
+        UpdateState::Paused
+        | UpdateState::RollbackPaused
+        | UpdateState::Completed
+        | UpdateState::RollbackCompleted => return,
+    };
     let current = Current::new(service, &work.tasks);
-    let is_outdated = |task: &Work<'_>| task.is_live() && current.is_outdated(task);
-    if !under_way && !work.tasks.iter().any(is_outdated) {
-        return;
-    }
-    let rollback = state == Some(UpdateState::RollbackStarted);
     let config = if rollback {
         &service.spec.rollback
     } else {
         &service.spec.update
     };
-    let started_at = match status {
-        Some(status) if under_way => status.started_at,
-        _ => draft.now,
-    };
+    let started_at = status.started_at;
     let mut round = Round {
         service,
         config,
@@ -66,12 +126,6 @@ pub(super) fn roll<'a>(
         views: Vec::new(),
     };
     round.look(draft, work, &current);
-    if !under_way {
-        if round.views.iter().all(|view| view.outdated.is_empty()) {
-            return;
-        }
-        begin(draft, work, service);
-    }
     if let Some(task) = round.has_failed() {
         match fail(draft, work, service, rollback, config, task) {
             Outcome::Stopped => return,
@@ -135,10 +189,7 @@ struct Round<'u, 'a> {
 impl<'a> Round<'_, 'a> {
     fn look(&mut self, draft: &Draft<'a>, work: &ServiceWork<'a>, current: &Current<'_>) {
         for (position, tasks) in work.positions() {
-            if let Position::Node(node) = position
-                && !draft.nodes.get(&node).is_some_and(|n| n.takes_tasks())
-            {
-                // A paused node is left as it is.
+            if is_left_alone(draft, position) {
                 continue;
             }
             let mut view = View {
@@ -300,20 +351,6 @@ impl<'a> Round<'_, 'a> {
     }
 }
 
-fn begin(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, service: &Service) {
-    set_status(
-        draft,
-        work,
-        service,
-        UpdateStatus {
-            state: UpdateState::Updating,
-            started_at: draft.now,
-            completed_at: None,
-            message: "update in progress".to_owned(),
-        },
-    );
-}
-
 fn complete(
     draft: &mut Draft<'_>,
     work: &mut ServiceWork<'_>,
@@ -410,16 +447,13 @@ fn can_return(draft: &Draft<'_>, service: &Service) -> bool {
             .all(|c| snapshot.config(c.id).is_some())
 }
 
-/// The last status set in a pass is the one that counts.
+/// At most one a pass: it begins, or goes on, or ends.
 fn set_status(
     draft: &mut Draft<'_>,
     work: &mut ServiceWork<'_>,
     service: &Service,
     status: UpdateStatus,
 ) {
-    draft.plan.actions.retain(|action| {
-        !matches!(action, Action::Service(ServiceAction::SetUpdateStatus { id, .. }) if *id == service.id)
-    });
     work.update_status = Some(status.clone());
     draft
         .plan

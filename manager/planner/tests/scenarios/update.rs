@@ -361,3 +361,87 @@ fn an_update_goes_on_where_little_history_is_kept() {
             web.3 n1 running -> running image b"#]],
     );
 }
+
+#[test]
+fn nothing_is_changed_before_it_is_agreed_that_an_update_is_under_way() {
+    check(
+        "
+        node n1
+        service web image=a
+        service db image=a order=start-first
+        run
+        update web image=b
+        update db image=b
+        pass
+        services
+        ps web
+        ps db
+        pass
+        say and then
+        ps web
+        ps db
+        ",
+        expect![[r#"
+            web [Updating: update in progress]
+            db [Updating: update in progress]
+            web.1 n1 running -> running image a
+            db.1 n1 running -> running image a
+            -- and then
+            web.1 n1 assigned -> ready image b
+            web.1 n1 running -> shutdown image a
+            db.1 n1 running -> running image a
+            db.1 n1 assigned -> running image b"#]],
+    );
+}
+
+#[test]
+fn an_update_of_what_waits_to_be_started_again_is_watched_too() {
+    check(
+        "
+        node n1
+        service web image=a monitor=2s
+        fail web.1
+        step 20s
+        ps web
+        update web image=b
+        step 1s
+        services
+        ps web
+        ",
+        expect![[r#"
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web [Paused: update paused due to failure or early termination]
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a"#]],
+    );
+}
+
+#[test]
+fn a_node_that_returns_to_a_global_service_is_no_update() {
+    check(
+        "
+        node n1
+        node n2
+        service agent global image=a monitor=5s
+        run
+        drain n2
+        run
+        update agent image=b
+        step 6s
+        active n2
+        run
+        services
+        ps agent
+        ",
+        expect![[r#"
+            agent [Completed: update completed]
+            agent n1 running -> running image b
+            agent n1 shutdown -> shutdown image a
+            agent n2 running -> running image b
+            agent n2 shutdown -> shutdown image a"#]],
+    );
+}

@@ -7,7 +7,7 @@
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
 //! service agent global
 //! pool 10.1.0.0/16 | heartbeat 10s | history 1
-//! run | step 5s | skip 90000s (in one step) | plan
+//! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
 //! scale web 5 | update web image=b | rollback web | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
@@ -115,6 +115,10 @@ impl World {
                 }));
             }
             "plan" => self.settle(),
+            "pass" => {
+                let plan = self.plan();
+                self.apply(&plan.actions);
+            }
             "run" => self.run(),
             "agents" => {
                 self.agents();

@@ -155,7 +155,9 @@ pub enum ServiceAction {
         /// Intent.
         spec: Box<ServiceSpec>,
     },
-    /// Replaces its intent; the present one becomes the previous one.
+    /// Replaces its intent; the present one becomes the previous one. While a
+    /// template is rolled out, or its update is paused, only another template
+    /// makes it so, and ends that update.
     Update {
         /// The service.
         id: ServiceId,

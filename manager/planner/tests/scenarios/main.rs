@@ -5,6 +5,7 @@ mod support;
 
 mod networks;
 mod nodes;
+mod paused;
 mod restart;
 mod scheduling;
 mod update;

@@ -25,10 +25,23 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             require_references(write, spec)?;
             let mut service = Service::clone(&present);
             set_spec(write, &mut service, ServiceSpec::clone(spec));
-            service.previous_spec = Some(Box::new(present.spec.clone()));
-            // Whatever an earlier update came to is over; the planner starts
-            // the one this change calls for.
-            service.update_status = None;
+            if spec.task == present.spec.task && is_rolling(write, &present) {
+                // The same is rolled out as before, or waits for somebody to look.
+                // What it would go back to is the template before it.
+                if let Some(previous) = &mut service.previous_spec {
+                    carry_over(previous, &present.spec, spec);
+                }
+                service.update_status = service
+                    .update_status
+                    .filter(|status| !is_over(status.state));
+            } else {
+                if present.spec != service.spec {
+                    service.previous_spec = Some(Box::new(present.spec.clone()));
+                }
+                // Whatever an earlier update came to is over; the planner starts
+                // the one this change calls for.
+                service.update_status = None;
+            }
             put(write, &present, service);
             Ok(())
         }
@@ -142,6 +155,58 @@ fn set_spec(write: &Write<'_>, service: &mut Service, mut spec: ServiceSpec) {
         service.spec_version = write.index;
     }
     service.spec = spec;
+}
+
+/// Its tasks are being changed, or only some of them have been: an update is under
+/// way, or paused, or about to begin.
+fn is_rolling(write: &Write<'_>, service: &Service) -> bool {
+    let status = service.update_status.as_ref();
+    status.is_some_and(|status| !is_over(status.state))
+        || write.state.tasks_of(service.id).any(|task| {
+            task.is_live()
+                && task.spec_version != service.spec_version
+                && !Arc::ptr_eq(&task.spec, &service.spec.task)
+                && task.spec != service.spec.task
+        })
+}
+
+fn is_over(state: UpdateState) -> bool {
+    match state {
+        UpdateState::Completed | UpdateState::RollbackCompleted => true,
+        UpdateState::Updating
+        | UpdateState::Paused
+        | UpdateState::RollbackStarted
+        | UpdateState::RollbackPaused => false,
+    }
+}
+
+/// What is changed beside the template while that is rolled out stays so when it
+/// goes back: scaling a service is no part of its update.
+fn carry_over(previous: &mut ServiceSpec, old: &ServiceSpec, new: &ServiceSpec) {
+    let ServiceSpec {
+        name: _,
+        labels,
+        mode,
+        task: _,
+        update,
+        rollback,
+        endpoint,
+    } = new;
+    if *labels != old.labels {
+        previous.labels.clone_from(labels);
+    }
+    if *mode != old.mode {
+        previous.mode = *mode;
+    }
+    if *update != old.update {
+        previous.update = update.clone();
+    }
+    if *rollback != old.rollback {
+        previous.rollback = rollback.clone();
+    }
+    if *endpoint != old.endpoint {
+        previous.endpoint = endpoint.clone();
+    }
 }
 
 fn require_same_mode(present: &Service, spec: &ServiceSpec) -> Result<(), Refused> {

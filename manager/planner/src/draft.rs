@@ -352,10 +352,10 @@ impl<'a> ServiceWork<'a> {
         positions
     }
 
-    /// Adds a task of the service's present template.
+    /// Adds a task.
     pub(crate) fn create(
         &mut self,
-        service: &'a Arc<Service>,
+        template: Template<'a>,
         id: TaskId,
         position: Position,
         desired: TaskState,
@@ -370,8 +370,8 @@ impl<'a> ServiceWork<'a> {
             id,
             slot,
             node,
-            spec: &service.spec.task,
-            spec_version: service.spec_version,
+            spec: template.spec,
+            spec_version: template.version,
             created_at: now,
             desired,
             state: TaskState::New,
@@ -380,6 +380,31 @@ impl<'a> ServiceWork<'a> {
             error: None,
             removed: false,
         });
+    }
+}
+
+/// What a new task is made from.
+#[derive(Clone, Copy)]
+pub(crate) struct Template<'a> {
+    pub(crate) spec: &'a Arc<TaskSpec>,
+    pub(crate) version: Version,
+}
+
+impl<'a> Template<'a> {
+    /// The service's present one.
+    pub(crate) fn present(service: &'a Arc<Service>) -> Template<'a> {
+        Template {
+            spec: &service.spec.task,
+            version: service.spec_version,
+        }
+    }
+
+    /// That of a task.
+    pub(crate) fn of(task: &Work<'a>) -> Template<'a> {
+        Template {
+            spec: task.spec,
+            version: task.spec_version,
+        }
     }
 }
 

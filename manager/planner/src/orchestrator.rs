@@ -7,6 +7,7 @@
 mod promote;
 mod restart;
 mod slots;
+mod template;
 mod update;
 
 use crate::draft::{Current, Draft, Position, ServiceWork, Work};
@@ -34,7 +35,7 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
                 }
                 fill(draft, work, service, &positions, ids);
                 update::roll(draft, work, service, ids);
-                promote::promote(draft, work, service);
+                promote::promote(draft, work);
             }
             // The service is gone: its tasks stop, then go.
             None => {
@@ -111,7 +112,7 @@ fn fill<'a>(
     let current = Current::new(service, &work.tasks);
     let positions = work.positions();
     for position in empty {
-        let mut tasks: Vec<&Work<'_>> = positions
+        let mut tasks: Vec<&Work<'a>> = positions
             .get(position)
             .into_iter()
             .flatten()
@@ -120,7 +121,9 @@ fn fill<'a>(
         let stopping = tasks.iter().any(|task| is_stopping(draft, task));
         // What is to go is no history of the position, but may still run.
         tasks.retain(|task| task.desired != TaskState::Remove);
-        let desired = match restart::judge(&service.spec.task.restart, &tasks, &current) {
+        let latest = tasks.last().copied();
+        let template = template::choose(draft, service, *position, latest, &current);
+        let desired = match restart::judge(&tasks, template) {
             Verdict::Never => continue,
             Verdict::At(at) if at > draft.now => {
                 draft.plan.wake(at);
@@ -129,7 +132,7 @@ fn fill<'a>(
             Verdict::Now | Verdict::At(_) if !stopping => TaskState::Running,
             Verdict::Now | Verdict::At(_) | Verdict::Later => TaskState::Ready,
         };
-        work.create(service, ids.task(), *position, desired, draft.now);
+        work.create(template, ids.task(), *position, desired, draft.now);
     }
 }
 

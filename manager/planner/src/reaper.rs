@@ -75,8 +75,8 @@ fn trim(work: &mut ServiceWork<'_>, history: i32) {
     }
 }
 
-/// An update that is under way, or begins or ends in this pass: it reads from the
-/// tasks what it has done already.
+/// An update that is under way or paused, or begins or ends in this pass: it reads
+/// from the tasks what it has done already, and what a paused one left as it was.
 struct Rolling<'a> {
     current: Current<'a>,
     started_at: Timestamp,
@@ -85,9 +85,9 @@ struct Rolling<'a> {
 impl<'a> Rolling<'a> {
     fn of(work: &ServiceWork<'a>, service: &'a Arc<Service>) -> Option<Rolling<'a>> {
         let known = service.update_status.as_ref().filter(|status| {
-            matches!(
+            !matches!(
                 status.state,
-                UpdateState::Updating | UpdateState::RollbackStarted
+                UpdateState::Completed | UpdateState::RollbackCompleted
             )
         });
         let status = known.or(work.update_status.as_ref())?;

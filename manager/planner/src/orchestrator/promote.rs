@@ -1,9 +1,8 @@
 //! Lets replacements start once the old task has stopped and the delay is over.
 
 use super::{is_stopping, restart};
-use crate::draft::{Current, Draft, ServiceWork, Work};
-use skep_types::{Service, TaskState, Timestamp};
-use std::sync::Arc;
+use crate::draft::{Draft, ServiceWork, Work};
+use skep_types::{TaskState, Timestamp};
 use std::time::Duration;
 
 /// Wait for an old task to stop, unless its own grace period is longer.
@@ -13,11 +12,7 @@ const STOP_WAIT: Duration = Duration::from_secs(60);
 const KILL_MARGIN: Duration = Duration::from_secs(30);
 
 /// Raises prepared tasks to Running when their time has come.
-pub(super) fn promote<'a>(
-    draft: &mut Draft<'a>,
-    work: &mut ServiceWork<'a>,
-    service: &'a Arc<Service>,
-) {
+pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
     if !work
         .tasks
         .iter()
@@ -25,7 +20,6 @@ pub(super) fn promote<'a>(
     {
         return;
     }
-    let current = Current::new(service, &work.tasks);
     let mut due: Vec<usize> = Vec::new();
     for tasks in work.positions().values() {
         for (place, index) in tasks.iter().enumerate() {
@@ -34,7 +28,7 @@ pub(super) fn promote<'a>(
                 continue;
             }
             let before: Vec<&Work<'_>> = tasks[..place].iter().map(|i| &work.tasks[*i]).collect();
-            let start = restart::due(&service.spec.task.restart, &before, task, &current);
+            let start = restart::due(&before, task);
             // A newer one may be what stops: a rollback goes back to this one.
             let stopping = tasks
                 .iter()

@@ -3,7 +3,7 @@
 //! Derived from the tasks kept in the position, so that a new leader comes to
 //! the same answer without having watched.
 
-use crate::draft::{Current, Work};
+use crate::draft::{Template, Work};
 use skep_types::{RestartCondition, RestartPolicy, TaskState, Timestamp};
 use std::time::Duration;
 
@@ -31,14 +31,15 @@ pub(super) enum Verdict {
 }
 
 /// Judges a position without a live task. `tasks` are all its tasks, oldest
-/// first.
-pub(super) fn judge(policy: &RestartPolicy, tasks: &[&Work<'_>], current: &Current<'_>) -> Verdict {
+/// first; `next` is what the next one is made from.
+pub(super) fn judge(tasks: &[&Work<'_>], next: Template<'_>) -> Verdict {
+    let policy = &next.spec.restart;
     let Some(latest) = tasks.last() else {
         return Verdict::Now;
     };
-    // Stopped by us, lost with its node, or of a former template: the policy
+    // Stopped by us, lost with its node, or of another template: the policy
     // is about tasks that end by themselves.
-    if !ended_by_itself(latest) || current.is_outdated(latest) {
+    if !ended_by_itself(latest) || !is_of(latest, next) {
         return Verdict::Now;
     }
     let wanted = match policy.condition {
@@ -53,6 +54,11 @@ pub(super) fn judge(policy: &RestartPolicy, tasks: &[&Work<'_>], current: &Curre
         0 | 1 => Verdict::Later,
         failures => Verdict::At(latest.ended_at() + backoff(policy, failures)),
     }
+}
+
+/// Under another version it may be the same: a rollback brings it back.
+fn is_of(task: &Work<'_>, template: Template<'_>) -> bool {
+    task.spec_version == template.version || task.spec == template.spec
 }
 
 pub(super) fn ended_by_itself(task: &Work<'_>) -> bool {
@@ -109,18 +115,15 @@ pub(super) fn retry_at(
 }
 
 /// When a replacement may start, for what came before it in its position.
-pub(super) fn due(
-    policy: &RestartPolicy,
-    before: &[&Work<'_>],
-    task: &Work<'_>,
-    current: &Current<'_>,
-) -> Timestamp {
+pub(super) fn due(before: &[&Work<'_>], task: &Work<'_>) -> Timestamp {
     match before.last() {
         // Longer rows were waited out before the task was made.
         Some(previous)
-            if ended_by_itself(previous) && !current.is_outdated(previous) && row(before) <= 1 =>
+            if ended_by_itself(previous)
+                && is_of(previous, Template::of(task))
+                && row(before) <= 1 =>
         {
-            task.created_at + delay(policy)
+            task.created_at + delay(&task.spec.restart)
         }
         _ => task.created_at,
     }

@@ -4,9 +4,9 @@
 //! are being changed, and which failed is read from the tasks; that an update
 //! is under way, and since when, from the service.
 
-use super::restart;
+use super::{restart, template};
 use crate::allocator::has_host_ports;
-use crate::draft::{Current, Draft, Position, ServiceWork, Work};
+use crate::draft::{Current, Draft, Position, ServiceWork, Template, Work};
 use crate::ids::IdSource;
 use skep_manager_store::{Action, ServiceAction};
 use skep_types::{
@@ -324,7 +324,8 @@ impl<'a> Round<'_, 'a> {
                 TaskState::Running
             };
             let id = ids.task();
-            work.create(self.service, id, view.position, desired, self.now);
+            let template = Template::present(self.service);
+            work.create(template, id, view.position, desired, self.now);
             view.fresh = Some(work.tasks.len() - 1);
             view.changing = true;
         }
@@ -429,22 +430,8 @@ fn fail(
 
 /// There is a previous spec, and all that it refers to is still there.
 fn can_return(draft: &Draft<'_>, service: &Service) -> bool {
-    let Some(previous) = &service.previous_spec else {
-        return false;
-    };
-    let (task, snapshot) = (&previous.task, draft.snapshot);
-    let container = &task.container;
-    task.networks
-        .iter()
-        .all(|n| snapshot.network(n.network).is_some())
-        && container
-            .secrets
-            .iter()
-            .all(|s| snapshot.secret(s.id).is_some())
-        && container
-            .configs
-            .iter()
-            .all(|c| snapshot.config(c.id).is_some())
+    let previous = service.previous_spec.as_ref();
+    previous.is_some_and(|previous| template::is_whole(draft.snapshot, &previous.task))
 }
 
 /// At most one a pass: it begins, or goes on, or ends.

@@ -298,6 +298,7 @@ impl World {
                     task.resources.memory_reservation =
                         ByteCount(value.parse::<u64>().unwrap() << 30)
                 }
+                "no-constraints" => task.placement.constraints.clear(),
                 "constraint" => task.placement.constraints.push(value.into()),
                 "spread" => task.placement.spread.push(value.into()),
                 "max-per-node" => task.placement.max_replicas_per_node = value.parse().unwrap(),

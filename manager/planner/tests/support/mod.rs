@@ -218,12 +218,14 @@ impl World {
         true
     }
 
-    /// What becomes of a task by name, or by `name@image`.
+    /// What becomes of a task by name, by `name@image`, or by `service@image`.
     fn verdict_on(&self, task: &Task) -> Option<TaskState> {
         let name = task.name();
-        let with_image = format!("{name}@{}", task.spec.container.image);
-        let verdict = self.verdicts.get(&name);
-        verdict.or_else(|| self.verdicts.get(&with_image)).copied()
+        let image = &task.spec.container.image;
+        let with_image = format!("{name}@{image}");
+        let any_of_it = format!("{}@{image}", task.service_name);
+        let mut names = [name, with_image, any_of_it].into_iter();
+        names.find_map(|name| self.verdicts.get(&name)).copied()
     }
 
     /// Lets time pass in small steps, agents and managers at work.

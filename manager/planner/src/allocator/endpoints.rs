@@ -86,15 +86,20 @@ fn ports(
     service: &Service,
     taken: &mut Option<BTreeSet<(Protocol, u16)>>,
 ) -> Vec<PortConfig> {
-    let mut ports = Vec::with_capacity(service.spec.endpoint.ports.len());
+    let mut ports: Vec<PortConfig> = Vec::with_capacity(service.spec.endpoint.ports.len());
     for asked in &service.spec.endpoint.ports {
         let mut port = asked.clone();
         if port.published == 0 && port.mode == PublishMode::Ingress {
             let taken = taken.get_or_insert_with(|| published(draft));
+            // Their other attributes may have changed: the number is what counts.
+            let is_given = |old: &PortConfig| {
+                let number = (old.protocol, old.published);
+                ports.iter().any(|p| (p.protocol, p.published) == number)
+            };
             let same = |old: &&PortConfig| {
                 (old.protocol, old.target, old.mode) == (port.protocol, port.target, port.mode)
                     && DYNAMIC_PORTS.contains(&old.published)
-                    && !ports.contains(*old)
+                    && !is_given(old)
             };
             let kept = service.endpoint.ports.iter().find(same);
             port.published = kept.map(|old| old.published).unwrap_or_else(|| {

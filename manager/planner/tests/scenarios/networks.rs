@@ -152,3 +152,21 @@ fn a_network_may_go_before_its_tasks_but_its_subnet_is_not_used_before_they_have
               10.0.2.16/28 n1"#]],
     );
 }
+
+#[test]
+fn two_ports_left_to_the_swarm_keep_two_numbers() {
+    check(
+        "
+        node n1
+        service web port=0:80 port=0:80
+        run
+        services
+        update web masquerade
+        run
+        services
+        ",
+        expect![[r#"
+            web 30000->80 30001->80 ingress=10.0.0.2
+            web 30000->80 30001->80 ingress=10.0.0.2"#]],
+    );
+}

@@ -290,6 +290,8 @@ impl World {
                         masquerade: false,
                     });
                 }
+                // Of the first port.
+                "masquerade" => spec.endpoint.ports[0].masquerade = true,
                 "cpu" => {
                     let cpus: f64 = value.parse().unwrap();
                     task.resources.cpu_reservation = NanoCpus((cpus * 1e9) as u64);

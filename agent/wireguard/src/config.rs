@@ -18,7 +18,8 @@ pub struct EngineConfig {
     pub private_key: [u8; 32],
     /// UDP port to listen on, for IPv4 and IPv6 alike; 0 takes a free one.
     pub listen_port: u16,
-    /// MTU of the TUN device in bytes: that of the underlay less 60 (IPv4) or 80 (IPv6).
+    /// MTU of the TUN device in bytes: that of the underlay less 60 (IPv4) or 80 (IPv6). It may be changed from
+    /// outside afterwards, up to what jumbo frames carry (9,000 bytes).
     pub mtu: u16,
 }
 

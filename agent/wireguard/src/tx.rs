@@ -17,6 +17,9 @@ use crate::sys::wait_readable;
 /// The most segments one read is cut into: a 64 KB packet at the smallest segment a socket can be
 /// told to use (88 bytes).
 const MAX_SEGMENTS: usize = 744;
+/// Room for a segment at the least, in bytes. The MTU is no constant of an engine: it is raised when the last
+/// narrow peer goes, or the first wide one comes. Jumbo frames are the most a network card carries.
+const ROOMY: usize = 9216;
 /// Reads before the thread looks whether it is to stop.
 const READS: usize = 64;
 
@@ -34,11 +37,10 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(mtu: usize) -> Self {
-        // Somebody may raise the device's MTU a little without telling us.
-        let stride = mtu.max(2048).next_multiple_of(64);
+        let stride = mtu.max(ROOMY).next_multiple_of(64);
         Self {
             read: vec![0; VIRTIO_NET_HDR_LEN + 65_535],
-            // Pages of segments that never come are never touched.
+            // Pages of segments that never come, or are shorter, are never touched.
             packets: vec![0; MAX_SEGMENTS * stride],
             stride,
             sizes: vec![0; MAX_SEGMENTS],

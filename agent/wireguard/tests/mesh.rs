@@ -123,6 +123,30 @@ fn an_underlay_narrower_than_expected_costs_speed_and_not_packets() {
 }
 
 #[test]
+fn packets_as_large_as_jumbo_frames_pass_once_the_mtu_is_raised() {
+    let (hosts, engines) = mesh(2);
+    let [a, b] = &hosts.hosts[..] else {
+        panic!("two")
+    };
+    for host in [a, b] {
+        hosts.hub.ip(&format!("link set h{} mtu 9000", host.number));
+        host.ns.ip("link set under mtu 9000");
+        host.ns.ip("link set skepwg mtu 8920");
+    }
+    assert!(a.ns.pings(&b.overlay(), 8892), "the largest there is");
+    transfer(&a.ns, &b.ns, &b.overlay(), 8 << 20);
+    transfer(&b.ns, &a.ns, &a.overlay(), 8 << 20);
+    // One read is cut into fewer segments than small ones need, and into as many as those need again.
+    for host in [a, b] {
+        host.ns.ip("link set skepwg mtu 1420");
+    }
+    transfer(&a.ns, &b.ns, &b.overlay(), 8 << 20);
+    for engine in &engines {
+        assert_eq!(engine.engine_stats().dropped_tun, 0);
+    }
+}
+
+#[test]
 fn a_tiny_segment_size_of_a_peer_does_not_stop_a_transfer() {
     let (hosts, _engines) = mesh(2);
     let [a, b] = &hosts.hosts[..] else {

@@ -5,7 +5,7 @@
 //! failed pass is simply made again.
 
 use ipnet::Ipv4Net;
-use skep_agent_dataplane::Dataplane;
+use skep_agent_dataplane::{Dataplane, Error};
 use skep_agent_planner::network::{Desired, desired};
 use skep_types::assignment::AssignmentSet;
 use skep_types::{NodeId, Task, TaskId, chain};
@@ -74,7 +74,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    /// Starts the loop; it ends when all clones are dropped.
+    /// Starts the loop; it ends when all clones are dropped, or with the data plane.
     pub(crate) fn start(node: NodeId, dataplane: Arc<Dataplane>) -> Network {
         let (inputs, receiver) = watch::channel(Inputs::default());
         let (sender, outcome) = watch::channel(Outcome::default());
@@ -152,15 +152,9 @@ async fn converge(
         let current = inputs.borrow_and_update().clone();
         let begun = Instant::now();
         if let Some((set, mesh)) = &current.told {
-            let result = pass(
-                node,
-                &dataplane,
-                *mesh,
-                set,
-                current.in_order(),
-                &mut settled,
-            )
-            .await;
+            let tasks = current.in_order();
+            let result = pass(node, &dataplane, *mesh, set, tasks, &mut settled).await;
+            let Some(result) = result else { return };
             outcome.send_replace(Outcome {
                 generation: current.generation,
                 ..result
@@ -181,6 +175,7 @@ async fn converge(
     }
 }
 
+/// One pass; none when the data plane was ended.
 async fn pass(
     node: NodeId,
     dataplane: &Dataplane,
@@ -188,20 +183,20 @@ async fn pass(
     set: &AssignmentSet,
     tasks: impl Iterator<Item = &Task>,
     settled: &mut Option<Desired>,
-) -> Outcome {
+) -> Option<Outcome> {
     let before = settled.take();
     let wanted = match desired(node, mesh, set, tasks) {
         Ok(wanted) => wanted,
         Err(error) => {
-            return Outcome {
+            return Some(Outcome {
                 error: Some(error.to_string()),
                 ..Outcome::default()
-            };
+            });
         }
     };
     if before.as_ref() == Some(&wanted) {
         *settled = before;
-        return Outcome::default();
+        return Some(Outcome::default());
     }
     match dataplane.apply(&wanted).await {
         Ok(applied) => {
@@ -215,18 +210,19 @@ async fn pass(
                 .failed
                 .into_iter()
                 .map(|(id, error)| (id, chain(&error)));
-            Outcome {
+            Some(Outcome {
                 failed: failed.collect(),
                 ..Outcome::default()
-            }
+            })
         }
+        Err(Error::Ended) => None,
         Err(error) => {
             let error = chain(&error);
             tracing::warn!(%error, "network could not be applied");
-            Outcome {
+            Some(Outcome {
                 error: Some(error),
                 ..Outcome::default()
-            }
+            })
         }
     }
 }

@@ -77,7 +77,7 @@ struct Inner {
     progress: tokio::sync::Mutex<Progress>,
 }
 
-/// What saves work from one call to the next; none of it is needed to be right.
+/// What saves work from one call to the next; none of it is needed to be right, but for `ended`.
 #[derive(Debug, Default)]
 struct Progress {
     mesh: Option<MeshLink>,
@@ -89,6 +89,9 @@ struct Progress {
     backends: Option<BTreeSet<Ipv4Addr>>,
     /// Largest packet of the mesh; 0 at first.
     mtu: u32,
+    /// Nothing is made any more. This alone is no matter of saving work: what is still on its way when the
+    /// node leaves would make all anew that was just removed.
+    ended: bool,
 }
 
 impl Dataplane {
@@ -119,8 +122,8 @@ impl Dataplane {
     /// Brings the network to this state. May be called again at any time, and after a failure.
     ///
     /// # Errors
-    /// When the node's own part cannot be made. What concerns a single container is in
-    /// [`Applied::failed`] instead.
+    /// When the node's own part cannot be made, or after [`shutdown`](Self::shutdown). What concerns a single
+    /// container is in [`Applied::failed`] instead.
     pub async fn apply(&self, desired: &Desired) -> Result<Applied, Error> {
         self.inner.converge(desired).await
     }
@@ -158,14 +161,17 @@ impl Dataplane {
     /// # Errors
     /// When something could not be removed; the rest was.
     pub async fn shutdown(&self, tear_down: bool) -> Result<(), Error> {
-        self.guard.abort();
         let mut progress = self.inner.progress.lock().await;
-        progress.mesh = None;
+        // Not before: a pass that is broken off leaves threads behind that still make what they were told to.
+        self.guard.abort();
+        *progress = Progress {
+            ended: true,
+            ..Progress::default()
+        };
         self.inner.resolver.keep_only(|_| false);
         if !tear_down {
             return Ok(());
         }
-        *progress = Progress::default();
         let mut result = self.inner.remove_rules();
         let found = self.inner.links.read().await?.state;
         let mesh = Step::RemoveLink(WIREGUARD.to_owned());

@@ -110,6 +110,9 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// The daemon's part in the network was ended: nothing is made any more.
+    #[error("this node's network was ended")]
+    Ended,
     /// A thread that works inside a namespace did not come back.
     #[error("work inside a network namespace did not finish")]
     Interrupted,

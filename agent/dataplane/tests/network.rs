@@ -1,6 +1,8 @@
 //! The data plane on real kernels objects: hosts and containers are network namespaces, their programs are
 //! threads inside them. Needs root.
 
+#[path = "network/changes.rs"]
+mod changes;
 #[path = "network/cluster.rs"]
 mod cluster;
 #[path = "network/dns.rs"]

@@ -24,6 +24,9 @@ impl Inner {
     /// See [`super::Dataplane::apply`].
     pub(super) async fn converge(self: &Arc<Self>, desired: &Desired) -> Result<Applied, Error> {
         let mut progress = self.progress.lock().await;
+        if progress.ended {
+            return Err(Error::Ended);
+        }
         progress.desired = Some(desired.clone());
         self.pass(&mut progress, desired).await
     }

@@ -8,7 +8,8 @@ use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nix::sched::{CloneFlags, setns};
-use skep_agent_dataplane::{Dataplane, DataplaneConfig};
+use skep_agent_dataplane::{Applied, Dataplane, DataplaneConfig, Error};
+use skep_agent_planner::network::Desired;
 use tokio::runtime::Runtime;
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -214,10 +215,12 @@ impl Host {
     }
 
     /// Applies a desired state and gives back what came of it.
-    pub fn apply(
-        &self,
-        desired: skep_agent_planner::network::Desired,
-    ) -> skep_agent_dataplane::Applied {
+    pub fn apply(&self, desired: Desired) -> Applied {
+        self.try_apply(desired).expect("the state is applied")
+    }
+
+    /// The same of what may be refused.
+    pub fn try_apply(&self, desired: Desired) -> Result<Applied, Error> {
         let (runtime, dataplane) = self.node.as_ref().expect("a started host");
         // The references stay valid: the future is waited for here.
         std::thread::scope(|scope| {
@@ -226,11 +229,15 @@ impl Host {
                 setns(&file, CloneFlags::CLONE_NEWNET).expect("needs root");
                 runtime.block_on(dataplane.apply(&desired))
             });
-            applying
-                .join()
-                .expect("no panic")
-                .expect("the state is applied")
+            applying.join().expect("no panic")
         })
+    }
+
+    /// Removes everything; others still hold the data plane, as when the node leaves the swarm.
+    pub fn leave(&self) {
+        let (runtime, dataplane) = self.node.as_ref().expect("a started host");
+        let leaving = runtime.block_on(dataplane.shutdown(true));
+        leaving.expect("everything is removed");
     }
 
     /// Waits until a task has nothing left to send.

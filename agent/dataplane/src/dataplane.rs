@@ -7,7 +7,7 @@ mod rules;
 mod usable;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -35,8 +35,9 @@ pub struct DataplaneConfig {
     pub private_key: [u8; 32],
     /// WireGuard's UDP port.
     pub listen_port: u16,
-    /// Name servers asked for what the cluster does not know, in this order.
-    pub upstream_dns: Vec<SocketAddr>,
+    /// The file with the name servers that are asked for what the cluster does not know, in this order:
+    /// `/etc/resolv.conf`. It is read at each question: it may come late, and change.
+    pub resolv_conf: PathBuf,
 }
 
 impl std::fmt::Debug for DataplaneConfig {
@@ -44,7 +45,7 @@ impl std::fmt::Debug for DataplaneConfig {
         f.debug_struct("DataplaneConfig")
             .field("run_dir", &self.run_dir)
             .field("listen_port", &self.listen_port)
-            .field("upstream_dns", &self.upstream_dns)
+            .field("resolv_conf", &self.resolv_conf)
             .finish_non_exhaustive()
     }
 }
@@ -111,7 +112,7 @@ impl Dataplane {
             links,
             outer,
             rules: Mutex::new(rules),
-            resolver: Resolver::new(config.upstream_dns.clone()),
+            resolver: Resolver::new(config.resolv_conf.clone()),
             progress: tokio::sync::Mutex::default(),
             config,
         });

@@ -7,6 +7,7 @@
 mod answer;
 mod forward;
 mod serve;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
@@ -43,7 +44,8 @@ pub(crate) struct Resolver {
 #[derive(Debug)]
 struct Shared {
     names: RwLock<Option<Arc<Desired>>>,
-    upstream: Vec<SocketAddr>,
+    /// Names the servers for what the cluster does not know.
+    resolv_conf: PathBuf,
 }
 
 impl Shared {
@@ -56,11 +58,11 @@ impl Shared {
 }
 
 impl Resolver {
-    /// None is open yet. `upstream` is asked for what the cluster does not know, in this order.
-    pub(crate) fn new(upstream: Vec<SocketAddr>) -> Self {
+    /// None is open yet. The servers that `resolv_conf` names are asked for what the cluster does not know.
+    pub(crate) fn new(resolv_conf: PathBuf) -> Self {
         let shared = Arc::new(Shared {
             names: RwLock::new(None),
-            upstream,
+            resolv_conf,
         });
         Resolver {
             shared,

@@ -3,7 +3,6 @@
 use crate::args::DaemonArgs;
 use anyhow::{Result, bail};
 use skep_types::{ByteCount, Labels, NanoCpus, NodeDescription, NodeTls, Platform};
-use std::net::SocketAddr;
 
 /// Version of this build.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -72,15 +71,4 @@ fn memory() -> ByteCount {
                 .ok()
         });
     ByteCount(kib.unwrap_or_default() * 1024)
-}
-
-/// Name servers of this machine, loopback ones included: the resolver asks
-/// them from the node's own network.
-pub(crate) fn name_servers() -> Vec<SocketAddr> {
-    let text = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    text.lines()
-        .filter_map(|line| line.trim().strip_prefix("nameserver"))
-        .filter_map(|address| address.trim().parse().ok())
-        .map(|address| SocketAddr::new(address, 53))
-        .collect()
 }

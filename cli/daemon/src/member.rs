@@ -28,6 +28,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 use tokio::sync::watch;
 
+/// Where this machine's name servers are written.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
 /// What every node has, in a swarm or not. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Parts {
@@ -292,7 +295,7 @@ async fn start_agent(
         run_dir: parts.args.run_dir.clone(),
         private_key: parts.files.key("wireguard.key")?,
         listen_port: membership.data_path_port,
-        upstream_dns: describe::name_servers(),
+        resolv_conf: RESOLV_CONF.into(),
     })
     .await
     .context("cannot take over this node's network")?;

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::answer::{Outcome, answer, refusal};
 use super::forward::{forward, read_framed, write_framed};
+use super::upstream::servers;
 
 /// Questions of one container under way to other servers.
 const UNDER_WAY: usize = 256;
@@ -115,27 +116,21 @@ fn local(shared: &Shared, task: TaskId, question: &[u8], tcp: bool) -> Outcome {
     }
 }
 
-/// What others say; "no such name" where there is nobody to ask, a failure where nobody answers or the
-/// container is kept inside.
+/// What others say; a failure where there is nobody to ask, nobody answers or the container is kept inside.
+/// Never "no such name": nobody said that, and whoever asked would believe it.
 async fn elsewhere(shared: &Shared, task: TaskId, question: &[u8], tcp: bool) -> Option<Vec<u8>> {
     let names = shared.names()?;
     let endpoint = names.endpoints.get(&task)?;
-    let own = &endpoint.dns_servers;
-    let servers = if own.is_empty() {
-        &shared.upstream
-    } else {
-        own
-    };
-    let code = if !endpoint.egress {
-        ResponseCode::ServFail
-    } else if servers.is_empty() {
-        ResponseCode::NXDomain
-    } else if let Some(reply) = forward(question, servers, tcp).await {
-        return Some(reply);
-    } else {
-        ResponseCode::ServFail
-    };
-    match refusal(question, code, tcp) {
+    if endpoint.egress {
+        let reply = match endpoint.dns_servers.as_slice() {
+            [] => forward(question, &servers(&shared.resolv_conf).await, tcp).await,
+            own => forward(question, own, tcp).await,
+        };
+        if reply.is_some() {
+            return reply;
+        }
+    }
+    match refusal(question, ResponseCode::ServFail, tcp) {
         Outcome::Reply(reply) => Some(reply),
         Outcome::Ignore | Outcome::Forward => None,
     }

@@ -1,4 +1,4 @@
-//! Questions to the resolver of a container, as a resolver library would ask.
+//! Questions to the resolver of a container, as a resolver library would ask, and the server behind it.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream, UdpSocket};
@@ -72,4 +72,30 @@ pub fn addresses(message: &Message) -> Vec<Ipv4Addr> {
         .collect();
     found.sort();
     found
+}
+
+/// A name server that knows no name, until it is asked for one that begins with `stop.`.
+pub fn upstream(namespace: &Path) {
+    let socket = within(namespace, || {
+        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).expect("port 53")
+    });
+    std::thread::spawn(move || {
+        let mut buffer = [0; 512];
+        while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+            let Ok(asked) = Message::from_vec(&buffer[..length]) else {
+                continue;
+            };
+            if asked
+                .queries
+                .iter()
+                .any(|query| query.name.to_ascii().starts_with("stop."))
+            {
+                return;
+            }
+            let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
+            answer.queries.clone_from(&asked.queries);
+            answer.metadata.response_code = ResponseCode::NXDomain;
+            let _ = socket.send_to(&answer.to_vec().expect("an answer"), from);
+        }
+    });
 }

@@ -136,12 +136,20 @@ pub struct Host {
 
 impl Host {
     fn new(number: u8, namespace: PathBuf, run_dir: PathBuf) -> Self {
-        Host {
+        let host = Host {
             number,
             namespace,
             run_dir,
             node: None,
-        }
+        };
+        std::fs::create_dir_all(&host.run_dir).expect("a directory");
+        std::fs::write(host.resolv_conf(), "nameserver 192.0.2.100\n").expect("a file");
+        host
+    }
+
+    /// What names its name servers: the client.
+    pub fn resolv_conf(&self) -> PathBuf {
+        self.run_dir.join("resolv.conf")
     }
 
     /// Its address on the underlay.
@@ -189,7 +197,7 @@ impl Host {
             run_dir: self.run_dir.clone(),
             private_key: self.key(),
             listen_port: 51820,
-            upstream_dns: vec!["192.0.2.100:53".parse().expect("an address")],
+            resolv_conf: self.resolv_conf(),
         };
         let opening = runtime.spawn(Dataplane::open(config));
         let dataplane = runtime

@@ -1,10 +1,10 @@
 //! What one host must get right: who reaches whom, who does not, and the names for it.
 
 use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
+use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use skep_types::{NetworkId, PortConfig, Protocol, PublishMode};
 
@@ -154,28 +154,7 @@ fn containers_resolve_the_names_of_their_networks_and_nothing_of_others() {
     cluster.apply(&lan);
     let host = &lan.hosts[0];
     let (a, b) = (host.netns(a1), host.netns(b1));
-    let upstream = within(&lan.client, || {
-        UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 53)).expect("port 53")
-    });
-    std::thread::spawn(move || {
-        let mut buffer = [0; 512];
-        while let Ok((length, from)) = upstream.recv_from(&mut buffer) {
-            let Ok(asked) = Message::from_vec(&buffer[..length]) else {
-                continue;
-            };
-            if asked
-                .queries
-                .iter()
-                .any(|query| query.name.to_ascii().starts_with("stop."))
-            {
-                return;
-            }
-            let mut answer = Message::response(asked.metadata.id, asked.metadata.op_code);
-            answer.queries.clone_from(&asked.queries);
-            answer.metadata.response_code = ResponseCode::NXDomain;
-            let _ = upstream.send_to(&answer.to_vec().expect("an answer"), from);
-        }
-    });
+    dns::upstream(&lan.client);
 
     let vip = vec![v4(10, 1, 255, 1)];
     let tasks = vec![v4(10, 1, 1, 2), v4(10, 1, 1, 3)];

@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::TryStreamExt;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::link::{
-    InfoKind, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
+    InfoKind, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::route::RouteProtocol;
 use rtnetlink::{Handle, LinkUnspec};
@@ -54,6 +54,8 @@ pub(crate) struct Seen {
     pub(crate) index: u32,
     /// Largest packet in bytes.
     pub(crate) mtu: u32,
+    /// It is set up.
+    pub(crate) up: bool,
     /// The kernel's own WireGuard.
     pub(crate) kernel_wireguard: bool,
 }
@@ -61,6 +63,7 @@ pub(crate) struct Seen {
 fn seen(link: &LinkMessage) -> Seen {
     let mut seen = Seen {
         index: link.header.index,
+        up: link.header.flags.contains(LinkFlags::Up),
         ..Seen::default()
     };
     for attribute in &link.attributes {

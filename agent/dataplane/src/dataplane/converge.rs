@@ -59,7 +59,7 @@ impl Inner {
         let mtu = mesh_mtu(&desired, &found);
         self.filter(&desired).await?;
         if self.mesh(&desired, progress, mtu).await? {
-            // Routes went with the former interface.
+            // Routes went with the former interface, or when it was set down.
             found = self.links.read().await?;
         }
         self.resolver.publish(Arc::clone(&desired));
@@ -87,7 +87,7 @@ impl Inner {
         written.await.map_err(|_| Error::Interrupted)?
     }
 
-    /// WireGuard: the interface, then who is at its other ends. Tells whether the interface is a new one.
+    /// WireGuard: the interface, then who is at its other ends. Tells whether the interface was touched.
     async fn mesh(
         &self,
         desired: &Desired,
@@ -109,13 +109,15 @@ impl Inner {
             let opening =
                 tokio::task::spawn_blocking(move || MeshLink::open(WIREGUARD, key, port, mtu));
             progress.mesh = Some(opening.await.map_err(|_| Error::Interrupted)??);
-            self.links.set_up(WIREGUARD, Some(mtu)).await?;
-            settings::prepare_link(WIREGUARD, false)?;
-        } else if progress.mtu != mtu {
+        }
+        let fits = !anew && found.is_some_and(|seen| seen.up && seen.mtu == mtu);
+        if !fits {
             self.links.set_up(WIREGUARD, Some(mtu)).await?;
         }
+        // Each time: it is not known whether it was done the last time, and looking costs next to nothing.
+        settings::prepare_link(WIREGUARD, false)?;
         match &mut progress.mesh {
-            Some(link) => link.set_peers(desired.peers.values()).map(|()| anew),
+            Some(link) => link.set_peers(desired.peers.values()).map(|()| !fits),
             None => Err(Error::NoLink {
                 name: WIREGUARD.to_owned(),
             }),

@@ -8,7 +8,7 @@ use ipnet::Ipv4Net;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkExtentMask, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoVxlan, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
 };
 use rtnetlink::packet_route::neighbour::{NeighbourAddress, NeighbourAttribute, NeighbourState};
 use rtnetlink::packet_route::route::{
@@ -281,6 +281,7 @@ fn parse_link(message: &LinkMessage) -> Found {
         }
     }
     let bridge = kind == Some(InfoKind::Bridge);
+    let up = message.header.flags.contains(LinkFlags::Up);
     let kind = match kind {
         Some(InfoKind::Veth) if name.starts_with(VETH_PREFIX) => Some(LinkKind::Veth {
             task: None,
@@ -293,7 +294,7 @@ fn parse_link(message: &LinkMessage) -> Found {
         name,
         mtu,
         bridge,
-        link: kind.map(|kind| Link { kind, mac, mtu }),
+        link: kind.map(|kind| Link { kind, mac, mtu, up }),
     }
 }
 

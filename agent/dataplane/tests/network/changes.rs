@@ -1,15 +1,19 @@
 //! What changes under a host while its containers run, and what it makes of it.
 
+use std::net::Ipv4Addr;
 use std::thread;
 use std::time::Duration;
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::RecordType;
 use skep_agent_dataplane::Error;
+use skep_types::Protocol;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, INGRESS};
 use super::dns;
-use super::lan::Lan;
+use super::lan::{Lan, ip};
+use super::one_host::port;
+use super::program::{Server, at, tcp};
 
 #[test]
 fn nothing_is_made_any_more_once_the_node_has_left() {
@@ -56,4 +60,48 @@ fn name_servers_are_those_of_the_moment() {
     assert_eq!(asked(), ResponseCode::ServFail, "nobody is there");
     std::fs::write(&file, text).expect("it changes back");
     dns::ask(&container, "stop.example", RecordType::A);
+}
+
+#[test]
+fn a_link_that_is_down_is_set_up_again_with_all_that_is_on_it() {
+    let mut lan = Lan::new(2);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    let here = cluster.task(1, 2, &[1, INGRESS]);
+    let there = cluster.task(2, 2, &[1, INGRESS]);
+    let ports = vec![port(Protocol::Tcp, 8000, false)];
+    cluster.service("web", 1, 1, &[there], ports);
+    for host in &mut lan.hosts {
+        host.start();
+    }
+    cluster.apply(&lan);
+    let host = &lan.hosts[0];
+    let _server = Server::start(&lan.hosts[1].netns(there), "there", 80);
+    let reached = |moment: &str| {
+        let inside = at(Ipv4Addr::new(10, 1, 2, 2), 80);
+        tcp(&host.netns(here), inside).expect(moment);
+        // Through the tunnel.
+        tcp(&lan.client, at(host.address(), 8000)).expect(moment);
+    };
+    reached("at first");
+    let name = host.name();
+    let links = ip(&format!("-n {name} -o link"));
+    let ours = links
+        .lines()
+        .filter_map(|line| line.split([' ', '@', ':']).nth(2));
+    let ours: Vec<&str> = ours.filter(|link| link.starts_with("skep")).collect();
+    assert_eq!(ours.len(), 3, "{links}");
+    for link in ours {
+        ip(&format!("-n {name} link set {link} down"));
+        // As if the daemon had died before it came to this.
+        let setting = format!("ipv4/conf/{link}/route_localnet");
+        host.set(&setting, "0");
+        let applied = host.apply(cluster.desired(1));
+        assert!(applied.failed.is_empty(), "{:?}", applied.failed);
+        assert!(applied.steps > 0, "{link}");
+        reached(link);
+        assert_eq!(host.setting(&setting), "1");
+        let again = host.apply(cluster.desired(1));
+        assert_eq!(again.steps, 0, "{link}");
+    }
 }

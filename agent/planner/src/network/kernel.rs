@@ -97,6 +97,8 @@ pub struct Link {
     pub mac: Mac,
     /// Largest packet in bytes.
     pub mtu: u32,
+    /// It is set up. One that is not was never finished, or others set it down.
+    pub up: bool,
 }
 
 /// What a link is.
@@ -118,7 +120,7 @@ pub enum LinkKind {
 
 impl Link {
     /// Whether a link found can be kept: what cannot be seen from outside (the task and the other end) is
-    /// not compared, and the largest packet can be changed in place.
+    /// not compared, and the largest packet and whether it is up can be changed in place.
     fn keeps(&self, found: &Link) -> bool {
         let same_kind = match (self.kind, found.kind) {
             (LinkKind::Veth { .. }, LinkKind::Veth { .. }) => true,
@@ -189,6 +191,7 @@ pub fn host(desired: &Desired, mtu: u32) -> State {
             },
             mac: node_mac(own),
             mtu: mtu.saturating_sub(TUNNEL_OVERHEAD),
+            up: true,
         },
     );
     for network in desired.networks.values() {
@@ -283,6 +286,7 @@ fn add_endpoint(state: &mut State, task: TaskId, endpoint: &Endpoint, mtu: u32) 
             kind,
             mac: GATEWAY_MAC,
             mtu,
+            up: true,
         },
     );
     for address in endpoint.addresses() {

@@ -10,7 +10,8 @@ use super::{Link, Mac, Route, Rule, State, TUNNEL};
 /// One step. Each is idempotent: made twice, or made after somebody else made it, it does no harm.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Makes a link; a veth's other end goes straight into its container.
+    /// Makes a link and sets it up, whichever of the two is still to be done; a veth's other end goes straight
+    /// into its container.
     AddLink(String, Link),
     /// Changes the largest packet of a link.
     SetMtu(String, u32),
@@ -54,6 +55,9 @@ pub fn diff(wanted: &State, found: &State) -> Vec<Step> {
     for (name, link) in &wanted.links {
         match found.links.get(name) {
             Some(was) if !remade.contains(name.as_str()) => {
+                if was.up != link.up {
+                    steps.push(Step::AddLink(name.clone(), *link));
+                }
                 if was.mtu != link.mtu {
                     steps.push(Step::SetMtu(name.clone(), link.mtu));
                 }
@@ -143,6 +147,7 @@ mod tests {
             },
             mac: [mac; 6],
             mtu: 1420,
+            up: true,
         }
     }
 
@@ -210,6 +215,20 @@ mod tests {
         assert_eq!(
             diff(&wanted, &state()),
             [Step::SetMtu("skepv1".to_owned(), 1300)]
+        );
+    }
+
+    #[test]
+    fn a_link_that_is_down_is_set_up_before_what_uses_it() {
+        let mut found = state();
+        found.routes.clear();
+        if let Some(link) = found.links.get_mut("skepv1") {
+            link.up = false;
+        }
+        let steps = diff(&state(), &found);
+        assert!(
+            matches!(steps.as_slice(), [Step::AddLink(..), Step::SetRoute(..)]),
+            "{steps:?}"
         );
     }
 }

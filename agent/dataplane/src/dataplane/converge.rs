@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use skep_agent_planner::network::Desired;
 use skep_agent_planner::network::kernel::{
-    self, CONTAINER_LINK, LinkKind, State, Step, WIREGUARD, WIREGUARD_OVERHEAD, diff, veth_name,
+    self, CONTAINER_LINK, LinkKind, State, Step, TUNNEL, WIREGUARD, WIREGUARD_OVERHEAD, diff,
+    veth_name,
 };
 use skep_types::TaskId;
 
@@ -55,7 +56,9 @@ impl Inner {
         let mut found = self.links.read().await?;
         let routes = found.underlay.routes();
         let here = |task| netns::exists(&self.netns_path(task));
-        let desired = Arc::new(usable(desired, &routes, here, &mut applied.failed)?);
+        // It outlives the daemon, as WireGuard in the process does not.
+        let mesh = found.state.links.contains_key(TUNNEL);
+        let desired = Arc::new(usable(desired, &routes, mesh, here, &mut applied.failed)?);
         let mtu = mesh_mtu(&desired, &found);
         self.filter(&desired).await?;
         if self.mesh(&desired, progress, mtu).await? {

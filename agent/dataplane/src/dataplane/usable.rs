@@ -3,6 +3,10 @@
 //! Only containers that are yet to come are refused. One whose namespace is there runs in it, or did a moment
 //! ago: a namespace that is taken away cannot be given back, as another at the same path is not the one its
 //! processes are in. So it keeps its links whatever happens to its networks, until its task is gone.
+//!
+//! In the same way a mesh is refused that is yet to be made. One that carries traffic goes on beside a route
+//! that came later: our routes are the more specific ones, and a node whose network stood still would send
+//! connections to tasks that are long gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -15,10 +19,11 @@ use skep_types::{NetworkId, TaskId};
 use crate::error::Error;
 
 /// The desired state without what cannot be made beside the node's `routes`; why not goes to its containers.
-/// `here` tells whether a task's namespace is there.
+/// `here` tells whether a task's namespace is there, `mesh` whether the mesh was made before.
 pub(super) fn usable(
     desired: &Desired,
     routes: &[HostRoute],
+    mesh: bool,
     here: impl Fn(TaskId) -> bool,
     failed: &mut BTreeMap<TaskId, Error>,
 ) -> Result<Desired, Error> {
@@ -38,7 +43,11 @@ pub(super) fn usable(
     let mut refused = BTreeMap::new();
     for clash in clash::find(&desired, routes) {
         let Some(network) = clash.network else {
-            return Err(Error::Clash(clash));
+            if !mesh {
+                return Err(Error::Clash(clash));
+            }
+            tracing::warn!("{clash}; the mesh is there already and stays");
+            continue;
         };
         if used.contains(&network) {
             tracing::warn!("{clash}; containers that are on it already stay on it");

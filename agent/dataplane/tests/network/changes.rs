@@ -105,3 +105,44 @@ fn a_link_that_is_down_is_set_up_again_with_all_that_is_on_it() {
         assert_eq!(again.steps, 0, "{link}");
     }
 }
+
+#[test]
+fn a_mesh_that_is_there_goes_on_beside_a_route_of_the_node_that_overlaps_it() {
+    let mut lan = Lan::new(2);
+    let mut cluster = Cluster::new(&lan);
+    cluster.network(1, "front", |_| {});
+    let here = cluster.task(1, 2, &[1]);
+    let there = cluster.task(2, 2, &[1]);
+    for host in &mut lan.hosts {
+        host.start();
+    }
+    let name = lan.hosts[0].name();
+    let route = "10.192.0.0/12 via 192.0.2.100";
+    let inside = "10.200.64.0/24 via 192.0.2.100";
+    ip(&format!("-n {name} route add {route}"));
+    let refused = lan.hosts[0].try_apply(cluster.desired(1));
+    let refused = refused.expect_err("there is no mesh yet").to_string();
+    assert_eq!(
+        refused,
+        "subnet 10.200.0.0/16 of the mesh between the nodes overlaps this node's route to 10.192.0.0/12 \
+         through e0: remove the route, or make the swarm with another --mesh-subnet"
+    );
+    ip(&format!("-n {name} route del {route}"));
+    cluster.apply(&lan);
+    let _server = Server::start(&lan.hosts[1].netns(there), "there", 80);
+    for route in [route, inside] {
+        ip(&format!("-n {name} route add {route}"));
+        // Also after a restart of the daemon.
+        for _ in 0..2 {
+            let late = cluster.task(1, 3, &[1]);
+            let applied = lan.hosts[0].apply(cluster.desired(1));
+            assert!(applied.failed.is_empty(), "{:?}", applied.failed);
+            for from in [here, late] {
+                let from = lan.hosts[0].netns(from);
+                tcp(&from, at(Ipv4Addr::new(10, 1, 2, 2), 80)).expect(route);
+            }
+            lan.hosts[0].stop(false);
+            lan.hosts[0].start();
+        }
+    }
+}

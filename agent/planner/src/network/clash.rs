@@ -32,11 +32,18 @@ pub struct Clash {
 
 impl fmt::Display for Clash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = match self.network {
+            Some(_) => format!("of network {}", self.name),
+            None => "of the mesh between the nodes".to_owned(),
+        };
+        let advice = match self.network {
+            Some(_) => "choose another subnet for the network",
+            None => "remove the route, or make the swarm with another --mesh-subnet",
+        };
         write!(
             f,
-            "subnet {} of network {} overlaps this node's route to {} through {}: \
-             choose another subnet for the network",
-            self.subnet, self.name, self.route.destination, self.route.device
+            "subnet {} {what} overlaps this node's route to {} through {}: {advice}",
+            self.subnet, self.route.destination, self.route.device
         )
     }
 }

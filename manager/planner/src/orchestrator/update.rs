@@ -227,7 +227,10 @@ impl<'a> Round<'_, 'a> {
                         view.tried = true;
                         view.failed = self.failed_early(task).then_some(task.id);
                     }
-                    made.push(task);
+                    // What was lost with its node tells nothing of the template.
+                    if task.state != TaskState::Orphaned {
+                        made.push(task);
+                    }
                 }
             }
             let policy = &self.service.spec.task.restart;

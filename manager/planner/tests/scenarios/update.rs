@@ -445,3 +445,39 @@ fn a_node_that_returns_to_a_global_service_is_no_update() {
             agent n2 shutdown -> shutdown image a"#]],
     );
 }
+
+#[test]
+fn what_its_node_lost_is_no_failure_of_an_update() {
+    check(
+        "
+        node n1
+        service web replicas=2 image=a monitor=2s delay=1s
+        step 1s
+        update web image=b
+        run
+        say the node is started anew right after the first start
+        step 1s
+        lose web.1
+        run
+        ps web
+        say what then fails is one
+        kill web.1
+        step 10s
+        services
+        ps web
+        ",
+        expect![[r#"
+            -- the node is started anew right after the first start
+            web.1 n1 running -> running image b
+            web.1 n1 orphaned -> shutdown image b: task: lost
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image a
+            -- what then fails is one
+            web [Paused: update paused due to failure or early termination]
+            web.1 n1 running -> running image b
+            web.1 n1 failed -> shutdown image b: task: non-zero exit (137)
+            web.1 n1 orphaned -> shutdown image b: task: lost
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image a"#]],
+    );
+}

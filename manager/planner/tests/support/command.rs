@@ -11,7 +11,7 @@
 //! scale web 5 | update web image=b | rollback web | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
-//! kill web.1                                    (once)
+//! kill web.1 | lose web.1                        (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
 //! ps web | nodes | services | networks | addresses web | why
 //! ```
@@ -167,7 +167,9 @@ impl World {
             "end" => {
                 self.lingering.remove(rest[0]);
             }
-            "kill" => self.kill(rest[0]),
+            "kill" => self.end(rest[0], TaskState::Failed, "task: non-zero exit (137)"),
+            // Its node was started anew.
+            "lose" => self.end(rest[0], TaskState::Orphaned, "task: lost"),
             _ => self.show(&words),
         }
     }
@@ -183,7 +185,7 @@ impl World {
         self.verdicts.insert(task.to_owned(), state);
     }
 
-    fn kill(&mut self, name: &str) {
+    fn end(&mut self, name: &str, state: TaskState, error: &str) {
         let task = self
             .store
             .state()
@@ -191,9 +193,9 @@ impl World {
             .find(|task| task.name() == name && task.is_live())
             .expect(name);
         let status = TaskStatus {
-            state: TaskState::Failed,
+            state,
             at: self.now,
-            error: "task: non-zero exit (137)".into(),
+            error: error.into(),
             ..TaskStatus::default()
         };
         let updates = vec![(task.id, status)];

@@ -275,7 +275,7 @@ impl TaskManager {
 }
 
 /// Now, by the clock of this node.
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     let since_epoch = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

@@ -5,10 +5,10 @@ use crate::agent::AgentError;
 use crate::executor::Executor;
 use crate::ledger::Ledger;
 use crate::reporter::Reporter;
-use crate::task_manager::TaskManager;
+use crate::task_manager::{TaskManager, now};
 use skep_agent_runtime::AdoptedState;
 use skep_types::assignment::AssignmentSet;
-use skep_types::{Task, TaskId, TaskState};
+use skep_types::{Task, TaskId, TaskState, TaskStatus, Timestamp};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ impl Worker {
             .collect();
         for task in known {
             let state = found.remove(&task.id);
-            worker.take_up(task, state, same_boot);
+            worker.take_up(task, state, same_boot).await;
         }
         for task in found.into_keys() {
             tracing::warn!(task.id = %task, "removing a container without a task");
@@ -73,7 +73,7 @@ impl Worker {
 
     /// Goes on with a task where it was. The container counts for more than what was
     /// written of it: a disk may have been full.
-    fn take_up(&mut self, mut task: Task, found: Option<AdoptedState>, same_boot: bool) {
+    async fn take_up(&mut self, mut task: Task, found: Option<AdoptedState>, same_boot: bool) {
         if !task.status.state.is_terminal() {
             if matches!(
                 found,
@@ -86,11 +86,7 @@ impl Worker {
                 // It keeps its network until it is removed.
                 self.executor.network.adopt(Arc::new(task.clone()));
             }
-            task.status.state = taken_up(task.status.state, found.as_ref(), same_boot);
-            if task.status.state == TaskState::Failed {
-                task.status.error =
-                    "task: container was lost, e.g. by a restart of the node".to_owned();
-            }
+            bring_up_to(&self.ledger, &mut task, found.as_ref(), same_boot).await;
         }
         // The managers may have missed the last word.
         self.reporter.report(task.id, task.status.clone());
@@ -202,9 +198,42 @@ impl Worker {
     }
 }
 
+/// Brings a task to what was found of its container. That it was lost is written
+/// down, so that the next daemon says the same of it.
+async fn bring_up_to(
+    ledger: &Ledger,
+    task: &mut Task,
+    found: Option<&AdoptedState>,
+    same_boot: bool,
+) {
+    task.status.state = taken_up(task.status.state, found, same_boot);
+    if !task.status.state.is_terminal() {
+        return;
+    }
+    is_lost(&mut task.status, now());
+    if let Err(error) = ledger.put(task.clone()).await {
+        // It is found lost by the next daemon, too.
+        tracing::error!(task.id = %task.id, %error, "task not recorded");
+    }
+}
+
+/// What is said of a task that was found lost now. When it ended nobody knows; when it
+/// began to run would be wrong by all the time that it ran.
+fn is_lost(status: &mut TaskStatus, now: Timestamp) {
+    let (message, error) = match status.state {
+        TaskState::Orphaned => ("lost", "task: lost when its node was restarted"),
+        _ => ("failed", "task: container was lost"),
+    };
+    status.at = now;
+    status.pid = 0;
+    message.clone_into(&mut status.message);
+    error.clone_into(&mut status.error);
+}
+
 /// Where a task is that was last known at `state`, by what was found of its
 /// container. One that was being made starts over, unless the machine was started
-/// anew since: then `state` may lag behind what the managers were told.
+/// anew since: then `state` may lag behind what the managers were told, and what is
+/// gone went with the machine, by no fault of the task.
 fn taken_up(state: TaskState, found: Option<&AdoptedState>, same_boot: bool) -> TaskState {
     match found {
         // Starting is idempotent, and looks at the health again.
@@ -216,7 +245,8 @@ fn taken_up(state: TaskState, found: Option<&AdoptedState>, same_boot: bool) -> 
         Some(AdoptedState::Lost) | None if state <= TaskState::Preparing && same_boot => {
             TaskState::Accepted
         }
-        Some(AdoptedState::Lost) | None => TaskState::Failed,
+        Some(AdoptedState::Lost) | None if same_boot => TaskState::Failed,
+        Some(AdoptedState::Lost) | None => TaskState::Orphaned,
     }
 }
 
@@ -239,7 +269,7 @@ mod tests {
 
     #[test]
     fn what_is_found_of_a_container_counts_for_more_than_what_was_written() {
-        use TaskState::{Accepted, Failed, Preparing, Ready, Running, Starting};
+        use TaskState::{Accepted, Failed, Orphaned, Preparing, Ready, Running, Starting};
         let running = Some(AdoptedState::Running { pid: 7 });
         let created = Some(AdoptedState::Created { pid: 7 });
         let exited = Some(AdoptedState::Exited(ExitRecord {
@@ -262,8 +292,10 @@ mod tests {
             (Preparing, &None, true, Accepted),
             (Accepted, &None, false, Accepted),
             // It may have run before the power went.
-            (Preparing, &lost, false, Failed),
-            (Preparing, &None, false, Failed),
+            (Preparing, &lost, false, Orphaned),
+            (Preparing, &None, false, Orphaned),
+            (Running, &lost, false, Orphaned),
+            (Running, &exited, false, Running),
             (Starting, &lost, true, Failed),
             (Running, &None, true, Failed),
         ] {
@@ -273,6 +305,46 @@ mod tests {
                 expected,
                 "{state} {found:?} {same_boot}"
             );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_lost_task_ends_when_that_is_found_and_the_next_daemon_knows_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = Ledger::open(dir.path().to_owned()).unwrap();
+        for (same_boot, state) in [(true, TaskState::Failed), (false, TaskState::Orphaned)] {
+            let mut task = running();
+            let began = now();
+            let lost = Some(&AdoptedState::Lost);
+            bring_up_to(&ledger, &mut task, lost, same_boot).await;
+            let status = &task.status;
+            assert_eq!((status.state, status.pid), (state, 0));
+            // It began to run in 1970, and did not end then.
+            assert!(status.at >= began, "{:?}", status.at);
+            assert!(status.message != "started" && !status.error.is_empty());
+            assert_eq!(ledger.load().unwrap(), [task]);
+        }
+    }
+
+    fn running() -> Task {
+        Task {
+            id: TaskId::from_bits(1),
+            meta: Default::default(),
+            service: skep_types::ServiceId::from_bits(9),
+            service_name: "web".into(),
+            slot: skep_types::Slot(1),
+            node: None,
+            spec: Arc::default(),
+            spec_version: skep_types::Version(1),
+            desired: TaskState::Running,
+            status: TaskStatus {
+                state: TaskState::Running,
+                at: Timestamp(1),
+                message: "started".to_owned(),
+                pid: 7,
+                ..TaskStatus::default()
+            },
+            attachments: Vec::new(),
         }
     }
 }

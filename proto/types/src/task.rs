@@ -42,7 +42,7 @@ pub enum TaskState {
     Rejected,
     /// Desired only: stop, then forget.
     Remove,
-    /// Its node has been away too long to know.
+    /// Lost with its node: that was started anew, or has been away too long to know.
     Orphaned,
 }
 

@@ -192,3 +192,42 @@ fn an_update_that_overtakes_another_waits_for_what_that_stops() {
             db.1 n1 shutdown -> shutdown image a"#]],
     );
 }
+
+#[test]
+fn a_task_lost_by_a_restart_of_its_node_is_replaced_whatever_the_policy() {
+    check(
+        "
+        node n1
+        service once restart=none
+        service tried attempts=1 delay=5s
+        run
+        kill tried.1
+        step 5s
+        say the node is started anew before anybody missed it
+        lose once.1
+        lose tried.1
+        run
+        ps once
+        ps tried
+        say what it does by itself counts as before
+        kill once.1
+        kill tried.1
+        step 60s
+        ps once
+        ps tried
+        ",
+        expect![[r#"
+            -- the node is started anew before anybody missed it
+            once.1 n1 running -> running
+            once.1 n1 orphaned -> shutdown: task: lost
+            tried.1 n1 running -> running
+            tried.1 n1 orphaned -> shutdown: task: lost
+            tried.1 n1 failed -> shutdown: task: non-zero exit (137)
+            -- what it does by itself counts as before
+            once.1 n1 failed -> shutdown: task: non-zero exit (137)
+            once.1 n1 orphaned -> shutdown: task: lost
+            tried.1 n1 failed -> shutdown: task: non-zero exit (137)
+            tried.1 n1 orphaned -> shutdown: task: lost
+            tried.1 n1 failed -> shutdown: task: non-zero exit (137)"#]],
+    );
+}

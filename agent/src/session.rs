@@ -138,6 +138,7 @@ pub(crate) async fn run(line: &Line, open: Open) -> Ended {
         return error.into();
     }
     tracing::info!("session opened");
+    let _heard = line.reporter.heard();
     let (period, told_period) = watch::channel(welcome.heartbeat_ms);
     // Whichever part ends first ends the session.
     tokio::select! {

@@ -5,11 +5,12 @@ use crate::executor::{Executor, Failure};
 use crate::health::{Health, Verdict};
 use crate::ledger::{Ledger, LedgerError};
 use crate::reporter::Reporter;
+use skep_agent_planner::patience::Patience;
 use skep_agent_planner::task::{Step, after_exit, after_failure, step};
 use skep_agent_runtime::ExitRecord;
 use skep_types::{Task, TaskState, TaskStatus, Timestamp, chain};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 /// First and longest pause between attempts at something that failed for now.
@@ -118,6 +119,7 @@ impl TaskManager {
             self.to(task, TaskState::Preparing, "preparing").await;
         }
         let mut pause = RETRY_MIN;
+        let mut patience = Patience::default();
         loop {
             let container = self.status.container.clone();
             // A container nobody knows of would not be taken up again.
@@ -137,6 +139,9 @@ impl TaskManager {
                 }
                 Err(Failure::Fatal(error)) => return self.fail(task, error).await,
                 Err(Failure::Temporary(error)) => {
+                    if patience.is_over(Instant::now(), self.reporter.is_heard()) {
+                        return self.fail(task, error).await;
+                    }
                     if self.status.error != error {
                         // Somebody looking at the task should see why it waits.
                         self.status.error = error;

@@ -4,4 +4,5 @@
 #![forbid(unsafe_code)]
 
 pub mod network;
+pub mod patience;
 pub mod task;

@@ -20,6 +20,8 @@ use std::time::Duration;
 
 /// Failures of a version of a service on a node that put the node last.
 const FAILURES_MAX: u32 = 5;
+/// A task that its node rejects after so long was tried there again and again.
+const TRIED_LONG: Duration = Duration::from_secs(60);
 /// The time over which they are counted.
 const FAILURES_WINDOW: Duration = Duration::from_secs(5 * 60);
 
@@ -173,9 +175,16 @@ fn assign(task: &mut Work<'_>, node: NodeId) {
     task.error = None;
 }
 
-/// A failure of a task that its node may be to blame for.
-fn counts_as_failure(task: &Work<'_>, version: Version, now: Timestamp) -> bool {
-    task.spec_version == version
-        && matches!(task.state, TaskState::Failed | TaskState::Rejected)
-        && now.since(task.ended_at()) < FAILURES_WINDOW
+/// How many failures its node may be to blame for a task that ended there stands for.
+fn failures(task: &Work<'_>, version: Version, now: Timestamp) -> u32 {
+    let ended_at = task.ended_at();
+    if task.spec_version != version || now.since(ended_at) >= FAILURES_WINDOW {
+        return 0;
+    }
+    match task.state {
+        TaskState::Failed => 1,
+        TaskState::Rejected if ended_at.since(task.created_at) >= TRIED_LONG => FAILURES_MAX,
+        TaskState::Rejected => 1,
+        _ => 0,
+    }
 }

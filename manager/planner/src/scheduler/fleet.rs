@@ -1,7 +1,7 @@
 //! The nodes as the scheduler sees them: what each has left.
 
 use super::filter::Filters;
-use super::{FAILURES_MAX, counts_as_failure};
+use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, Work};
 use skep_types::{
     ByteCount, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service, Timestamp,
@@ -202,10 +202,11 @@ impl Fleet {
                 // A surge of an update that starts first may pass the limit;
                 // otherwise old and new would block each other for ever.
                 node.of_limit += u32::from(!filters.surges || task.spec_version == version);
-            } else if counts_as_failure(task, version, now) {
-                node.failures += 1;
             } else {
-                continue;
+                match failures(task, version, now) {
+                    0 => continue,
+                    count => node.failures += count,
+                }
             }
             self.marked.push(at);
         }

@@ -231,3 +231,38 @@ fn a_task_lost_by_a_restart_of_its_node_is_replaced_whatever_the_policy() {
             tried.1 n1 failed -> shutdown: task: non-zero exit (137)"#]],
     );
 }
+
+#[test]
+fn a_task_that_its_node_gives_up_after_long_goes_to_another() {
+    check(
+        "
+        node n1
+        node n2
+        service busy replicas=2 constraint=node.hostname==n2
+        service web delay=1s
+        service alone constraint=node.hostname==n1 delay=1s
+        hang web.1
+        hang alone.1
+        run
+        step 190s
+        ps web
+        ps alone
+        give-up web.1
+        give-up alone.1
+        heal web.1
+        heal alone.1
+        step 10s
+        ps web
+        say where there is but one node it is tried again there
+        ps alone
+        ",
+        expect![[r#"
+            web.1 n1 preparing -> running
+            alone.1 n1 preparing -> running
+            web.1 n2 running -> running
+            web.1 n1 rejected -> shutdown: no registry
+            -- where there is but one node it is tried again there
+            alone.1 n1 running -> running
+            alone.1 n1 rejected -> shutdown: no registry"#]],
+    );
+}

@@ -11,7 +11,7 @@
 //! scale web 5 | update web image=b | rollback web | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
-//! kill web.1 | lose web.1                        (once)
+//! kill web.1 | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
 //! ps web | nodes | services | networks | addresses web | why
 //! ```
@@ -170,6 +170,8 @@ impl World {
             "kill" => self.end(rest[0], TaskState::Failed, "task: non-zero exit (137)"),
             // Its node was started anew.
             "lose" => self.end(rest[0], TaskState::Orphaned, "task: lost"),
+            // Its node has tried for long to prepare it.
+            "give-up" => self.end(rest[0], TaskState::Rejected, "no registry"),
             _ => self.show(&words),
         }
     }

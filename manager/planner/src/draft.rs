@@ -207,7 +207,7 @@ impl<'a> Draft<'a> {
         self.nodes.get(&node).is_none_or(NodeWork::is_lost)
     }
 
-    /// Whether what runs on that node can be stopped and heard of.
+    /// Whether nothing is heard of what runs on that node, nor can it be told to stop.
     pub(crate) fn is_silent(&self, node: NodeId) -> bool {
         self.nodes.get(&node).is_none_or(NodeWork::is_down)
     }

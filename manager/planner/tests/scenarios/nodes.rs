@@ -48,7 +48,7 @@ fn a_drained_node_gets_no_tasks_and_loses_those_it_has() {
 }
 
 #[test]
-fn tasks_of_a_silent_node_are_replaced_in_the_pass_that_finds_it_down() {
+fn tasks_of_a_silent_node_are_replaced_once_it_is_down() {
     check(
         "
         node n1

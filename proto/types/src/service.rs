@@ -212,7 +212,8 @@ pub struct Service {
     /// Version at which the task template last changed; tasks of another one
     /// are outdated.
     pub spec_version: Version,
-    /// The spec before the last change, for rollback.
+    /// What a rollback returns to: the spec before the last change; while a
+    /// template is rolled out, before that.
     pub previous_spec: Option<Box<ServiceSpec>>,
     /// Addresses and ports in force.
     pub endpoint: Endpoint,

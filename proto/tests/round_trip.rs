@@ -68,7 +68,6 @@ fn assignments_come_back_as_they_were() {
         public_key: [7; 32],
         endpoint: "10.1.1.1:51820".parse().unwrap(),
         mesh: Ipv4Addr::new(10, 255, 0, 4),
-        ready: true,
     };
     let view = ServiceView {
         name: "web".to_owned(),

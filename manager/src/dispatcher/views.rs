@@ -186,6 +186,5 @@ fn peer(node: &Node, port: u16) -> Option<Peer> {
         public_key: node.description.wireguard_key,
         endpoint,
         mesh,
-        ready: node.status.state == NodeState::Ready,
     })
 }

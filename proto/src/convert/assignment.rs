@@ -79,7 +79,6 @@ impl From<&Peer> for pb::Peer {
             public_key,
             endpoint,
             mesh,
-            ready,
         } = peer;
         pb::Peer {
             id: id_bytes(*id),
@@ -87,7 +86,6 @@ impl From<&Peer> for pb::Peer {
             public_key: bytes::Bytes::copy_from_slice(public_key),
             endpoint: endpoint.to_string(),
             mesh: address_bytes((*mesh).into()),
-            ready: *ready,
         }
     }
 }
@@ -101,7 +99,6 @@ impl TryFrom<pb::Peer> for Peer {
             public_key,
             endpoint,
             mesh,
-            ready,
         } = peer;
         Ok(Peer {
             id: id(&id_field, "peer.id")?,
@@ -114,7 +111,6 @@ impl TryFrom<pb::Peer> for Peer {
                 .parse()
                 .map_err(|_| Invalid::Value("peer.endpoint", format!("{endpoint:?}")))?,
             mesh: ipv4(&mesh, "peer.mesh")?,
-            ready,
         })
     }
 }

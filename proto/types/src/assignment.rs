@@ -61,8 +61,6 @@ pub struct Peer {
     pub endpoint: SocketAddr,
     /// Its address inside the mesh.
     pub mesh: Ipv4Addr,
-    /// Whether managers consider it able to serve traffic.
-    pub ready: bool,
 }
 
 /// A service as nodes' networks see it.

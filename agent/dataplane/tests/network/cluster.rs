@@ -43,7 +43,6 @@ impl Cluster {
                 public_key: skep_agent_wireguard::public_key(&host.key()),
                 endpoint: (IpAddr::V4(host.address()), 51820).into(),
                 mesh: Ipv4Addr::new(10, 200, 0, host.number),
-                ready: true,
             };
             cluster.told.peers.insert(peer.id, Arc::new(peer));
         }

@@ -31,7 +31,6 @@ fn told() -> AssignmentSet {
             public_key: [last; 32],
             endpoint: ([192, 0, 2, last], 51820).into(),
             mesh: Ipv4Addr::new(10, 200, 1, last),
-            ready: true,
         };
         told.peers.insert(node, Arc::new(peer));
     }

@@ -169,15 +169,6 @@ impl Raft {
         }
     }
 
-    /// Whether this member is or was part of a cluster.
-    ///
-    /// # Errors
-    /// If the core stopped.
-    pub async fn is_initialized(&self) -> Result<bool, OpenError> {
-        let answer = self.inner.core.is_initialized().await;
-        answer.map_err(|e| OpenError::Start(e.to_string()))
-    }
-
     /// This member's Raft id.
     pub fn id(&self) -> u64 {
         self.inner.id

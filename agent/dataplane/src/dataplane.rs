@@ -2,12 +2,12 @@
 //! one comes, and either left in place for the next daemon or torn down.
 
 mod converge;
+mod flows;
 mod guard;
 mod rules;
 mod usable;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,6 +23,7 @@ use crate::mesh::MeshLink;
 use crate::nft::Nft;
 use crate::resolver::Resolver;
 use crate::{forwarding, netns, settings};
+use flows::Flows;
 use rules::Rules;
 
 /// What the network of a node is made with.
@@ -74,6 +75,7 @@ struct Inner {
     /// Links between which nothing is forwarded.
     outer: BTreeSet<String>,
     rules: Mutex<Rules>,
+    flows: Arc<Flows>,
     resolver: Resolver,
     progress: tokio::sync::Mutex<Progress>,
 }
@@ -86,8 +88,6 @@ struct Progress {
     settled: BTreeMap<TaskId, State>,
     /// What was asked for last, for repairs.
     desired: Option<Desired>,
-    /// Addresses connections were balanced over.
-    backends: Option<BTreeSet<Ipv4Addr>>,
     /// Largest packet of the mesh; 0 at first.
     mtu: u32,
     /// Nothing is made any more. This alone is no matter of saving work: what is still on its way when the
@@ -112,6 +112,7 @@ impl Dataplane {
             links,
             outer,
             rules: Mutex::new(rules),
+            flows: Arc::new(Flows::open()?),
             resolver: Resolver::new(config.resolv_conf.clone()),
             progress: tokio::sync::Mutex::default(),
             config,

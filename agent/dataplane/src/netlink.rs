@@ -204,8 +204,24 @@ impl Socket {
     /// Sends `bytes` in one piece and reads every answer up to the acknowledgement of message `last`, which
     /// must carry `NLM_F_ACK` or `NLM_F_DUMP`.
     pub(crate) fn exchange(&self, bytes: &[u8], last: u32) -> Result<Vec<Reply>, Refused> {
-        send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())?;
         let mut replies = Vec::new();
+        self.exchange_each(bytes, last, |body| {
+            replies.push(Reply {
+                body: body.to_vec(),
+            });
+        })?;
+        Ok(replies)
+    }
+
+    /// The same of what may be long: `each` gets the attributes of every answer as it arrives, and nothing is
+    /// kept. The kernel goes on with a list only when what there is of it was read.
+    pub(crate) fn exchange_each(
+        &self,
+        bytes: &[u8],
+        last: u32,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), Refused> {
+        send(self.fd.as_raw_fd(), bytes, MsgFlags::empty())?;
         let mut buffer = vec![0u8; 64 << 10];
         let mut refused: Option<Refused> = None;
         loop {
@@ -240,14 +256,10 @@ impl Socket {
                                 source: io::Error::from_raw_os_error(-code),
                             });
                         } else if sequence == last && refused.is_none() {
-                            return Ok(replies);
+                            return Ok(());
                         }
                     }
-                    _ if message.len() >= NFGEN => {
-                        replies.push(Reply {
-                            body: message[NFGEN..].to_vec(),
-                        });
-                    }
+                    _ if message.len() >= NFGEN => each(&message[NFGEN..]),
                     _ => {}
                 }
                 rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
@@ -255,7 +267,7 @@ impl Socket {
         }
         match refused {
             Some(refused) => Err(refused),
-            None => Ok(replies),
+            None => Ok(()),
         }
     }
 }

@@ -42,11 +42,6 @@ impl Nft {
         })
     }
 
-    /// The socket, for other parts of netfilter in the same namespace.
-    pub(crate) fn socket(&self) -> &Socket {
-        &self.socket
-    }
-
     /// Writes the whole table; what was there under its name is gone in the same instant.
     pub(crate) fn replace(&self, table: &Table) -> Result<(), Error> {
         self.commit(batch::replace(table))

@@ -18,8 +18,8 @@ use super::{Applied, Inner, Progress};
 use crate::error::Error;
 use crate::links::{Links, Reading};
 use crate::mesh::MeshLink;
-use crate::ruleset::{self, known_backends};
-use crate::{conntrack, netns, settings};
+use crate::ruleset;
+use crate::{netns, settings};
 
 impl Inner {
     /// See [`super::Dataplane::apply`].
@@ -60,6 +60,7 @@ impl Inner {
         let mesh = found.state.links.contains_key(TUNNEL);
         let desired = Arc::new(usable(desired, &routes, mesh, here, &mut applied.failed)?);
         let mtu = mesh_mtu(&desired, &found);
+        self.flows.expect(&desired);
         self.filter(&desired).await?;
         if self.mesh(&desired, progress, mtu).await? {
             // Routes went with the former interface, or when it was set down.
@@ -77,7 +78,7 @@ impl Inner {
             }
         }
         progress.mtu = mtu;
-        self.forget(&desired, progress).await?;
+        self.forget(&desired, progress)?;
         Ok(applied)
     }
 
@@ -220,36 +221,13 @@ impl Inner {
     }
 
     /// What is no longer wanted and is not a link: namespaces, resolvers, flows to tasks that are gone.
-    async fn forget(
-        self: &Arc<Self>,
-        desired: &Arc<Desired>,
-        progress: &mut Progress,
-    ) -> Result<(), Error> {
+    fn forget(&self, desired: &Desired, progress: &mut Progress) -> Result<(), Error> {
         self.resolver
             .keep_only(|task| desired.endpoints.contains_key(&task));
         let wanted: BTreeSet<TaskId> = desired.endpoints.keys().copied().collect();
         progress.settled.retain(|task, _| wanted.contains(task));
         self.remove_namespaces(&wanted)?;
-        let known = known_backends(desired);
-        if progress.backends.as_ref() != Some(&known) {
-            let subnets: Vec<_> = desired
-                .networks
-                .values()
-                .flat_map(|network| network.subnets.clone())
-                .collect();
-            let (inner, keep) = (Arc::clone(self), known.clone());
-            let forgotten = tokio::task::spawn_blocking(move || {
-                conntrack::forget(inner.rules().socket(), |address| {
-                    subnets.iter().any(|subnet| subnet.contains(&address))
-                        && !keep.contains(&address)
-                })
-            });
-            let count = forgotten.await.map_err(|_| Error::Interrupted)??;
-            if count > 0 {
-                tracing::debug!(count, "flows to tasks that are gone forgotten");
-            }
-            progress.backends = Some(known);
-        }
+        self.flows.forget();
         Ok(())
     }
 }

@@ -2,7 +2,6 @@
 //! decided in [`crate::ruleset`].
 
 use crate::error::Error;
-use crate::netlink::Socket;
 use crate::nft::Nft;
 use crate::nft::table::Table;
 use crate::{docker, ruleset};
@@ -50,11 +49,6 @@ impl Rules {
         let table = written.table.clone();
         self.write(table)?;
         Ok(true)
-    }
-
-    /// The socket, for other parts of netfilter in the same namespace.
-    pub(super) fn socket(&self) -> &Socket {
-        self.nft.socket()
     }
 
     /// Removes all of it.

@@ -163,7 +163,39 @@ impl Files {
             self.put(LEAVING, b"")?;
         }
         self.forget_raft()?;
+        self.forget_all_but_leaving()?;
         remove_dir(&self.node())
+    }
+
+    /// Empties the node's directory but for the mark: whenever this is cut short, the
+    /// next daemon goes on with it. The membership goes first, as without the rest it
+    /// would be no member that can start.
+    fn forget_all_but_leaving(&self) -> Result<()> {
+        self.remove(MEMBERSHIP)?;
+        let node = self.node();
+        let failed = || format!("cannot empty {}", node.display());
+        let entries = match fs::read_dir(&node) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.with_context(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.with_context(failed)?;
+            if entry.file_name() == LEAVING {
+                continue;
+            }
+            let removed = match entry.file_type().with_context(failed)?.is_dir() {
+                true => fs::remove_dir_all(entry.path()),
+                false => fs::remove_file(entry.path()),
+            };
+            removed.with_context(|| format!("cannot remove {}", entry.path().display()))?;
+        }
+        // The mark may be gone from the disk before the rest otherwise.
+        for dir in [&node, &self.data] {
+            File::open(dir)
+                .and_then(|dir| dir.sync_all())
+                .with_context(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -173,5 +205,43 @@ fn remove_dir(path: &Path) -> Result<()> {
             Err(error).with_context(|| format!("cannot remove {}", path.display()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swarm_that_is_half_forgotten_is_forgotten_by_the_next_daemon() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::new(dir.path());
+        let membership = Membership {
+            listen: "0.0.0.0:2377".into(),
+            advertise: "10.0.0.1:2377".into(),
+            interface: None,
+            managers: Vec::new(),
+            data_path_port: 51820,
+            raft_id: Some(1),
+            has_log: true,
+            reform: None,
+        };
+        files.save(&membership).unwrap();
+        files.key("wireguard.key").unwrap();
+        fs::create_dir_all(files.ledger()).unwrap();
+        files.put(LEAVING, b"").unwrap();
+
+        // Whatever is there last, it is the mark.
+        files.forget_all_but_leaving().unwrap();
+        let left = fs::read_dir(files.node()).unwrap();
+        let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left, [LEAVING]);
+        assert_eq!(files.load().unwrap(), None);
+
+        // Here the power went.
+        assert!(files.is_leaving().unwrap());
+        files.forget_swarm().unwrap();
+        assert!(!files.node().exists());
+        files.forget_swarm().unwrap();
     }
 }

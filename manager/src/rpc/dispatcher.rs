@@ -187,22 +187,8 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         let session = request.get_ref().session.clone();
         let node = self.session_of(&request, &session)?;
         let snapshot = self.shared.state.snapshot();
-        let mut updates: Vec<(TaskId, TaskStatus)> = Vec::new();
-        for update in request.into_inner().updates {
-            let (task, mut observed) = update_from_wire(update)?;
-            // A node speaks for its own tasks only; one that is gone needs no word.
-            match snapshot.task(task) {
-                Some(known) if known.node == Some(node) => {}
-                Some(_) => {
-                    return Err(Status::permission_denied(format!(
-                        "task {task} does not run on node {node}"
-                    )));
-                }
-                None => continue,
-            }
-            statuses::shorten(&mut observed);
-            updates.push((task, observed));
-        }
+        let placed = |task| snapshot.task(task).and_then(|known| known.node);
+        let updates = own_updates(node, request.into_inner().updates, placed)?;
         if !updates.is_empty() {
             self.statuses
                 .report(updates)
@@ -220,6 +206,27 @@ impl pb::dispatcher_server::Dispatcher for DispatcherService {
         relay::publish_logs(&self.shared, peer.node, request.into_inner()).await?;
         Ok(Response::new(pb::PublishLogsResponse {}))
     }
+}
+
+/// What a node says of its own tasks; it does not speak for others. One that is gone
+/// needs no word, and one that is elsewhere, as after the managers went back to an older
+/// state, is taken from the node by its assignments: what else it says must get through.
+fn own_updates(
+    node: NodeId,
+    updates: Vec<pb::TaskStatusUpdate>,
+    placed: impl Fn(TaskId) -> Option<NodeId>,
+) -> Result<Vec<(TaskId, TaskStatus)>, Status> {
+    let mut own = Vec::with_capacity(updates.len());
+    for update in updates {
+        let (task, mut observed) = update_from_wire(update)?;
+        if placed(task) != Some(node) {
+            tracing::debug!(task.id = %task, node.id = %node, "no task of this node");
+            continue;
+        }
+        statuses::shorten(&mut observed);
+        own.push((task, observed));
+    }
+    Ok(own)
 }
 
 /// What an agent says of a task.
@@ -429,6 +436,24 @@ mod tests {
         let step = vec![pb::AssignmentsMessage::default(); 100];
         assert_eq!(send(&out, step).await, None);
         assert_eq!(begun.elapsed(), STEP_TIMEOUT);
+    }
+
+    #[test]
+    fn what_a_node_says_of_others_tasks_is_left_out_and_the_rest_is_taken() {
+        let (node, other) = (NodeId::from_bits(1), NodeId::from_bits(2));
+        let update = |task: u128| pb::TaskStatusUpdate {
+            task: id_bytes(TaskId::from_bits(task)),
+            status: Some((&TaskStatus::default()).into()),
+        };
+        let placed = |task: TaskId| match task.bits() {
+            1 | 4 => Some(node),
+            2 => Some(other),
+            _ => None,
+        };
+        let updates = (1..=4).map(update).collect();
+        let own = own_updates(node, updates, placed).unwrap();
+        let own: Vec<u128> = own.iter().map(|(task, _)| task.bits()).collect();
+        assert_eq!(own, [1, 4]);
     }
 
     #[test]

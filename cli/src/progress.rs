@@ -55,6 +55,14 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
         return Ok(());
     }
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let deadline = how.timeout.map(|timeout| Instant::now() + timeout);
+    let cut = async {
+        tokio::select! {
+            _ = interrupt.recv() => Cut::ByUser,
+            () = until(deadline) => Cut::ByTime(how.timeout.unwrap_or_default()),
+        }
+    };
+    tokio::pin!(cut);
     let mut events = watch(client);
     let ids: Vec<ServiceId> = services.iter().map(|(id, _)| *id).collect();
     let names: Vec<&str> = services.iter().map(|(_, name)| name.as_str()).collect();
@@ -64,7 +72,6 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
         (false, true) => Screen::live(),
         (false, false) => Screen::plain(how.spare_stdout),
     };
-    let deadline = how.timeout.map(|timeout| Instant::now() + timeout);
     let request = pb::ReadRequest {
         nodes: true,
         services: true,
@@ -75,7 +82,12 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
     // A manager that goes away in the middle is given time to be followed.
     let mut trouble_since: Option<Instant> = None;
     loop {
-        match client.read_now(request.clone()).await {
+        // A daemon that hangs must not keep the user.
+        let read = tokio::select! {
+            read = client.read_now(request.clone()) => read,
+            cut = &mut cut => return leave(cut, &names, &judge, screen),
+        };
+        match read {
             Ok(view) => {
                 trouble_since = None;
                 let reports: Vec<_> = services
@@ -106,24 +118,35 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
             }
         }
         tokio::select! {
-            _ = interrupt.recv() => {
-                screen.end()?;
-                note!("Operation continuing in background.");
-                for name in &names {
-                    note!("Use `skep service ps {name}` to check progress.");
-                }
-                return Err(CliError::Interrupted.into());
-            }
-            () = until(deadline) => {
-                screen.end()?;
-                let timeout = how.timeout.unwrap_or_default();
-                return Err(anyhow!(
-                    "timed out after {timeout:?}: {}; the operation continues in background",
-                    judge.unfinished()
-                ));
-            }
+            cut = &mut cut => return leave(cut, &names, &judge, screen),
             () = next(&mut events) => {}
         }
+    }
+}
+
+/// Why waiting ends before it is over.
+enum Cut {
+    /// By Ctrl-C.
+    ByUser,
+    /// After the time there was.
+    ByTime(Duration),
+}
+
+/// Leaves the services to themselves.
+fn leave(cut: Cut, names: &[&str], judge: &Judge, mut screen: Screen) -> Result<()> {
+    screen.end()?;
+    match cut {
+        Cut::ByUser => {
+            note!("Operation continuing in background.");
+            for name in names {
+                note!("Use `skep service ps {name}` to check progress.");
+            }
+            Err(CliError::Interrupted.into())
+        }
+        Cut::ByTime(timeout) => Err(anyhow!(
+            "timed out after {timeout:?}: {}; the operation continues in background",
+            judge.unfinished()
+        )),
     }
 }
 

@@ -145,8 +145,12 @@ impl Judge {
             .values()
             .filter(|course| course.phase != Phase::Done)
             .map(|course| course.last.as_str())
+            .filter(|last| !last.is_empty())
             .collect();
-        open.join("; ")
+        match open.is_empty() {
+            true => "the daemon has not answered yet".to_owned(),
+            false => open.join("; "),
+        }
     }
 }
 

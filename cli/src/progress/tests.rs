@@ -3,7 +3,8 @@
 use super::assess::{Report, assess};
 use super::judge::{Judge, Phase, Verdict};
 use super::screen::{Plain, redraw};
-use super::{Waiting, render};
+use super::{Waiting, render, wait};
+use crate::client::Host;
 use crate::testing::{service, swarm};
 use crate::view::View;
 use expect_test::{Expect, expect};
@@ -392,4 +393,34 @@ fn a_drawing_covers_the_one_before() {
     let lines = ["a".to_owned(), "b".to_owned()];
     assert_eq!(redraw(0, &lines), "\x1b[2Ka\n\x1b[2Kb\n\x1b[J");
     assert!(redraw(3, &lines).starts_with("\x1b[3A\x1b[2Ka\n"));
+}
+
+#[tokio::test]
+async fn a_daemon_that_hangs_is_waited_for_no_longer_than_asked_for() {
+    let name = format!("skep-hung-{}.sock", std::process::id());
+    let path = std::env::temp_dir().join(name);
+    let _ = std::fs::remove_file(&path);
+    // Connections to it are made, and that is all that happens.
+    let hung = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let host = Host::parse(&path.display().to_string()).unwrap();
+    let client = host.connect().await.unwrap();
+    let how = Waiting {
+        quiet: true,
+        timeout: Some(Duration::from_millis(200)),
+        ..Waiting::default()
+    };
+    let services = [(skep_types::ServiceId::from_bits(1), "web".to_owned())];
+    let waiting = wait(&client, &services, how);
+    let ended = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    std::fs::remove_file(&path).unwrap();
+    drop(hung);
+    let error = ended
+        .expect("it waits for the daemon")
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        error,
+        "timed out after 200ms: the daemon has not answered yet; \
+         the operation continues in background"
+    );
 }

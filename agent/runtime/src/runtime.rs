@@ -163,10 +163,12 @@ impl Runtime {
     /// [`Error::Exists`], and those of files and mounts.
     pub async fn create(&self, request: ContainerRequest) -> Result<()> {
         let runtime = self.clone();
+        let task = request.task;
+        // Locked before it goes its own way: who removes the container from now on
+        // waits for it, even if it has not got further than this.
+        let guard = self.lock_of(task).lock_owned().await;
         let work = tokio::spawn(async move {
-            let task = request.task;
-            let lock = runtime.lock_of(task);
-            let _guard = lock.lock().await;
+            let _guard = guard;
             if runtime.bundle(&task).dir().exists() {
                 return Err(Error::Exists(task));
             }

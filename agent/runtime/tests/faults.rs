@@ -92,6 +92,25 @@ async fn an_end_is_told_though_it_cannot_be_recorded() -> TestResult {
     Ok(())
 }
 
+#[tokio::test]
+async fn a_create_that_has_only_just_begun_is_waited_for() -> TestResult {
+    let node = Node::new();
+    let request = node.request("exit 0");
+    let task = request.task;
+    tokio::select! {
+        biased;
+        made = node.runtime.create(request.clone()) => return Ok(made?),
+        // Nobody wants it any more, after its first step.
+        () = std::future::ready(()) => {}
+    }
+    node.runtime.remove(&task).await?;
+    // Nothing of it comes after that.
+    node.runtime.create(request).await?;
+    node.runtime.remove(&task).await?;
+    assert_eq!(node.leftovers(), Vec::<String>::new());
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_is_being_made_is_waited_for_by_the_next_daemon() -> TestResult {
     let node = Node::new();

@@ -41,6 +41,8 @@ pub(crate) struct Shelf {
     pub(crate) containers: BTreeMap<TaskId, Container>,
     /// The secrets in the memory of the host.
     pub(crate) secrets: BTreeSet<SecretId>,
+    /// The daemon has not run since the machine lost its power.
+    booted: bool,
     pub(crate) temper: Temper,
 }
 
@@ -50,6 +52,7 @@ impl Default for Shelf {
             ledger: BTreeMap::new(),
             containers: BTreeMap::new(),
             secrets: BTreeSet::new(),
+            booted: false,
             temper: Temper {
                 slowness: Duration::from_millis(300),
                 failures: 0,
@@ -62,6 +65,7 @@ impl Shelf {
     /// The machine loses its power: nothing runs, and memory is empty.
     pub(crate) fn power_lost(&mut self) {
         self.secrets.clear();
+        self.booted = true;
         for container in self.containers.values_mut() {
             container.running = false;
         }
@@ -98,6 +102,7 @@ impl Worker {
             reporter,
             driven: Mutex::default(),
         };
+        let booted = std::mem::take(&mut worker.containers.lock().booted);
         let known: Vec<Task> = worker.containers.lock().ledger.values().cloned().collect();
         for mut task in known {
             let running = {
@@ -107,7 +112,10 @@ impl Worker {
             };
             let state = task.status.state;
             if !running && state >= TaskState::Starting && !state.is_terminal() {
-                task.status = status(TaskState::Failed);
+                task.status = status(match booted {
+                    true => TaskState::Orphaned,
+                    false => TaskState::Failed,
+                });
             }
             worker.reporter.report(task.id, task.status.clone());
             worker.drive(Arc::new(task));

@@ -54,8 +54,7 @@ impl Slots {
                 let is_replaced = other.is_live() && other.spec_version != task.spec_version;
                 let excused = (is_replaced && starts_first(service))
                     || other.node.is_none_or(|node| is_down(before, after, node))
-                    || had_its_time(before, task, other)
-                    || other.status.state == TaskState::Orphaned;
+                    || had_its_time(before, task, other);
                 if excused {
                     self.excused.insert((task.id, other.id));
                 } else if may_run(other) {

@@ -135,6 +135,20 @@ fn what_leaves_the_template_as_it_is_neither_resumes_an_update_nor_moves_its_way
         assert_eq!(state(&swarm), Some(going_on));
         assert_eq!(way_back(&swarm), ("image".to_owned(), replicas(count)));
     }
+    // Who asks for the same again wants it to go on.
+    for (paused, goes_on) in [
+        (
+            UpdateState::RollbackPaused,
+            Some(UpdateState::RollbackStarted),
+        ),
+        (UpdateState::Updating, Some(UpdateState::Updating)),
+        (UpdateState::Paused, None),
+    ] {
+        set(&mut swarm, paused);
+        swarm.update(id, |_| {});
+        assert_eq!(state(&swarm), goes_on);
+        assert_eq!(way_back(&swarm), ("image".to_owned(), replicas(6)));
+    }
     swarm.image(id, "third");
     assert_eq!(state(&swarm), None);
     assert_eq!(way_back(&swarm), ("other".to_owned(), replicas(6)));

@@ -41,6 +41,34 @@ fn a_paused_update_stays_so_when_the_service_is_scaled_and_can_be_taken_back() {
 }
 
 #[test]
+fn a_paused_update_goes_on_when_it_is_asked_for_again_as_it_is() {
+    check(
+        "
+        node n1
+        service web replicas=2 image=a monitor=2s
+        run
+        fail web.1@b
+        update web image=b
+        step 5s
+        services
+        heal web.1@b
+        update web
+        step 60s
+        services
+        ps web
+        ",
+        expect![[r#"
+            web [Paused: update paused due to failure or early termination]
+            web [Completed: update completed]
+            web.1 n1 running -> running image b
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image b
+            web.2 n1 shutdown -> shutdown image a"#]],
+    );
+}
+
+#[test]
 fn an_old_task_that_ends_while_an_update_is_paused_comes_back_as_it_was() {
     check(
         "

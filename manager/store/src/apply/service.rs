@@ -5,8 +5,8 @@ use crate::action::ServiceAction;
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
 use skep_types::{
-    Endpoint, EndpointMode, NetworkId, Service, ServiceId, ServiceMode, ServiceSpec, UpdateState,
-    UpdateStatus, Version,
+    Endpoint, EndpointMode, NetworkId, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
+    UpdateState, UpdateStatus, Version,
 };
 use std::sync::Arc;
 
@@ -31,9 +31,11 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
                 if let Some(previous) = &mut service.previous_spec {
                     carry_over(previous, &present.spec, spec);
                 }
-                service.update_status = service
-                    .update_status
-                    .filter(|status| !is_over(status.state));
+                let status = service.update_status.filter(|s| !is_over(s.state));
+                service.update_status = match present.spec == service.spec {
+                    true => status.and_then(|status| resumed(status, write.now)),
+                    false => status,
+                };
             } else {
                 if present.spec != service.spec {
                     service.previous_spec = Some(Box::new(present.spec.clone()));
@@ -168,6 +170,20 @@ fn is_rolling(write: &Write<'_>, service: &Service) -> bool {
                 && !Arc::ptr_eq(&task.spec, &service.spec.task)
                 && task.spec != service.spec.task
         })
+}
+
+/// Who asks for what is there already wants what is paused to go on, as Swarm's
+/// users know it; the planner begins an update that has no status anew.
+fn resumed(status: UpdateStatus, now: Timestamp) -> Option<UpdateStatus> {
+    match status.state {
+        UpdateState::Paused => None,
+        UpdateState::RollbackPaused => Some(UpdateStatus {
+            state: UpdateState::RollbackStarted,
+            started_at: now,
+            ..status
+        }),
+        _ => Some(status),
+    }
 }
 
 fn is_over(state: UpdateState) -> bool {

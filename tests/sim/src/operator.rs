@@ -27,6 +27,8 @@ pub(crate) struct Operator {
     demoted: BTreeSet<NodeId>,
     /// Since when hosts are locked out.
     locked_out: BTreeMap<usize, Duration>,
+    /// Nodes that hosts were before they joined anew, to be removed.
+    former: BTreeSet<NodeId>,
 }
 
 /// Does what is to be done now.
@@ -163,13 +165,16 @@ fn join_anew(operator: &mut Operator, world: &mut World, state: &Snapshot) {
         host.leave(Origin::Joins(token, at));
         operator.locked_out.remove(&number);
         world.start(number);
-        if let Some(node) = known {
-            let remove = pb::RemoveNode {
-                id: id_bytes(node.id),
-                force: true,
-            };
-            workload::send(world, "remove node", Change::RemoveNode(remove));
-        }
+        operator.former.extend(known.map(|node| node.id));
+    }
+    // Until it is done: there may be no leader.
+    operator.former.retain(|id| state.node(*id).is_some());
+    for id in &operator.former {
+        let remove = pb::RemoveNode {
+            id: id_bytes(*id),
+            force: true,
+        };
+        workload::send(world, "remove node", Change::RemoveNode(remove));
     }
 }
 

@@ -10,6 +10,7 @@
 //! every member alike; it is not the position in the Raft log, where several
 //! proposals share one entry and elections leave entries of their own.
 
+mod candidacy;
 mod config;
 #[doc(hidden)]
 pub mod decoders;

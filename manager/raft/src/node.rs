@@ -16,7 +16,7 @@ use crate::network::{Factory, Peers};
 use crate::receive::Receiving;
 use crate::storage::{self, Durable, LogStore, Snapshots};
 use crate::types::{CoreRaft, Metrics, NodeId};
-use crate::{Machine, Transport, disk, propose, pulse, read};
+use crate::{Machine, Transport, candidacy, disk, propose, pulse, read};
 
 /// Proposals and reads that may queue before callers wait for room.
 const QUEUE: usize = 4096;
@@ -114,6 +114,11 @@ impl Raft {
             log.durable(),
             config.heartbeat,
             config.stall(),
+        ));
+        tasks.spawn(candidacy::run(
+            core.clone(),
+            metrics.clone(),
+            config.election_max,
         ));
         tasks.spawn(end_with_disk(core.clone(), log.durable()));
         tasks.spawn(propose::run(core.clone(), proposed, in_flight.clone()));

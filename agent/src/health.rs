@@ -1,4 +1,7 @@
-//! Whether a container works, by running its check.
+//! Whether a container works, by making its check again and again. What is
+//! asked over the network is `probe`'s.
+
+mod probe;
 
 use crate::executor::Executor;
 use skep_agent_images::{Healthcheck, Image};
@@ -19,7 +22,7 @@ pub(crate) fn effective(spec: Option<&HealthCheck>, image: Option<&Image>) -> Op
         .and_then(|image| image.config.healthcheck.as_ref())
         .map(|check| without_zeros(from_image(check)));
     let spec = spec.cloned().map(without_zeros);
-    let mut check = match (spec, of_image) {
+    let check = match (spec, of_image) {
         (None, image) => image?,
         (Some(spec), None) => spec,
         (Some(spec), Some(image)) => HealthCheck {
@@ -34,9 +37,9 @@ pub(crate) fn effective(spec: Option<&HealthCheck>, image: Option<&Image>) -> Op
             start_interval: spec.start_interval.or(image.start_interval),
         },
     };
-    match &mut check.test {
+    match check.test {
         HealthTest::Inherit | HealthTest::Disabled => None,
-        HealthTest::Command(_) | HealthTest::Shell(_) => Some(check),
+        _ => Some(check),
     }
 }
 
@@ -141,26 +144,44 @@ impl Health {
     }
 
     async fn run(&self, executor: &Executor) -> Result<(), String> {
+        let timeout = self.check.timeout.unwrap_or(TIMEOUT);
         let command = match &self.check.test {
             HealthTest::Command(words) => words.clone(),
             HealthTest::Shell(line) => {
                 vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
             }
+            HealthTest::Http { port, path } => {
+                let answer = probe::http(executor, &self.task, *port, path);
+                return within(timeout, answer).await;
+            }
+            HealthTest::Tcp { port } => {
+                let taken = probe::tcp(executor, &self.task, *port);
+                return within(timeout, taken).await;
+            }
             HealthTest::Inherit | HealthTest::Disabled => return Ok(()),
         };
-        let timeout = self.check.timeout.unwrap_or(TIMEOUT);
         match executor.runtime.exec(&self.task, &command, timeout).await {
             Ok(ExecResult::Exited { code: 0, .. }) => Ok(()),
             Ok(ExecResult::Exited { code, output }) => {
                 let said: String = output.trim().chars().take(200).collect();
                 Err(format!("health check exited with {code}: {said}"))
             }
-            Ok(ExecResult::TimedOut { .. }) => {
-                Err(format!("health check took longer than {timeout:?}"))
-            }
+            Ok(ExecResult::TimedOut { .. }) => Err(too_long(timeout)),
             Err(error) => Err(format!("health check: {}", error.chain())),
         }
     }
+}
+
+async fn within(
+    timeout: Duration,
+    probe: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let result = tokio::time::timeout(timeout, probe).await;
+    result.unwrap_or_else(|_| Err(too_long(timeout)))
+}
+
+fn too_long(timeout: Duration) -> String {
+    format!("health check took longer than {timeout:?}")
 }
 
 #[cfg(test)]

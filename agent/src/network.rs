@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::TcpSocket;
 use tokio::sync::watch;
 
 /// A failed pass is made again after this long.
@@ -120,6 +121,15 @@ impl Network {
             (Some(error), _) | (None, Some(error)) => Err(error.clone()),
             (None, None) => Ok(self.dataplane.netns_path(&id)),
         }
+    }
+
+    /// A socket within a container's network.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(crate) async fn socket(&self, task: &TaskId) -> Result<TcpSocket, String> {
+        let socket = self.dataplane.socket(task).await;
+        socket.map_err(|error| chain(&error))
     }
 
     /// What a container that has ended still had to say reaches who asked; an

@@ -50,6 +50,33 @@ fn objects_come_back_as_they_were() {
 }
 
 #[test]
+fn every_test_of_health_comes_back() {
+    let tests = [
+        HealthTest::Inherit,
+        HealthTest::Disabled,
+        HealthTest::Command(vec!["true".to_owned()]),
+        HealthTest::Shell("true".to_owned()),
+        HealthTest::http("8080/healthz").unwrap(),
+        HealthTest::tcp("65535").unwrap(),
+    ];
+    for test in tests {
+        let check = HealthCheck {
+            test,
+            ..HealthCheck::default()
+        };
+        assert_eq!(
+            HealthCheck::try_from(pb::HealthCheck::from(&check)),
+            Ok(check)
+        );
+    }
+    let far = pb::HealthCheck {
+        test: Some(pb::health_check::Test::Tcp(pb::TcpTest { port: 65536 })),
+        ..pb::HealthCheck::default()
+    };
+    assert!(HealthCheck::try_from(far).is_err());
+}
+
+#[test]
 fn every_state_of_a_task_has_its_number() {
     for state in TaskState::ALL {
         let status = TaskStatus { state, ..status() };

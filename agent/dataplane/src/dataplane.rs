@@ -15,6 +15,7 @@ use std::time::Duration;
 use skep_agent_planner::network::Desired;
 use skep_agent_planner::network::kernel::{State, Step, WIREGUARD, diff};
 use skep_types::TaskId;
+use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 
 use crate::error::Error;
@@ -143,6 +144,22 @@ impl Dataplane {
     /// When its namespace cannot be entered.
     pub async fn sent(&self, task: &TaskId, limit: Duration) -> Result<(), Error> {
         crate::unsent::sent(self.inner.netns_path(*task), limit).await
+    }
+
+    /// A TCP socket (IPv4) within a task's network namespace.
+    ///
+    /// # Errors
+    /// When that cannot be entered, or there are no more files.
+    pub async fn socket(&self, task: &TaskId) -> Result<TcpSocket, Error> {
+        let path = self.inner.netns_path(*task);
+        netns::within(path.clone(), move || {
+            TcpSocket::new_v4().map_err(|source| Error::Namespace {
+                operation: "make a socket in",
+                path,
+                source,
+            })
+        })
+        .await
     }
 
     /// The node's WireGuard public key, which the other nodes must be told.

@@ -4,9 +4,9 @@ use super::{head, labels, lean, protocol, publish_mode};
 use crate::human::timestamp;
 use serde_json::{Value, json};
 use skep_types::{
-    ContainerSpec, EndpointMode, FailureAction, FileReference, HealthCheck, HealthTest, Mount,
-    MountKind, PortConfig, RestartCondition, Service, ServiceMode, ServiceSpec, TaskSpec,
-    UpdateConfig, UpdateOrder, UpdateState,
+    ContainerSpec, EndpointMode, FailureAction, FileReference, HealthCheck, Mount, MountKind,
+    PortConfig, RestartCondition, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
+    UpdateOrder, UpdateState,
 };
 use std::time::Duration;
 
@@ -203,14 +203,8 @@ fn mount(mount: &Mount) -> Value {
 }
 
 fn health(check: &HealthCheck) -> Value {
-    let test: Vec<String> = match &check.test {
-        HealthTest::Inherit => Vec::new(),
-        HealthTest::Disabled => vec!["NONE".to_owned()],
-        HealthTest::Command(words) => [vec!["CMD".to_owned()], words.clone()].concat(),
-        HealthTest::Shell(line) => vec!["CMD-SHELL".to_owned(), line.clone()],
-    };
     json!({
-        "Test": test,
+        "Test": check.test.words(),
         "Interval": check.interval.map(nanos),
         "Timeout": check.timeout.map(nanos),
         "Retries": check.retries,

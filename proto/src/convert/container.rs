@@ -1,6 +1,6 @@
 //! Containers and what they are given.
 
-use super::basic::{WireId, id, id_bytes, millis, require};
+use super::basic::{WireId, id, id_bytes, millis, port, require};
 use crate::{Invalid, pb};
 use skep_types::{
     ByteCount, ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount, MountKind,
@@ -320,6 +320,13 @@ impl From<&HealthCheck> for pb::HealthCheck {
                     words: words.clone(),
                 }),
                 HealthTest::Shell(line) => Test::Shell(line.clone()),
+                HealthTest::Http { port, path } => Test::Http(pb::HttpTest {
+                    port: u32::from(*port),
+                    path: path.clone(),
+                }),
+                HealthTest::Tcp { port } => Test::Tcp(pb::TcpTest {
+                    port: u32::from(*port),
+                }),
             }),
             interval_ms: interval.map(millis),
             timeout_ms: timeout.map(millis),
@@ -348,6 +355,13 @@ impl TryFrom<pb::HealthCheck> for HealthCheck {
                 Test::Disabled(pb::Empty {}) => HealthTest::Disabled,
                 Test::Command(pb::CommandLine { words }) => HealthTest::Command(words),
                 Test::Shell(line) => HealthTest::Shell(line),
+                Test::Http(pb::HttpTest { port: number, path }) => HealthTest::Http {
+                    port: port(number, "health_check.http.port")?,
+                    path,
+                },
+                Test::Tcp(pb::TcpTest { port: number }) => HealthTest::Tcp {
+                    port: port(number, "health_check.tcp.port")?,
+                },
             },
             interval: interval_ms.map(Duration::from_millis),
             timeout: timeout_ms.map(Duration::from_millis),

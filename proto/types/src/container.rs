@@ -1,5 +1,6 @@
 //! What a container is made of: the part of a task's spec that the runtime reads.
 
+use crate::health::HealthCheck;
 use crate::id::{ConfigId, SecretId};
 use crate::meta::Labels;
 use crate::resources::ByteCount;
@@ -145,35 +146,4 @@ pub struct Ulimit {
     pub soft: i64,
     /// Hard limit; -1 is unlimited.
     pub hard: i64,
-}
-
-/// How the runtime finds out whether a container works.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct HealthCheck {
-    /// What is run.
-    pub test: HealthTest,
-    /// Time between checks; 30 s when not set.
-    pub interval: Option<Duration>,
-    /// Longest time of one check; 30 s when not set.
-    pub timeout: Option<Duration>,
-    /// Failures in a row that make it unhealthy; 3 when not set.
-    pub retries: Option<u32>,
-    /// Time at the start in which failures do not count.
-    pub start_period: Option<Duration>,
-    /// Interval within the start period; 5 s when not set.
-    pub start_interval: Option<Duration>,
-}
-
-/// The command of a health check.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum HealthTest {
-    /// As the image says.
-    #[default]
-    Inherit,
-    /// None, even where the image has one.
-    Disabled,
-    /// A program and its arguments.
-    Command(Vec<String>),
-    /// A line for the image's shell.
-    Shell(String),
 }

@@ -15,6 +15,7 @@ pub mod container;
 pub mod endpoint;
 pub mod error;
 pub mod format;
+pub mod health;
 pub mod id;
 pub mod meta;
 pub mod network;
@@ -25,12 +26,11 @@ pub mod service;
 pub mod task;
 
 pub use cluster::{Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey};
-pub use container::{
-    ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount, MountKind, Ulimit,
-};
+pub use container::{ContainerSpec, FileReference, FileTarget, Mount, MountKind, Ulimit};
 pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
 pub use error::{chain, with_causes};
 pub use format::Format;
+pub use health::{HealthCheck, HealthTest};
 pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
 pub use meta::{Labels, Meta, Timestamp, Version};
 pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};

@@ -210,8 +210,20 @@ impl Maker<'_> {
             Some(("NONE", [])) => HealthTest::Disabled,
             Some(("CMD", command)) if !command.is_empty() => HealthTest::Command(command.to_vec()),
             Some(("CMD-SHELL", [line])) => HealthTest::Shell(line.clone()),
+            Some((kind @ ("HTTP" | "TCP"), [rest])) => {
+                let test = match kind {
+                    "HTTP" => HealthTest::http(rest),
+                    _ => HealthTest::tcp(rest),
+                };
+                test.unwrap_or_else(|wrong| {
+                    let help = "write [\"HTTP\", \"8080/path\"] or [\"TCP\", \"8080\"]";
+                    self.error_help(&at("test"), &wrong, help);
+                    HealthTest::Inherit
+                })
+            }
             Some(_) => {
-                let message = "a test in a list begins with CMD, CMD-SHELL (and one line) or NONE";
+                let message = "a test in a list begins with CMD, CMD-SHELL (and one line), HTTP \
+                               (and port/path), TCP (and a port) or NONE";
                 let help = "write [\"CMD\", \"program\", \"argument\"], or the line as text";
                 self.error_help(&at("test"), message, help);
                 HealthTest::Inherit

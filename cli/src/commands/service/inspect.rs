@@ -205,6 +205,7 @@ fn pretty(view: &View, service: &Service) -> String {
             HealthTest::Disabled => "none".to_owned(),
             HealthTest::Command(words) => words.join(" "),
             HealthTest::Shell(line) => line.clone(),
+            HealthTest::Http { .. } | HealthTest::Tcp { .. } => check.test.words().join(" "),
         };
         add(format!(" Test = {test}"));
         for (title, time) in [

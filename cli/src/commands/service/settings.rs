@@ -1,12 +1,15 @@
 //! Flags that `service create` and `service update` share: each sets one value
 //! of a spec.
 
+mod health;
+
 use crate::flags;
 use anyhow::Result;
 use clap::ValueEnum;
+use health::Health;
 use skep_types::{
-    ByteCount, EndpointMode, FailureAction, HealthCheck, HealthTest, LogDriver, NanoCpus,
-    RestartCondition, ServiceSpec, UpdateConfig, UpdateOrder,
+    ByteCount, EndpointMode, FailureAction, LogDriver, NanoCpus, RestartCondition, ServiceSpec,
+    UpdateConfig, UpdateOrder,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -150,31 +153,6 @@ struct Rollback {
     /// Whether the task rolled back stops before its substitute starts
     #[arg(long, value_enum)]
     rollback_order: Option<Order>,
-}
-
-#[derive(Debug, Default, PartialEq, clap::Args)]
-struct Health {
-    /// Command, for the image's shell, that finds out whether a task is well
-    #[arg(long, value_name = "COMMAND", conflicts_with = "no_healthcheck")]
-    health_cmd: Option<String>,
-    /// Time between checks
-    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
-    health_interval: Option<Duration>,
-    /// Longest time of one check
-    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
-    health_timeout: Option<Duration>,
-    /// Failures in a row that make a task unhealthy
-    #[arg(long, value_name = "NUMBER")]
-    health_retries: Option<u32>,
-    /// Time at the start in which failures do not count
-    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
-    health_start_period: Option<Duration>,
-    /// Time between checks in that time
-    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
-    health_start_interval: Option<Duration>,
-    /// No check, even where the image has one
-    #[arg(long)]
-    no_healthcheck: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -327,50 +305,5 @@ fn order(order: Order) -> UpdateOrder {
     match order {
         Order::StopFirst => UpdateOrder::StopFirst,
         Order::StartFirst => UpdateOrder::StartFirst,
-    }
-}
-
-impl Health {
-    fn apply(&self, check: &mut Option<HealthCheck>) {
-        let Health {
-            health_cmd,
-            health_interval,
-            health_timeout,
-            health_retries,
-            health_start_period,
-            health_start_interval,
-            no_healthcheck,
-        } = self;
-        if *no_healthcheck {
-            *check = Some(HealthCheck {
-                test: HealthTest::Disabled,
-                ..HealthCheck::default()
-            });
-            return;
-        }
-        let given = health_cmd.is_some()
-            || health_retries.is_some()
-            || [
-                health_interval,
-                health_timeout,
-                health_start_period,
-                health_start_interval,
-            ]
-            .iter()
-            .any(|time| time.is_some());
-        if !given {
-            return;
-        }
-        let check = check.get_or_insert_with(HealthCheck::default);
-        if let Some(line) = health_cmd {
-            check.test = HealthTest::Shell(line.clone());
-        } else if check.test == HealthTest::Disabled {
-            check.test = HealthTest::Inherit;
-        }
-        check.interval = health_interval.or(check.interval);
-        check.timeout = health_timeout.or(check.timeout);
-        check.retries = health_retries.or(check.retries);
-        check.start_period = health_start_period.or(check.start_period);
-        check.start_interval = health_start_interval.or(check.start_interval);
     }
 }

@@ -225,7 +225,8 @@ fn check_health(health: &HealthCheck) -> Result<(), Invalid> {
             ));
         }
     }
-    Ok(())
+    let checked = health.test.check();
+    checked.or_else(|wrong| refuse(format!("ContainerSpec: Test in Healthcheck: {wrong}")))
 }
 
 fn check_resources(resources: &Resources) -> Result<(), Invalid> {

@@ -80,6 +80,15 @@ impl Executor {
         told.ok_or_else(|| Failure::Temporary("waiting for a manager".to_owned()))
     }
 
+    /// Whether somebody may be sent to the task: by its service's name, address or
+    /// ports, while that service is there.
+    pub(crate) fn takes_traffic(&self, task: &Task) -> bool {
+        self.set().is_ok_and(|set| {
+            let service = set.services.get(&task.service);
+            service.is_some_and(|on| !on.networks.is_empty() || !on.ports.is_empty())
+        })
+    }
+
     /// Makes everything but the process. May be called again after a failure.
     pub(crate) async fn prepare(&self, task: &Arc<Task>, container: &str) -> Result<(), Failure> {
         let image = self.image(task).await?;

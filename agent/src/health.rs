@@ -1,17 +1,18 @@
-//! Whether a container works, by making its check again and again. What is
-//! asked over the network is `probe`'s.
+//! Whether a container works, by making its check again and again. How one is
+//! made is `probe`'s; whether it takes traffic, `readiness`'s.
 
 mod probe;
+mod readiness;
+
+pub(crate) use readiness::Readiness;
 
 use crate::executor::Executor;
 use skep_agent_images::{Healthcheck, Image};
-use skep_agent_runtime::ExecResult;
 use skep_types::{HealthCheck, HealthTest, TaskId};
 use std::time::Duration;
 use tokio::time::Instant;
 
 const INTERVAL: Duration = Duration::from_secs(30);
-const TIMEOUT: Duration = Duration::from_secs(30);
 const START_INTERVAL: Duration = Duration::from_secs(5);
 const RETRIES: u32 = 3;
 
@@ -124,7 +125,7 @@ impl Health {
             };
             tokio::time::sleep(pause).await;
             let counts = !self.starting();
-            match self.run(executor).await {
+            match probe::run(executor, &self.task, &self.check).await {
                 Ok(()) => {
                     self.failures = 0;
                     if !self.healthy {
@@ -142,46 +143,6 @@ impl Health {
             }
         }
     }
-
-    async fn run(&self, executor: &Executor) -> Result<(), String> {
-        let timeout = self.check.timeout.unwrap_or(TIMEOUT);
-        let command = match &self.check.test {
-            HealthTest::Command(words) => words.clone(),
-            HealthTest::Shell(line) => {
-                vec!["/bin/sh".to_owned(), "-c".to_owned(), line.clone()]
-            }
-            HealthTest::Http { port, path } => {
-                let answer = probe::http(executor, &self.task, *port, path);
-                return within(timeout, answer).await;
-            }
-            HealthTest::Tcp { port } => {
-                let taken = probe::tcp(executor, &self.task, *port);
-                return within(timeout, taken).await;
-            }
-            HealthTest::Inherit | HealthTest::Disabled => return Ok(()),
-        };
-        match executor.runtime.exec(&self.task, &command, timeout).await {
-            Ok(ExecResult::Exited { code: 0, .. }) => Ok(()),
-            Ok(ExecResult::Exited { code, output }) => {
-                let said: String = output.trim().chars().take(200).collect();
-                Err(format!("health check exited with {code}: {said}"))
-            }
-            Ok(ExecResult::TimedOut { .. }) => Err(too_long(timeout)),
-            Err(error) => Err(format!("health check: {}", error.chain())),
-        }
-    }
-}
-
-async fn within(
-    timeout: Duration,
-    probe: impl Future<Output = Result<(), String>>,
-) -> Result<(), String> {
-    let result = tokio::time::timeout(timeout, probe).await;
-    result.unwrap_or_else(|_| Err(too_long(timeout)))
-}
-
-fn too_long(timeout: Duration) -> String {
-    format!("health check took longer than {timeout:?}")
 }
 
 #[cfg(test)]

@@ -2,13 +2,14 @@
 //! done, says where the task is. One of these runs for every task of the node.
 
 use crate::executor::{Executor, Failure};
-use crate::health::{Health, Verdict};
+use crate::health::{Health, Readiness, Verdict};
 use crate::ledger::{Ledger, LedgerError};
 use crate::reporter::Reporter;
 use skep_agent_planner::patience::Patience;
 use skep_agent_planner::task::{Step, after_exit, after_failure, step};
 use skep_agent_runtime::ExitRecord;
-use skep_types::{Task, TaskState, TaskStatus, Timestamp, chain};
+use skep_types::{SHUTDOWN_DELAY, Task, TaskState, TaskStatus, Timestamp, chain};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
@@ -56,6 +57,7 @@ impl TaskManager {
 
     /// The task is somewhere new: on disk first, then said.
     async fn to(&mut self, task: &Task, state: TaskState, message: &str) {
+        self.status.not_ready &= state == TaskState::Running;
         if state.is_terminal() {
             if self.status.state >= TaskState::Starting {
                 self.executor.network.sent(task.id).await;
@@ -172,7 +174,7 @@ impl TaskManager {
             }
         }
         let Some(check) = self.executor.health_check(task) else {
-            return self.to(task, TaskState::Running, "started").await;
+            return self.runs(task).await;
         };
         // With a check, RUNNING means healthy.
         let mut health = Health::new(task.id, check);
@@ -181,7 +183,7 @@ impl TaskManager {
             exit = executor.wait(task.id) => self.exited(task, exit).await,
             verdict = health.verdict(&executor) => match verdict {
                 Verdict::Healthy => {
-                    self.to(task, TaskState::Running, "started").await;
+                    self.runs(task).await;
                     self.watch_with(task, Some(health)).await;
                 }
                 Verdict::Unhealthy(reason) => self.unhealthy(task, &reason).await,
@@ -198,7 +200,9 @@ impl TaskManager {
 
     async fn watch_with(&mut self, task: &Arc<Task>, mut health: Option<Health>) {
         let executor = self.executor.clone();
-        let sick = async {
+        let mut readiness = self.readiness(task);
+        let mut exit = pin!(executor.wait(task.id));
+        let mut sick = pin!(async {
             loop {
                 match &mut health {
                     None => std::future::pending().await,
@@ -209,12 +213,43 @@ impl TaskManager {
                     }
                 }
             }
-        };
-        tokio::select! {
-            exit = executor.wait(task.id) => self.exited(task, exit).await,
-            reason = sick => self.unhealthy(task, &reason).await,
-            () = Self::unwanted(&mut self.assigned) => {}
+        });
+        loop {
+            let change = async {
+                match &mut readiness {
+                    None => std::future::pending().await,
+                    Some(readiness) => readiness.change(&executor).await,
+                }
+            };
+            tokio::select! {
+                exit = &mut exit => return self.exited(task, exit).await,
+                reason = &mut sick => return self.unhealthy(task, &reason).await,
+                () = Self::unwanted(&mut self.assigned) => return,
+                change = change => self.turns(task, change).await,
+            }
         }
+    }
+
+    /// What tells whether the container takes traffic, where something does.
+    fn readiness(&self, task: &Task) -> Option<Readiness> {
+        let check = task.spec.container.readiness.clone()?;
+        Some(Readiness::new(task.id, check, self.status.is_ready()))
+    }
+
+    /// It takes traffic from now on, or does not, and why.
+    async fn turns(&mut self, task: &Task, change: Result<(), String>) {
+        self.status.not_ready = change.is_err();
+        self.status.error = match change {
+            Ok(()) => String::new(),
+            Err(reason) => format!("not ready: {reason}"),
+        };
+        self.to(task, TaskState::Running, "started").await;
+    }
+
+    /// The container runs; whether it takes traffic is asked from now on.
+    async fn runs(&mut self, task: &Task) {
+        self.status.not_ready = task.spec.container.readiness.is_some();
+        self.to(task, TaskState::Running, "started").await;
     }
 
     async fn exited(&mut self, task: &Task, exit: Result<ExitRecord, String>) {
@@ -256,6 +291,7 @@ impl TaskManager {
                 pause = (pause * 2).min(RETRY_MAX);
             }
         } else {
+            self.retire(task).await;
             self.stop(task).await;
             if let Ok(exit) = self.executor.wait(task.id).await {
                 self.status.exit_code = Some(exit.code);
@@ -268,6 +304,19 @@ impl TaskManager {
 }
 
 impl TaskManager {
+    /// Leaves the others time to send nothing more here: what reaches the container
+    /// meanwhile is still served.
+    async fn retire(&self, task: &Task) {
+        let delay = task.spec.container.shutdown_delay;
+        if !self.status.is_ready() || !self.executor.takes_traffic(task) {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(delay.unwrap_or(SHUTDOWN_DELAY)) => {}
+            _ = self.executor.wait(task.id) => {}
+        }
+    }
+
     /// Stops the container, however long it takes.
     async fn stop(&self, task: &Task) {
         let mut pause = RETRY_MIN;

@@ -136,10 +136,11 @@ fn current(view: &View, task: &Task, now: u64) -> String {
         && !task.status.state.is_terminal()
         && !view.nodes.is_empty()
         && !view.is_on_live_node(task);
-    match lost {
+    match (lost, task.status.not_ready) {
         // What it said last is not what is: its node is gone.
-        true => format!("{state} {when} (node down)"),
-        false => format!("{state} {when}"),
+        (true, _) => format!("{state} {when} (node down)"),
+        (false, true) => format!("{state} {when} (not ready)"),
+        (false, false) => format!("{state} {when}"),
     }
 }
 

@@ -106,11 +106,9 @@ impl View {
             .is_some_and(|view| view.node.status.state != NodeState::Down)
     }
 
-    /// Whether a task counts as running.
+    /// Whether a task counts as running: one that takes no traffic does not.
     pub fn runs(&self, task: &Task) -> bool {
-        task.desired <= TaskState::Running
-            && task.status.state == TaskState::Running
-            && self.is_on_live_node(task)
+        task.desired <= TaskState::Running && task.status.is_ready() && self.is_on_live_node(task)
     }
 
     /// Tasks that run and tasks that should, of a service.

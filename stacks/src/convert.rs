@@ -6,6 +6,7 @@
 
 mod container;
 mod deploy;
+mod health;
 mod ignored;
 mod image;
 mod mounts;

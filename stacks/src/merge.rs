@@ -5,7 +5,9 @@
 //! by what makes them the same thing. Ports are matched by number, protocol,
 //! target and mode together, so that 53/tcp and 53/udp stay two ports.
 
-use crate::model::{Dict, File, FileReference, Logging, Mount, Port, Service, ServiceNetwork};
+use crate::model::{
+    Dict, File, FileReference, HealthCheck, Logging, Mount, Port, Service, ServiceNetwork,
+};
 use std::collections::BTreeMap;
 
 /// Puts `over` on top of `base`.
@@ -120,6 +122,8 @@ fn merge_service(base: &mut Service, over: Service) {
         userns_mode,
         volumes,
         working_dir,
+        readiness,
+        shutdown_delay,
         extras,
     } = over;
     set(&mut base.build.context, build.context);
@@ -153,15 +157,8 @@ fn merge_service(base: &mut Service, over: Service) {
     append(&mut base.external_links, external_links);
     append(&mut base.extra_hosts, extra_hosts);
     set(&mut base.hostname, hostname);
-    inside(&mut base.healthcheck, healthcheck, |base, over| {
-        append_or_set_test(&mut base.test, over.test);
-        set(&mut base.timeout, over.timeout);
-        set(&mut base.interval, over.interval);
-        set(&mut base.retries, over.retries);
-        set(&mut base.start_period, over.start_period);
-        set(&mut base.start_interval, over.start_interval);
-        set(&mut base.disable, over.disable);
-    });
+    inside(&mut base.healthcheck, healthcheck, merge_check);
+    inside(&mut base.readiness, readiness, merge_check);
     set(&mut base.image, image);
     set(&mut base.init, init);
     set(&mut base.ipc, ipc);
@@ -187,6 +184,7 @@ fn merge_service(base: &mut Service, over: Service) {
     set(&mut base.shm_size, shm_size);
     set(&mut base.stdin_open, stdin_open);
     set(&mut base.stop_grace_period, stop_grace_period);
+    set(&mut base.shutdown_delay, shutdown_delay);
     set(&mut base.stop_signal, stop_signal);
     unite(&mut base.sysctls, sysctls);
     append(&mut base.tmpfs, tmpfs);
@@ -205,6 +203,16 @@ fn merge_service(base: &mut Service, over: Service) {
 /// appends the words of the two, which is no command at all.)
 fn append_or_set_test(base: &mut Vec<String>, over: Vec<String>) {
     set(base, over);
+}
+
+fn merge_check(base: &mut HealthCheck, over: HealthCheck) {
+    append_or_set_test(&mut base.test, over.test);
+    set(&mut base.timeout, over.timeout);
+    set(&mut base.interval, over.interval);
+    set(&mut base.retries, over.retries);
+    set(&mut base.start_period, over.start_period);
+    set(&mut base.start_interval, over.start_interval);
+    set(&mut base.disable, over.disable);
 }
 
 fn merge_deploy(base: &mut crate::model::Deploy, over: crate::model::Deploy) {

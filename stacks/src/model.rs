@@ -192,6 +192,10 @@ section! {
         userns_mode: String,
         volumes: Vec<Mount>,
         working_dir: String,
+        #[serde(rename = "x-readiness")]
+        readiness: Option<HealthCheck>,
+        #[serde(rename = "x-shutdown-delay")]
+        shutdown_delay: Option<Nanos>,
     } extras
 }
 

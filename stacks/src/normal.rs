@@ -109,7 +109,7 @@ fn service(node: &mut Node, path: &str, context: &Context<'_>, report: &mut Repo
             "expose" => texts(value),
             "labels" | "sysctls" => pairs(value, "=", false),
             "extra_hosts" => hosts(value, &path, report),
-            "healthcheck" => {
+            "healthcheck" | "x-readiness" => {
                 if let Some(test) = value.get_mut("test") {
                     health_test(test);
                 }

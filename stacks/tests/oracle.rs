@@ -21,6 +21,10 @@ const DIFFERENT: &[(&str, &str)] = &[
         "merge.yml",
         "udp and tcp twins stay apart, a health check replaces",
     ),
+    (
+        "readiness.yml",
+        "Docker reads over `x-readiness`: it has no normal form there",
+    ),
     ("oom.yml", "Docker loses oom_score_adj and limits of zero"),
     (
         "octal-text.yml",

@@ -1,46 +1,97 @@
-//! Asks a container over its own network whether it works. How long that may
-//! take is the caller's to say.
+//! One check of a container: a program run in it, or a question asked over its own
+//! network. Leaves when to check, and what follows, to others.
 
 use crate::executor::Executor;
 use http::header::{HOST, USER_AGENT};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use skep_types::{TaskId, chain};
+use skep_agent_runtime::ExecResult;
+use skep_types::{HealthCheck, HealthTest, TaskId, chain};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
+use std::time::Duration;
 use tokio::net::TcpStream;
 
 /// The most that is held of what a container answers.
 const HEAD_MAX: usize = 16 * 1024;
 
+/// Longest time of one check, where nobody says another.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Makes a check once.
+///
+/// # Errors
+/// What it found.
+pub(super) async fn run(
+    executor: &Executor,
+    task: &TaskId,
+    check: &HealthCheck,
+) -> Result<(), String> {
+    let timeout = check.timeout.unwrap_or(TIMEOUT);
+    match &check.test {
+        HealthTest::Command(words) => command(executor, task, words, timeout).await,
+        HealthTest::Shell(line) => {
+            let words = ["/bin/sh", "-c", line].map(str::to_owned);
+            command(executor, task, &words, timeout).await
+        }
+        HealthTest::Http { port, path } => within(timeout, http(executor, task, *port, path)).await,
+        HealthTest::Tcp { port } => within(timeout, tcp(executor, task, *port)).await,
+        HealthTest::Inherit | HealthTest::Disabled => Ok(()),
+    }
+}
+
+async fn command(
+    executor: &Executor,
+    task: &TaskId,
+    words: &[String],
+    timeout: Duration,
+) -> Result<(), String> {
+    match executor.runtime.exec(task, words, timeout).await {
+        Ok(ExecResult::Exited { code: 0, .. }) => Ok(()),
+        Ok(ExecResult::Exited { code, output }) => {
+            let said: String = output.trim().chars().take(200).collect();
+            Err(format!("check exited with {code}: {said}"))
+        }
+        Ok(ExecResult::TimedOut { .. }) => Err(too_long(timeout)),
+        Err(error) => Err(format!("check: {}", error.chain())),
+    }
+}
+
+async fn within(
+    timeout: Duration,
+    check: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let result = tokio::time::timeout(timeout, check).await;
+    result.unwrap_or_else(|_| Err(too_long(timeout)))
+}
+
+fn too_long(timeout: Duration) -> String {
+    format!("check took longer than {timeout:?}")
+}
+
 /// Connects to `port` of the container.
-pub(super) async fn tcp(executor: &Executor, task: &TaskId, port: u16) -> Result<(), String> {
+async fn tcp(executor: &Executor, task: &TaskId, port: u16) -> Result<(), String> {
     connect(executor, task, port).await.map(drop)
 }
 
 /// Asks for `path` at `port` of the container; what matters is the status, the
 /// rest of the answer is not read.
-pub(super) async fn http(
-    executor: &Executor,
-    task: &TaskId,
-    port: u16,
-    path: &str,
-) -> Result<(), String> {
+async fn http(executor: &Executor, task: &TaskId, port: u16, path: &str) -> Result<(), String> {
     let stream = connect(executor, task, port).await?;
     let status = get(stream, port, path).await;
-    match status.map_err(|error| format!("health check: GET :{port}{path}: {error}"))? {
+    match status.map_err(|error| format!("check: GET :{port}{path}: {error}"))? {
         200..400 => Ok(()),
-        status => Err(format!("health check: GET :{port}{path} answered {status}")),
+        status => Err(format!("check: GET :{port}{path} answered {status}")),
     }
 }
 
 async fn connect(executor: &Executor, task: &TaskId, port: u16) -> Result<TcpStream, String> {
     let socket = executor.network.socket(task).await;
-    let socket = socket.map_err(|error| format!("health check: {error}"))?;
+    let socket = socket.map_err(|error| format!("check: {error}"))?;
     // Its own loopback: what listens on every address listens there as well.
     let to = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let connected = socket.connect(to).await;
-    connected.map_err(|error| format!("health check: port {port}: {error}"))
+    connected.map_err(|error| format!("check: port {port}: {error}"))
 }
 
 async fn get(stream: TcpStream, port: u16, path: &str) -> Result<u16, String> {

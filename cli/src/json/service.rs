@@ -133,6 +133,8 @@ fn container(spec: &ContainerSpec) -> Value {
         "StopSignal": spec.stop_signal,
         "StopGracePeriod": spec.stop_grace_period.map(nanos),
         "Healthcheck": spec.health_check.as_ref().map(health),
+        "Readiness": spec.readiness.as_ref().map(health),
+        "ShutdownDelay": spec.shutdown_delay.map(nanos),
         "Mounts": spec.mounts.iter().map(mount).collect::<Vec<_>>(),
         "Hosts": spec.hosts,
         "DNSConfig": {

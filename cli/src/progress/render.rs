@@ -71,7 +71,7 @@ pub fn overall(reports: &[Report], judge: &Judge) -> String {
 
 fn bar_line(label: &str, widest: usize, bar: &Bar, width: usize) -> String {
     let head = format!("{label:<widest$}: ");
-    if !bar.error.is_empty() && bar.state != TaskState::Running {
+    if !bar.error.is_empty() {
         let error = bar.error.split_whitespace().collect::<Vec<_>>().join(" ");
         return format!("{head}{}", ellipsis(&error, ERROR_WIDTH));
     }

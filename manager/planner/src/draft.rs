@@ -133,9 +133,14 @@ impl<'a> Work<'a> {
         self.desired = self.desired.max(desired);
     }
 
-    /// Since when it runs, for a task that does.
-    pub(crate) fn running_since(&self) -> Timestamp {
+    /// Since when it takes traffic, for a task that does.
+    pub(crate) fn ready_since(&self) -> Timestamp {
         self.ended_at()
+    }
+
+    /// It runs and takes traffic.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state == TaskState::Running && self.known.is_some_and(|task| task.status.is_ready())
     }
 
     /// How long it ran before it ended; nothing if it was never seen running.

@@ -147,11 +147,11 @@ fn serves(node: &Node) -> bool {
     node.status.state != NodeState::Down
 }
 
-/// A task takes traffic while it runs, is meant to, and its node is not known
-/// to be away.
+/// A task takes traffic while it runs, says that it can, is meant to, and its node
+/// is not known to be away.
 fn endpoint(snapshot: &Snapshot, task: &Task) -> Option<EndpointView> {
-    let runs = task.status.state == TaskState::Running && task.desired == TaskState::Running;
-    let node = task.node.filter(|_| runs)?;
+    let takes = task.status.is_ready() && task.desired == TaskState::Running;
+    let node = task.node.filter(|_| takes)?;
     if !serves(snapshot.node(node)?) {
         return None;
     }

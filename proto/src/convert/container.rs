@@ -40,6 +40,8 @@ impl From<&ContainerSpec> for pb::ContainerSpec {
             init,
             oom_score_adj,
             shm_size,
+            readiness,
+            shutdown_delay,
         } = spec;
         pb::ContainerSpec {
             image: image.clone(),
@@ -71,6 +73,8 @@ impl From<&ContainerSpec> for pb::ContainerSpec {
             init: *init,
             oom_score_adj: *oom_score_adj,
             shm_size_bytes: shm_size.map(|size| size.0),
+            readiness: readiness.as_ref().map(Into::into),
+            shutdown_delay_ms: shutdown_delay.map(millis),
         }
     }
 }
@@ -108,6 +112,8 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             init,
             oom_score_adj,
             shm_size_bytes,
+            readiness,
+            shutdown_delay_ms,
         } = spec;
         Ok(ContainerSpec {
             image,
@@ -148,6 +154,8 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             init,
             oom_score_adj,
             shm_size: shm_size_bytes.map(ByteCount),
+            readiness: readiness.map(TryInto::try_into).transpose()?,
+            shutdown_delay: shutdown_delay_ms.map(Duration::from_millis),
         })
     }
 }

@@ -24,6 +24,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             container,
             pid,
             ran_at,
+            not_ready,
         } = status;
         pb::TaskStatus {
             state: pb::TaskState::from(*state).into(),
@@ -35,6 +36,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             container: container.clone(),
             pid: *pid,
             ran_at_ms: ran_at.map(|at| at.0),
+            not_ready: *not_ready,
         }
     }
 }
@@ -52,6 +54,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             container,
             pid,
             ran_at_ms,
+            not_ready,
         } = status;
         Ok(TaskStatus {
             state: task_state(state)?,
@@ -63,6 +66,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             container,
             pid,
             ran_at: ran_at_ms.map(Timestamp),
+            not_ready,
         })
     }
 }

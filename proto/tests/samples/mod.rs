@@ -53,6 +53,11 @@ pub fn container() -> ContainerSpec {
             start_period: Some(Duration::from_secs(5)),
             start_interval: Some(Duration::from_millis(600)),
         }),
+        readiness: Some(HealthCheck {
+            test: HealthTest::http("8080/ready").unwrap(),
+            ..HealthCheck::default()
+        }),
+        shutdown_delay: Some(Duration::from_secs(7)),
         mounts: vec![
             Mount {
                 target: "/bind".to_owned(),
@@ -217,6 +222,7 @@ pub fn status() -> TaskStatus {
         container: "ab".repeat(32),
         pid: 42,
         ran_at: Some(Timestamp(1_700_000_000_123)),
+        not_ready: true,
     }
 }
 

@@ -6,6 +6,10 @@ use crate::meta::Labels;
 use crate::resources::ByteCount;
 use std::time::Duration;
 
+/// Time that nodes have to send nothing more to a task that is to stop. Ten times
+/// what they should need; Swarm takes two seconds.
+pub const SHUTDOWN_DELAY: Duration = Duration::from_millis(500);
+
 /// A container as the user declared it. Empty and `None` mean: as the image says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ContainerSpec {
@@ -38,8 +42,14 @@ pub struct ContainerSpec {
     pub stop_signal: String,
     /// Time between that signal and SIGKILL; 10 s when not set.
     pub stop_grace_period: Option<Duration>,
+    /// Time in which a task that is to stop still serves what reaches it, before
+    /// that signal; [`SHUTDOWN_DELAY`] when not set.
+    pub shutdown_delay: Option<Duration>,
     /// Replaces the image's health check.
     pub health_check: Option<HealthCheck>,
+    /// Whether the container takes traffic, asked for as long as it runs; it does
+    /// whenever it runs when not set.
+    pub readiness: Option<HealthCheck>,
     /// Volumes, binds and tmpfs.
     pub mounts: Vec<Mount>,
     /// Extra lines of `/etc/hosts`: `address name…`.

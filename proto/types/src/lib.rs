@@ -26,7 +26,9 @@ pub mod service;
 pub mod task;
 
 pub use cluster::{Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey};
-pub use container::{ContainerSpec, FileReference, FileTarget, Mount, MountKind, Ulimit};
+pub use container::{
+    ContainerSpec, FileReference, FileTarget, Mount, MountKind, SHUTDOWN_DELAY, Ulimit,
+};
 pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
 pub use error::{chain, with_causes};
 pub use format::Format;

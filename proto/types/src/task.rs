@@ -161,6 +161,16 @@ pub struct TaskStatus {
     /// Since when it has run, or when it began to if it has ended; `None` if
     /// it was never seen running. The store keeps it: agents do not set it.
     pub ran_at: Option<Timestamp>,
+    /// It runs, and its readiness check says that it takes no traffic.
+    pub not_ready: bool,
+}
+
+impl TaskStatus {
+    /// It runs and takes traffic.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.state == TaskState::Running && !self.not_ready
+    }
 }
 
 /// An address of a task on a network.

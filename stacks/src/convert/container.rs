@@ -1,10 +1,10 @@
 //! The container of a service.
 
 use super::Maker;
-use crate::model::{self, HealthCheck as Check, Nanos, Ulimit as Limit};
+use crate::model::{self, Ulimit as Limit};
 use crate::schema::nearest;
 use crate::tree::Step;
-use skep_types::{ByteCount, ContainerSpec, HealthCheck, HealthTest, Ulimit};
+use skep_types::{ByteCount, ContainerSpec, Ulimit};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -121,7 +121,11 @@ impl Maker<'_> {
             stop_grace_period: service
                 .stop_grace_period
                 .map(|t| self.duration(&at("stop_grace_period"), t)),
-            health_check: self.health_check(key, service.healthcheck.as_ref()),
+            shutdown_delay: service
+                .shutdown_delay
+                .map(|t| self.duration(&at("x-shutdown-delay"), t)),
+            health_check: self.check(key, "healthcheck", service.healthcheck.as_ref()),
+            readiness: self.check(key, "x-readiness", service.readiness.as_ref()),
             mounts: self.mounts(key, service),
             hosts: self.hosts(key, &service.extra_hosts),
             dns_servers: self.dns(key, &service.dns),
@@ -179,77 +183,6 @@ impl Maker<'_> {
         let mut drop = read("cap_drop", &service.cap_drop);
         drop.retain(|c| !add.contains(c));
         (add.into_iter().collect(), drop.into_iter().collect())
-    }
-
-    fn health_check(&mut self, key: &str, check: Option<&Check>) -> Option<HealthCheck> {
-        let check = check?;
-        let at = |last| {
-            [
-                Step::Key("services"),
-                Step::Key(key),
-                Step::Key("healthcheck"),
-                Step::Key(last),
-            ]
-        };
-        if check.disable {
-            if !check.test.is_empty() {
-                let message = "`disable` and `test` exclude each other";
-                self.error_help(&at("disable"), message, "remove one of them");
-            }
-            return Some(HealthCheck {
-                test: HealthTest::Disabled,
-                ..HealthCheck::default()
-            });
-        }
-        let test = match check
-            .test
-            .split_first()
-            .map(|(kind, rest)| (kind.as_str(), rest))
-        {
-            None => HealthTest::Inherit,
-            Some(("NONE", [])) => HealthTest::Disabled,
-            Some(("CMD", command)) if !command.is_empty() => HealthTest::Command(command.to_vec()),
-            Some(("CMD-SHELL", [line])) => HealthTest::Shell(line.clone()),
-            Some((kind @ ("HTTP" | "TCP"), [rest])) => {
-                let test = match kind {
-                    "HTTP" => HealthTest::http(rest),
-                    _ => HealthTest::tcp(rest),
-                };
-                test.unwrap_or_else(|wrong| {
-                    let help = "write [\"HTTP\", \"8080/path\"] or [\"TCP\", \"8080\"]";
-                    self.error_help(&at("test"), &wrong, help);
-                    HealthTest::Inherit
-                })
-            }
-            Some(_) => {
-                let message = "a test in a list begins with CMD, CMD-SHELL (and one line), HTTP \
-                               (and port/path), TCP (and a port) or NONE";
-                let help = "write [\"CMD\", \"program\", \"argument\"], or the line as text";
-                self.error_help(&at("test"), message, help);
-                HealthTest::Inherit
-            }
-        };
-        let mut time = |last, value: Option<Nanos>| {
-            // Zero means: as the image says.
-            value
-                .filter(|v| *v != Nanos::default())
-                .map(|v| self.duration(&at(last), v))
-        };
-        let interval = time("interval", check.interval);
-        let timeout = time("timeout", check.timeout);
-        let start_period = time("start_period", check.start_period);
-        let start_interval = time("start_interval", check.start_interval);
-        Some(HealthCheck {
-            test,
-            interval,
-            timeout,
-            retries: check
-                .retries
-                .filter(|n| *n != 0)
-                .map(|n| self.number(&at("retries"), n, 0, i64::from(u32::MAX))),
-            start_period,
-            start_interval,
-        })
     }
 
     /// `name:address` to lines of `/etc/hosts`.

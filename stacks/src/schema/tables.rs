@@ -124,6 +124,8 @@ static SERVICE: Object = Object {
                 List(&OneOf(&[Text, Shape::Object(&SERVICE_VOLUME)])),
             ),
             field("working_dir", Text),
+            field("x-readiness", Shape::Object(&READINESS)),
+            field("x-shutdown-delay", Duration),
         ],
     )
 };
@@ -179,6 +181,18 @@ static HEALTHCHECK: Object = object(
         field("timeout", Duration),
         since(4, "start_period", Duration),
         since(12, "start_interval", Duration),
+    ],
+);
+
+/// Ours: whether a task takes traffic. Docker reads over it.
+static READINESS: Object = object(
+    "a readiness check",
+    &[
+        field("interval", Duration),
+        field("retries", Int),
+        field("start_interval", Duration),
+        field("test", WORDS),
+        field("timeout", Duration),
     ],
 );
 

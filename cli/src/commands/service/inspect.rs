@@ -198,8 +198,12 @@ fn pretty(view: &View, service: &Service) -> String {
         add(format!("  TargetPort = {}", port.target));
         add(format!("  PublishMode = {}", json::publish_mode(port.mode)));
     }
-    if let Some(check) = &container.health_check {
-        add("Healthcheck:".to_owned());
+    for (title, check) in [
+        ("Healthcheck:", &container.health_check),
+        ("Readiness:", &container.readiness),
+    ] {
+        let Some(check) = check else { continue };
+        add(title.to_owned());
         let test = match &check.test {
             HealthTest::Inherit => "as the image says".to_owned(),
             HealthTest::Disabled => "none".to_owned(),

@@ -2,11 +2,13 @@
 //! of a spec.
 
 mod health;
+mod readiness;
 
 use crate::flags;
 use anyhow::Result;
 use clap::ValueEnum;
 use health::Health;
+use readiness::Ready;
 use skep_types::{
     ByteCount, EndpointMode, FailureAction, LogDriver, NanoCpus, RestartCondition, ServiceSpec,
     UpdateConfig, UpdateOrder,
@@ -44,6 +46,10 @@ pub struct Settings {
     /// Time between that signal and SIGKILL, e.g. 10s
     #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
     stop_grace_period: Option<Duration>,
+    /// Time before that signal in which nothing new is sent to the task; 500ms when
+    /// not given
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
+    shutdown_delay: Option<Duration>,
 
     /// Most CPU time, in CPUs, e.g. 0.5
     #[arg(long, value_name = "CPUS", value_parser = flags::cpus)]
@@ -80,6 +86,8 @@ pub struct Settings {
     rollback: Rollback,
     #[command(flatten)]
     health: Health,
+    #[command(flatten)]
+    readiness: Ready,
 
     /// How the service's name resolves
     #[arg(long, value_enum)]
@@ -233,7 +241,9 @@ impl Settings {
         container.init = self.init.or(container.init);
         put(&mut container.stop_signal, &self.stop_signal);
         container.stop_grace_period = self.stop_grace_period.or(container.stop_grace_period);
+        container.shutdown_delay = self.shutdown_delay.or(container.shutdown_delay);
         self.health.apply(&mut container.health_check);
+        self.readiness.apply(&mut container.readiness);
         let resources = &mut task.resources;
         put(&mut resources.cpu_limit, &self.limit_cpu);
         put(&mut resources.memory_limit, &self.limit_memory);

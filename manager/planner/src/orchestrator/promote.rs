@@ -2,7 +2,7 @@
 
 use super::{is_stopping, restart};
 use crate::draft::{Draft, ServiceWork, Work};
-use skep_types::{TaskState, Timestamp};
+use skep_types::{SHUTDOWN_DELAY, TaskState, Timestamp};
 use std::time::Duration;
 
 /// Wait for an old task to stop, unless its own grace period is longer.
@@ -55,6 +55,8 @@ fn wait_ends(draft: &Draft<'_>, old: &Work<'_>) -> Timestamp {
         .known
         .filter(|known| known.desired >= TaskState::Shutdown)
         .map_or(draft.now, |known| known.meta.updated_at);
-    let grace = old.spec.container.stop_grace_period.unwrap_or_default();
-    told + STOP_WAIT.max(grace.saturating_add(KILL_MARGIN))
+    let container = &old.spec.container;
+    let delay = container.shutdown_delay.unwrap_or(SHUTDOWN_DELAY);
+    let grace = container.stop_grace_period.unwrap_or_default();
+    told + STOP_WAIT.max(delay.saturating_add(grace).saturating_add(KILL_MARGIN))
 }

@@ -252,20 +252,20 @@ impl<'a> Round<'_, 'a> {
         first.filter(|_| ratio > self.config.max_failure_ratio)
     }
 
-    /// Stops old tasks next to new ones that run, and what an overtaken
+    /// Stops old tasks next to new ones that take traffic, and what an overtaken
     /// update had begun next to them: one old task is enough to serve.
     fn swap(&mut self, draft: &Draft<'a>, work: &mut ServiceWork<'a>) {
         for view in &mut self.views {
             if view.outdated.len() > 1 {
-                let runs = |index: &usize| work.tasks[*index].state == TaskState::Running;
-                view.outdated.sort_by_key(|index| !runs(index));
+                let serves = |index: &usize| work.tasks[*index].is_ready();
+                view.outdated.sort_by_key(|index| !serves(index));
                 view.stop(draft, work, 1);
             }
             // Where the old one stops first, both are there only if a
             // proposal got lost in between.
-            let replaced = view.fresh.is_some_and(|index| {
-                !self.starts_first || work.tasks[index].state == TaskState::Running
-            });
+            let replaced = view
+                .fresh
+                .is_some_and(|index| !self.starts_first || work.tasks[index].is_ready());
             if replaced {
                 view.stop(draft, work, 0);
             }
@@ -284,8 +284,8 @@ impl<'a> Round<'_, 'a> {
     }
 
     fn settles_at(&self, task: &Work<'_>) -> Option<Timestamp> {
-        (task.state == TaskState::Running)
-            .then(|| task.running_since() + self.monitor.max(self.config.delay))
+        task.is_ready()
+            .then(|| task.ready_since() + self.monitor.max(self.config.delay))
     }
 
     fn is_settled(&self, task: &Work<'_>) -> bool {
@@ -307,8 +307,8 @@ impl<'a> Round<'_, 'a> {
         // What does not serve anyway goes first.
         order.sort_by_key(|i| {
             let view = &self.views[*i];
-            let runs = |index: &usize| work.tasks[*index].state == TaskState::Running;
-            view.outdated.iter().any(runs)
+            let serves = |index: &usize| work.tasks[*index].is_ready();
+            view.outdated.iter().any(serves)
         });
         for at in order {
             if room == 0 {

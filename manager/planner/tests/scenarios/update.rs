@@ -85,6 +85,46 @@ fn a_start_first_update_never_has_fewer_tasks_running() {
 }
 
 #[test]
+fn a_task_counts_from_when_it_takes_traffic() {
+    check(
+        "
+        node n1
+        service web replicas=2 image=a monitor=2s order=start-first
+        run
+        warm web@b
+        update web image=b
+        step 60s
+        say the old ones serve until the new one does
+        ps web
+        ready web@b
+        run
+        ps web
+        step 1s
+        say the next begins when it did so for the monitor time
+        ps web
+        step 1s
+        ps web
+        ",
+        expect![[r#"
+            -- the old ones serve until the new one does
+            web.1 n1 running -> running image b
+            web.1 n1 running -> running image a
+            web.2 n1 running -> running image a
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image a
+            -- the next begins when it did so for the monitor time
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image a
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n1 running -> running image b
+            web.2 n1 shutdown -> shutdown image a"#]],
+    );
+}
+
+#[test]
 fn a_failing_update_pauses() {
     check(
         "

@@ -164,6 +164,10 @@ impl World {
             "linger" => {
                 self.lingering.insert(rest[0].to_owned());
             }
+            "warm" => {
+                self.warming.insert(rest[0].to_owned());
+            }
+            "ready" => self.ready(rest[0]),
             "end" => {
                 self.lingering.remove(rest[0]);
             }
@@ -201,6 +205,23 @@ impl World {
             ..TaskStatus::default()
         };
         let updates = vec![(task.id, status)];
+        self.must(Action::Task(TaskAction::UpdateStatus { updates }));
+    }
+
+    /// What runs and took no traffic under this name takes it now.
+    fn ready(&mut self, name: &str) {
+        self.warming.remove(name);
+        let tasks = self.store.state().tasks();
+        let warm = tasks.filter(|task| task.status.not_ready && !self.is_warming(task));
+        let ready = warm.map(|task| {
+            let status = TaskStatus {
+                at: self.now,
+                not_ready: false,
+                ..task.status.clone()
+            };
+            (task.id, status)
+        });
+        let updates = ready.collect();
         self.must(Action::Task(TaskAction::UpdateStatus { updates }));
     }
 

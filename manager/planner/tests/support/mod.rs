@@ -35,6 +35,8 @@ pub struct World {
     pub verdicts: BTreeMap<String, TaskState>,
     /// Tasks by name that take their time to stop.
     pub lingering: BTreeSet<String>,
+    /// Tasks that take no traffic when they run.
+    pub warming: BTreeSet<String>,
     pub last: Plan,
     pub out: String,
     index: u64,
@@ -51,6 +53,7 @@ impl World {
             silent: BTreeSet::new(),
             verdicts: BTreeMap::new(),
             lingering: BTreeSet::new(),
+            warming: BTreeSet::new(),
             last: Plan::default(),
             out: String::new(),
             index: 0,
@@ -206,6 +209,7 @@ impl World {
                         state: next,
                         at: self.now,
                         message: next.to_string(),
+                        not_ready: next == TaskState::Running && self.is_warming(task),
                         ..TaskStatus::default()
                     },
                 ));
@@ -218,14 +222,15 @@ impl World {
         true
     }
 
-    /// What becomes of a task by name, by `name@image`, or by `service@image`.
+    /// What becomes of a task.
     fn verdict_on(&self, task: &Task) -> Option<TaskState> {
-        let name = task.name();
-        let image = &task.spec.container.image;
-        let with_image = format!("{name}@{image}");
-        let any_of_it = format!("{}@{image}", task.service_name);
-        let mut names = [name, with_image, any_of_it].into_iter();
+        let mut names = names(task).into_iter();
         names.find_map(|name| self.verdicts.get(&name)).copied()
+    }
+
+    /// It takes no traffic yet.
+    pub(crate) fn is_warming(&self, task: &Task) -> bool {
+        names(task).iter().any(|name| self.warming.contains(name))
     }
 
     /// Lets time pass in small steps, agents and managers at work.
@@ -310,4 +315,13 @@ pub fn check(scenario: &str, expected: expect_test::Expect) {
     world.settle();
     let _ = writeln!(world.out);
     expected.assert_eq(world.out.trim_end());
+}
+
+/// What a task is called: by name, by `name@image`, or by `service@image`.
+fn names(task: &Task) -> [String; 3] {
+    let name = task.name();
+    let image = &task.spec.container.image;
+    let with_image = format!("{name}@{image}");
+    let any_of_it = format!("{}@{image}", task.service_name);
+    [name, with_image, any_of_it]
 }

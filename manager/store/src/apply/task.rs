@@ -243,6 +243,7 @@ fn update_status(write: &mut Write<'_>, id: TaskId, status: &TaskStatus) -> Resu
     }
     let mut status = status.clone();
     status.ran_at = task.status.ran_at;
+    status.not_ready &= status.state == TaskState::Running;
     if status.state == TaskState::Running && status.ran_at.is_none() {
         // As far as that can be true by the managers' clock.
         let latest = write.now.max(task.meta.created_at);

@@ -4,8 +4,8 @@ use super::{Invalid, dns_name};
 use crate::constraint::Constraint;
 use crate::snapshot::Snapshot;
 use skep_types::{
-    ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, Mount, MountKind, PortConfig,
-    PublishMode, Resources, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
+    ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
+    PortConfig, PublishMode, Resources, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -18,6 +18,9 @@ const MEMORY_MIN: u64 = 6 * 1024 * 1024;
 const REPLICAS_MAX: u32 = 100_000;
 /// Shortest time of a health check.
 const HEALTH_MIN: Duration = Duration::from_millis(1);
+/// A change of readiness is told to every node.
+const READINESS_MIN: Duration = Duration::from_millis(100);
+const SHUTDOWN_DELAY_MAX: Duration = Duration::from_hours(1);
 
 /// Checks a service that is to be made.
 ///
@@ -151,7 +154,19 @@ fn check_container(snapshot: &Snapshot, container: &ContainerSpec) -> Result<(),
         }
     }
     if let Some(health) = &container.health_check {
-        check_health(health)?;
+        check_health("Healthcheck", HEALTH_MIN, health)?;
+    }
+    if let Some(readiness) = &container.readiness {
+        check_health("Readiness", READINESS_MIN, readiness)?;
+        if matches!(readiness.test, HealthTest::Inherit | HealthTest::Disabled) {
+            return refuse("ContainerSpec: Readiness has no Test; leave it out for none");
+        }
+    }
+    if container
+        .shutdown_delay
+        .is_some_and(|delay| delay > SHUTDOWN_DELAY_MAX)
+    {
+        return refuse("ContainerSpec: ShutdownDelay cannot be more than one hour");
     }
     let mut files = BTreeSet::new();
     for secret in &container.secrets {
@@ -212,21 +227,21 @@ fn check_mount(mount: &Mount) -> Result<(), Invalid> {
     }
 }
 
-fn check_health(health: &HealthCheck) -> Result<(), Invalid> {
+fn check_health(what: &str, least: Duration, health: &HealthCheck) -> Result<(), Invalid> {
     let times = [
         ("Interval", health.interval),
         ("Timeout", health.timeout),
         ("StartInterval", health.start_interval),
     ];
     for (name, time) in times {
-        if time.is_some_and(|time| !time.is_zero() && time < HEALTH_MIN) {
+        if time.is_some_and(|time| !time.is_zero() && time < least) {
             return refuse(format!(
-                "ContainerSpec: {name} in Healthcheck cannot be less than 1ms"
+                "ContainerSpec: {name} in {what} cannot be less than {least:?}"
             ));
         }
     }
     let checked = health.test.check();
-    checked.or_else(|wrong| refuse(format!("ContainerSpec: Test in Healthcheck: {wrong}")))
+    checked.or_else(|wrong| refuse(format!("ContainerSpec: Test in {what}: {wrong}")))
 }
 
 fn check_resources(resources: &Resources) -> Result<(), Invalid> {

@@ -5,6 +5,8 @@
 //! carrying of messages to the `Transport`.
 
 mod convert;
+#[cfg(test)]
+mod fields;
 
 pub(crate) use convert::{from_wire_id, to_wire_id};
 

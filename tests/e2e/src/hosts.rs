@@ -34,6 +34,10 @@ impl Hosts {
     /// When that cannot be had.
     #[must_use]
     pub fn start(name: &str, count: usize) -> Self {
+        // Of runs that were killed together with their holders.
+        let mut sweep = Command::new(root().join("deploy/hosts"));
+        let swept = command::run(sweep.arg("sweep"), COMMAND_LIMIT).succeeds();
+        eprint!("{}", swept.err);
         let prefix = format!("t-{name}-{}", std::process::id());
         let folder = tempfile::Builder::new()
             .prefix(&format!("skep-{prefix}-"))

@@ -1,8 +1,8 @@
 //! Running a program to its end within a deadline, with all that it says.
 
 use std::fmt;
-use std::io::Read;
-use std::process::{Command, Stdio};
+use std::io::{Read, Write as _};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -83,15 +83,50 @@ impl fmt::Display for Output {
 /// # Panics
 /// When it cannot be started.
 pub fn run(command: &mut Command, limit: Duration) -> Output {
+    command.stdin(Stdio::null());
+    run_with(command, limit, |child| child.stdout.take().map(collect))
+}
+
+/// [`run`], for a program that asks: `answer` is typed once it has said `question`.
+///
+/// # Panics
+/// When it cannot be started.
+pub fn converse(command: &mut Command, question: &str, answer: &str, limit: Duration) -> Output {
+    command.stdin(Stdio::piped());
+    let (question, answer) = (question.to_owned(), answer.to_owned());
+    run_with(command, limit, |child| {
+        let (mut out, mut keys) = (child.stdout.take()?, child.stdin.take()?);
+        Some(thread::spawn(move || {
+            let (mut said, mut byte, mut asked) = (Vec::new(), [0], false);
+            while out.read(&mut byte).is_ok_and(|count| count > 0) {
+                said.push(byte[0]);
+                if !asked && said.ends_with(question.as_bytes()) {
+                    asked = true;
+                    // Who has ended meanwhile is not told.
+                    let _ = keys.write_all(answer.as_bytes());
+                }
+            }
+            said
+        }))
+    })
+}
+
+type Said = thread::JoinHandle<Vec<u8>>;
+
+/// Runs `command`; `listen` takes what it says on standard output.
+fn run_with(
+    command: &mut Command,
+    limit: Duration,
+    listen: impl FnOnce(&mut Child) -> Option<Said>,
+) -> Output {
     let line = shown(command);
     let begun = Instant::now();
     let mut child = command
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("`{line}` does not start: {error}"));
-    let out = child.stdout.take().map(collect);
+    let out = listen(&mut child);
     let err = child.stderr.take().map(collect);
     let status = loop {
         match child.try_wait() {
@@ -105,7 +140,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Output {
             Err(error) => panic!("`{line}`: {error}"),
         }
     };
-    let text = |reader: Option<thread::JoinHandle<Vec<u8>>>| {
+    let text = |reader: Option<Said>| {
         let bytes = reader.and_then(|r| r.join().ok()).unwrap_or_default();
         String::from_utf8_lossy(&bytes).into_owned()
     };
@@ -121,7 +156,7 @@ pub fn run(command: &mut Command, limit: Duration) -> Output {
     }
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+fn collect(mut pipe: impl Read + Send + 'static) -> Said {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         // What was read until an error is what there is to show.

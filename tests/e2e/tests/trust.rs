@@ -119,8 +119,22 @@ fn autolock(cluster: &mut Cluster, steps: &Steps) {
         .skep(HOST, &["swarm", "leave"])
         .fails(1, &["encrypted and locked", "--force"]);
     let wrong = format!("SWMKEY-1-{}", "A".repeat(43));
-    unlock(cluster, HOST, &wrong).fails(1, &["could not be unlocked: invalid key provided"]);
-    unlock(cluster, HOST, &first).succeeds();
+    let invalid = "could not be unlocked: invalid key provided";
+    unlock(cluster, HOST, &wrong).fails(1, &[invalid]);
+    for (typed, code, said) in [
+        (format!("{first}\x03"), 1, "cancelled"),
+        (format!("{wrong}\r"), 1, invalid),
+        (format!("{first}\r"), 0, ""),
+    ] {
+        let shown = type_key(cluster, HOST, &typed);
+        assert!(shown.code == code && shown.out.contains(said), "{shown}");
+        assert!(!shown.out.contains("SWMKEY"), "it is shown: {shown}");
+        let again = shown
+            .out
+            .split_whitespace()
+            .filter(|mode| ["echo", "icanon", "isig"].contains(mode));
+        assert_eq!(again.count(), 3, "the terminal is as it was: {shown}");
+    }
     takes_part(cluster, HOST);
 
     steps.step("a manager that was down while the key changed needs the old one");
@@ -148,7 +162,10 @@ fn autolock(cluster: &mut Cluster, steps: &Steps) {
     unlock(cluster, HOST, &second).succeeds();
     takes_part(cluster, HOST);
     assert_eq!(key(cluster, HOST), second);
+    assert_eq!(containers(cluster), before, "no container was touched");
 
+    leave_locked(cluster, steps);
+    let before = containers(cluster);
     steps.step("autolock is turned off");
     cluster
         .change(HOST, &["swarm", "update", "--autolock=false"])
@@ -166,6 +183,45 @@ fn autolock(cluster: &mut Cluster, steps: &Steps) {
     let none = cluster.read(1, &["swarm", "unlock-key"]);
     none.fails(1, &["no unlock key is set"]);
     assert_eq!(containers(cluster), before, "no container was touched");
+}
+
+/// A node whose key is lost is not lost itself.
+fn leave_locked(cluster: &mut Cluster, steps: &Steps) {
+    const HOST: usize = 3;
+    steps.step("a locked manager leaves, and nothing of the swarm is left on it");
+    let id = ["info", "--format", "{{.Swarm.NodeID}}"];
+    let id = cluster.skep(HOST, &id).succeeds().text().to_owned();
+    restart(cluster, HOST);
+    assert!(!cluster.containers(HOST).is_empty());
+    cluster
+        .skep(HOST, &["swarm", "leave", "--force"])
+        .succeeds();
+    assert_eq!(cluster.containers(HOST), []);
+    for gone in ["node", "raft"] {
+        assert!(!cluster.data_dir(HOST).join(gone).exists(), "{gone}");
+    }
+    // Also not after a start.
+    restart(cluster, HOST);
+    let info = cluster.skep(HOST, &["info"]).succeeds();
+    assert!(info.out.contains("Swarm: inactive"), "{info}");
+
+    steps.step("it makes a swarm of its own, leaves that, and joins again");
+    let address = cluster.address(HOST).to_owned();
+    let init = ["swarm", "init", "--advertise-addr", &address];
+    cluster.skep(HOST, &init).succeeds();
+    cluster.read(HOST, &["node", "ls"]).succeeds();
+    cluster
+        .skep(HOST, &["swarm", "leave", "--force"])
+        .succeeds();
+    another_leads(cluster, HOST);
+    cluster.change(1, &["node", "demote", &id]).succeeds();
+    cluster
+        .change(1, &["node", "rm", "--force", &id])
+        .succeeds();
+    cluster.join(HOST, "manager").succeeds();
+    takes_part(cluster, HOST);
+    wait_for("its keys are sealed", SOON, || sealed(cluster, HOST));
+    wait_for("all tasks run", SOON, || cluster.converged(1));
 }
 
 /// It may have led: what it was just being asked would be in doubt.
@@ -196,6 +252,20 @@ fn unlock(cluster: &Cluster, host: usize, key: &str) -> Output {
     shell.args(["-c", script, "unlock", key]);
     shell.arg(Programs::find().skep()).arg(cluster.socket(host));
     command::run(&mut shell, SOON)
+}
+
+/// `skep swarm unlock` on a terminal, where this is typed once it asks; and then what
+/// the modes of that terminal are.
+fn type_key(cluster: &Cluster, host: usize, keys: &str) -> Output {
+    let program = Programs::find().skep().to_owned();
+    let line = format!(
+        "'{}' -H '{}' swarm unlock; code=$?; stty -a; exit $code",
+        program.display(),
+        cluster.socket(host)
+    );
+    let mut script = Command::new("script");
+    script.args(["-q", "-e", "-c", &line, "/dev/null"]);
+    command::converse(&mut script, "Enter unlock key: ", keys, SOON)
 }
 
 /// The file with a manager's keys.

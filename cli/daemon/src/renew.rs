@@ -16,7 +16,7 @@ use tokio::sync::watch;
 const RETRY: Duration = Duration::from_secs(5);
 /// The clock is looked at this often: it may be set, and the machine may have
 /// slept, of which a pause knows nothing.
-const LOOK: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(10);
 
 /// What a node has to do about its certificate.
 #[derive(Debug)]

@@ -133,7 +133,8 @@ impl Cluster {
         self.start_daemon_at(host, None);
     }
 
-    /// [`Cluster::start_daemon`] with a clock that is so much off: `+100d`.
+    /// [`Cluster::start_daemon`] with a clock that is so much off: `+100d`, or as
+    /// much as the file says that is named after an `@`, read each second.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -153,8 +154,12 @@ impl Cluster {
                 "LD_PRELOAD=/usr/lib/{}-linux-gnu/faketime/libfaketimeMT.so.1",
                 std::env::consts::ARCH
             );
-            let clock = format!("FAKETIME={clock}");
+            let clock = match clock.strip_prefix('@') {
+                Some(file) => format!("FAKETIME_TIMESTAMP_FILE={file}"),
+                None => format!("FAKETIME={clock}"),
+            };
             command.args(["env", "FAKETIME_DONT_FAKE_MONOTONIC=1", &clock, &library]);
+            command.arg("FAKETIME_CACHE_DURATION=1");
         }
         command
             .arg(self.programs.skep())

@@ -7,7 +7,8 @@ use crate::table::print_objects;
 use anyhow::Result;
 use serde_json::{Value, json};
 use skep_proto::{id, pb};
-use skep_types::{ClusterId, NodeId};
+use skep_types::{ClusterId, NodeId, heartbeat_among};
+use std::time::Duration;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -121,6 +122,17 @@ fn object(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> Valu
     out
 }
 
+/// A length of time in the largest unit that says all of it: `90 days`, `36 hours`.
+fn exactly(length: Duration) -> String {
+    let seconds = length.as_secs();
+    let units = [(86_400, "day"), (3_600, "hour"), (60, "minute")];
+    match units.iter().find(|(unit, _)| seconds.is_multiple_of(*unit)) {
+        Some((unit, name)) if seconds == *unit => format!("1 {name}"),
+        Some((unit, name)) => format!("{} {name}s", seconds / unit),
+        None => format!("{length:?}"),
+    }
+}
+
 fn text(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> String {
     let mut lines = vec![
         format!("Server Version: {}", info.version),
@@ -137,7 +149,9 @@ fn text(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> String
         add(format!(" Is Manager: {}", info.role() == pb::Role::Manager));
     }
     if let Some(swarm) = swarm {
-        let days = swarm.spec.cert_expiry_ms / 86_400_000;
+        let life = Duration::from_millis(swarm.spec.cert_expiry_ms);
+        let set = Duration::from_millis(swarm.spec.heartbeat_ms);
+        let asked = heartbeat_among(set, swarm.nodes);
         add(format!(" ClusterID: {}", cluster_id(info)));
         add(format!(" Leader: {}", info.leader));
         add(format!(" Managers: {}", swarm.managers));
@@ -153,11 +167,11 @@ fn text(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> String
             " Task History Retention Limit: {}",
             swarm.spec.task_history
         ));
-        add(format!(
-            " Heartbeat Period: {:?}",
-            std::time::Duration::from_millis(swarm.spec.heartbeat_ms)
-        ));
-        add(format!(" Certificate Expiry: {days} days"));
+        add(match asked == set {
+            true => format!(" Heartbeat Period: {set:?}"),
+            false => format!(" Heartbeat Period: {set:?}, {asked:?} among so many nodes"),
+        });
+        add(format!(" Certificate Expiry: {}", exactly(life)));
         add(format!(" Autolock Managers: {}", swarm.autolock));
     }
     if info.state != "inactive" {
@@ -180,4 +194,22 @@ fn text(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> String
         add("\nWARNING: Running Swarm in a two-manager configuration. This configuration provides\n         no fault tolerance, and poses a high risk to lose control over the cluster.\n         Add a third manager or demote one of the two.".to_owned());
     }
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_shown_as_it_is() {
+        for (seconds, shown) in [
+            (7_776_000, "90 days"),
+            (129_600, "36 hours"),
+            (3_600, "1 hour"),
+            (5_400, "90 minutes"),
+            (3_601, "3601s"),
+        ] {
+            assert_eq!(exactly(Duration::from_secs(seconds)), shown);
+        }
+    }
 }

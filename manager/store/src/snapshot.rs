@@ -6,7 +6,7 @@
 use imbl::{OrdMap, OrdSet};
 use skep_types::{
     Attachment, Cluster, Config, ConfigId, Network, NetworkId, Node, NodeId, Secret, SecretId,
-    Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, Version,
+    Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, Version, heartbeat_among,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -14,9 +14,6 @@ use std::time::Duration;
 
 /// Heartbeat while there is no cluster object.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(1);
-/// Nodes up to which the cluster's heartbeat is asked for as it is. Beyond, up to twice
-/// the number, it is twice as long, and so on.
-const NODES_OF_OWN_HEARTBEAT: usize = 2500;
 
 /// All objects at one version.
 #[derive(Debug, Clone, Default)]
@@ -96,8 +93,7 @@ impl Snapshot {
         let own = self
             .cluster()
             .map_or(DEFAULT_HEARTBEAT, |c| c.spec.heartbeat);
-        let times = self.node_count().div_ceil(NODES_OF_OWN_HEARTBEAT).max(1);
-        own * u32::try_from(times.next_power_of_two()).unwrap_or(u32::MAX)
+        heartbeat_among(own, self.node_count())
     }
 
     /// A service.

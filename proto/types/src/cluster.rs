@@ -67,6 +67,17 @@ pub struct ClusterSpec {
     pub note: String,
 }
 
+/// Nodes up to which the cluster's heartbeat is asked for as it is.
+const NODES_OF_OWN_HEARTBEAT: usize = 2500;
+
+/// The time between heartbeats that is asked of nodes where there are so many: the
+/// cluster's own, and beyond 2,500 nodes twice that, beyond twice the number four times,
+/// and so on, so that the work of hearing them stays within a core.
+pub fn heartbeat_among(own: Duration, nodes: usize) -> Duration {
+    let times = nodes.div_ceil(NODES_OF_OWN_HEARTBEAT).max(1);
+    own.saturating_mul(u32::try_from(times.next_power_of_two()).unwrap_or(u32::MAX))
+}
+
 impl Default for ClusterSpec {
     /// Swarm's settings, but for the heartbeat: a silent node is to be replaced
     /// within seconds.

@@ -25,7 +25,9 @@ pub mod secret;
 pub mod service;
 pub mod task;
 
-pub use cluster::{Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey};
+pub use cluster::{
+    Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey, heartbeat_among,
+};
 pub use container::{
     ContainerSpec, FileReference, FileTarget, Mount, MountKind, SHUTDOWN_DELAY, Ulimit,
 };

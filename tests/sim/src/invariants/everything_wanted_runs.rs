@@ -54,7 +54,9 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
             }
         }
         if service.spec.mode == ServiceMode::Global && !may_be_empty {
-            let mut without = state.nodes().filter(|node| is_allowed(service, node));
+            // Of those that have come, all are ready by now.
+            let ready = state.nodes().filter(|n| n.status.state == NodeState::Ready);
+            let mut without = ready.filter(|node| is_allowed(service, node));
             let served = |id| {
                 let mut tasks = state.tasks_of(service.id);
                 tasks.any(|task| task.is_live() && task.node == Some(id))

@@ -155,6 +155,10 @@ mod tests {
                 ..TaskStatus::default()
             },
             attachments: Vec::new(),
+            cause: Default::default(),
+            stop_cause: None,
+            restarts: Default::default(),
+            start_at: None,
         }
     }
 

@@ -92,6 +92,10 @@ impl View {
             },
             status,
             attachments: Vec::new(),
+            cause: Default::default(),
+            stop_cause: None,
+            restarts: Default::default(),
+            start_at: None,
         });
         let last = self.tasks.len() - 1;
         &mut self.tasks[last]

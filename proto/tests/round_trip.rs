@@ -267,6 +267,9 @@ fn actions() -> Vec<Action> {
                 node: Some(id),
                 attachments: vec![attachment()],
                 error: "waits".to_owned(),
+                cause: Cause::NodeLost,
+                restarts: restarts(),
+                start_at: Some(Timestamp(9)),
             }],
         }),
         Action::Task(TaskAction::Place {
@@ -289,6 +292,7 @@ fn actions() -> Vec<Action> {
                 task: task().id,
                 version,
                 desired: TaskState::Shutdown,
+                cause: Some(Cause::Drained),
             }],
         }),
         Action::Task(TaskAction::UpdateStatus {

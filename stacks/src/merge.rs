@@ -241,6 +241,7 @@ fn merge_deploy(base: &mut crate::model::Deploy, over: crate::model::Deploy) {
         set(&mut b.delay, o.delay);
         set(&mut b.max_attempts, o.max_attempts);
         set(&mut b.window, o.window);
+        set(&mut b.max_delay, o.max_delay);
     });
     append(&mut base.placement.constraints, over.placement.constraints);
     append(&mut base.placement.preferences, over.placement.preferences);

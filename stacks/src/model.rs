@@ -285,6 +285,8 @@ section! {
         delay: Option<Nanos>,
         max_attempts: Option<i64>,
         window: Option<Nanos>,
+        #[serde(rename = "x-max-delay")]
+        max_delay: Option<Nanos>,
     }
 }
 

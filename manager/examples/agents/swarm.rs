@@ -113,6 +113,9 @@ pub(crate) fn store(
             node: Some(NodeId::from_bits(2 + ((first + slot) % nodes) as u128)),
             attachments: attachments(first + slot),
             error: String::new(),
+            cause: Cause::Created,
+            restarts: Restarts::default(),
+            start_at: None,
         };
         let create = TaskAction::Create {
             service: id,

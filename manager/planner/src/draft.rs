@@ -1,17 +1,20 @@
 //! The snapshot with the edits of this pass on top, and how the edits become
 //! actions. The steps of a pass read and write this; none sees the others.
 
+mod work;
+
+pub(crate) use work::{Origin, Position, Work};
+
 use crate::plan::Plan;
 use skep_manager_store::{
     Action, DesiredChange, Explanation, NewTask, Placement, Snapshot, TaskAction,
 };
 use skep_types::{
-    Attachment, Availability, Node, NodeId, NodeState, Service, ServiceId, Slot, Task, TaskId,
-    TaskSpec, TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
+    Availability, Node, NodeId, NodeState, Service, ServiceId, Slot, TaskId, TaskSpec, TaskState,
+    TaskStatus, Timestamp, UpdateStatus, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// State of a pass.
 pub(crate) struct Draft<'a> {
@@ -58,115 +61,6 @@ pub(crate) struct ServiceWork<'a> {
     pub(crate) tasks: Vec<Work<'a>>,
     /// Progress of its update, where this pass sets it.
     pub(crate) update_status: Option<UpdateStatus>,
-}
-
-/// A task in this pass: as it is, with edits.
-#[derive(Debug, Clone)]
-pub(crate) struct Work<'a> {
-    /// As stored; `None` for one made by this pass.
-    pub(crate) known: Option<&'a Arc<Task>>,
-    pub(crate) id: TaskId,
-    pub(crate) slot: Slot,
-    pub(crate) node: Option<NodeId>,
-    pub(crate) spec: &'a Arc<TaskSpec>,
-    pub(crate) spec_version: Version,
-    pub(crate) created_at: Timestamp,
-    pub(crate) desired: TaskState,
-    pub(crate) state: TaskState,
-    /// Addresses, when placed by this pass.
-    pub(crate) attachments: Vec<Attachment>,
-    /// It got its node by this pass.
-    pub(crate) placed: bool,
-    /// Why it waits, where this pass found that out.
-    pub(crate) error: Option<String>,
-    /// It is forgotten by this pass.
-    pub(crate) removed: bool,
-}
-
-impl<'a> Work<'a> {
-    fn of(task: &'a Arc<Task>) -> Work<'a> {
-        Work {
-            known: Some(task),
-            id: task.id,
-            slot: task.slot,
-            node: task.node,
-            spec: &task.spec,
-            spec_version: task.spec_version,
-            created_at: task.meta.created_at,
-            desired: task.desired,
-            state: task.status.state,
-            attachments: Vec::new(),
-            placed: false,
-            error: None,
-            removed: false,
-        }
-    }
-
-    /// Wanted alive and not known to have ended.
-    pub(crate) fn is_live(&self) -> bool {
-        !self.removed && self.desired <= TaskState::Running && !self.state.is_terminal()
-    }
-
-    /// It may have work left on its node.
-    pub(crate) fn may_run(&self) -> bool {
-        !self.removed
-            && self.node.is_some()
-            && self.state >= TaskState::Assigned
-            && !self.state.is_terminal()
-    }
-
-    /// It needs a node (or, with a node given, the scheduler's consent).
-    pub(crate) fn waits_for_node(&self) -> bool {
-        self.is_live() && self.state < TaskState::Assigned && !self.placed
-    }
-
-    /// Where it counts in its service: its slot, or its node.
-    pub(crate) fn position(&self) -> Position {
-        match (self.slot, self.node) {
-            (Slot(0), Some(node)) => Position::Node(node),
-            (slot, _) => Position::Slot(slot),
-        }
-    }
-
-    /// Raises the desired state.
-    pub(crate) fn desire(&mut self, desired: TaskState) {
-        self.desired = self.desired.max(desired);
-    }
-
-    /// Since when it takes traffic, for a task that does.
-    pub(crate) fn ready_since(&self) -> Timestamp {
-        self.ended_at()
-    }
-
-    /// It runs and takes traffic.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.state == TaskState::Running && self.known.is_some_and(|task| task.status.is_ready())
-    }
-
-    /// How long it ran before it ended; nothing if it was never seen running.
-    pub(crate) fn ran_for(&self) -> Duration {
-        let ran_at = self.known.and_then(|task| task.status.ran_at);
-        ran_at.map_or(Duration::ZERO, |at| self.ended_at().since(at))
-    }
-
-    /// When it ended: what its node said, as far as that can be true by the
-    /// managers' clock.
-    pub(crate) fn ended_at(&self) -> Timestamp {
-        let Some(task) = self.known else {
-            return self.created_at;
-        };
-        let changed = task.meta.updated_at.max(self.created_at);
-        task.status.at.clamp(self.created_at, changed)
-    }
-}
-
-/// The place a task fills: one live task each, but for updates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Position {
-    /// Of a replicated service.
-    Slot(Slot),
-    /// Of a global service.
-    Node(NodeId),
 }
 
 impl<'a> Draft<'a> {
@@ -240,6 +134,9 @@ impl<'a> Draft<'a> {
                             node: task.node,
                             attachments: task.attachments,
                             error: task.error.unwrap_or_default(),
+                            cause: task.cause,
+                            restarts: task.restarts,
+                            start_at: task.start_at,
                         });
                     }
                     continue;
@@ -254,6 +151,7 @@ impl<'a> Draft<'a> {
                         task: task.id,
                         version,
                         desired: task.desired,
+                        cause: task.stop_cause.filter(|_| known.stop_cause.is_none()),
                     });
                 }
                 if task.placed {
@@ -344,11 +242,14 @@ impl<'a> ServiceWork<'a> {
             if tasks.len() > 1 {
                 tasks.sort_by_key(|index| {
                     let task = &self.tasks[*index];
-                    // Within a millisecond, what ended came first.
+                    // Within a millisecond, what ended came first, and what was
+                    // counted further last.
                     (
                         task.created_at,
                         task.is_live(),
                         task.known.is_none(),
+                        task.ended_at(),
+                        task.restarts.attempts,
                         task.id,
                     )
                 });
@@ -363,7 +264,7 @@ impl<'a> ServiceWork<'a> {
         template: Template<'a>,
         id: TaskId,
         position: Position,
-        desired: TaskState,
+        origin: Origin,
         now: Timestamp,
     ) {
         let (slot, node) = match position {
@@ -378,11 +279,15 @@ impl<'a> ServiceWork<'a> {
             spec: template.spec,
             spec_version: template.version,
             created_at: now,
-            desired,
+            desired: origin.desired,
             state: TaskState::New,
+            cause: origin.cause,
+            stop_cause: None,
+            restarts: origin.restarts,
+            start_at: origin.start_at,
             attachments: Vec::new(),
             placed: false,
-            error: None,
+            error: origin.error,
             removed: false,
         });
     }

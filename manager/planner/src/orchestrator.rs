@@ -10,11 +10,10 @@ mod slots;
 mod template;
 mod update;
 
-use crate::draft::{Current, Draft, Position, ServiceWork, Work};
+use crate::draft::{Current, Draft, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
-use restart::Verdict;
 use skep_manager_store::constraint::Constraint;
-use skep_types::{NodeId, Service, ServiceMode, TaskState, Version};
+use skep_types::{Cause, NodeId, Service, ServiceMode, TaskState, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,7 +39,7 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
             // The service is gone: its tasks stop, then go.
             None => {
                 for task in &mut work.tasks {
-                    task.desire(TaskState::Remove);
+                    task.stop(TaskState::Remove, Cause::Removed);
                 }
             }
         }
@@ -70,9 +69,16 @@ fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
                 });
                 !read.iter().all(|constraint| constraint.holds(node.node))
             });
-        if misplaced || draft.is_lost(node) {
-            task.desire(TaskState::Shutdown);
-        }
+        let cause = if draft.is_silent(node) {
+            Cause::NodeLost
+        } else if draft.is_lost(node) {
+            Cause::Drained
+        } else if misplaced {
+            Cause::Constraint
+        } else {
+            continue;
+        };
+        task.stop(TaskState::Shutdown, cause);
     }
 }
 
@@ -123,16 +129,18 @@ fn fill<'a>(
         tasks.retain(|task| task.desired != TaskState::Remove);
         let latest = tasks.last().copied();
         let template = template::choose(draft, service, *position, latest, &current);
-        let desired = match restart::judge(&tasks, template) {
-            Verdict::Never => continue,
-            Verdict::At(at) if at > draft.now => {
-                draft.plan.wake(at);
-                continue;
+        let origin = match latest {
+            None => Some(Origin::new(Cause::Created)),
+            Some(latest) if !restart::is_of(latest, template) => {
+                Some(Origin::new(template::change_of(service)))
             }
-            Verdict::Now | Verdict::At(_) if !stopping => TaskState::Running,
-            Verdict::Now | Verdict::At(_) | Verdict::Later => TaskState::Ready,
+            Some(latest) => restart::follow(latest, &template.spec.restart, draft.now),
         };
-        work.create(template, ids.task(), *position, desired, draft.now);
+        let Some(mut origin) = origin else { continue };
+        if stopping || origin.start_at.is_some_and(|at| at > draft.now) {
+            origin.desired = TaskState::Ready;
+        }
+        work.create(template, ids.task(), *position, origin, draft.now);
     }
 }
 

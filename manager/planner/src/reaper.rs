@@ -2,7 +2,8 @@
 //! once they have ended, tasks nobody can tell about any more.
 
 use crate::draft::{Current, Draft, Position, ServiceWork, Work};
-use skep_types::{Service, TaskState, Timestamp, UpdateState};
+use crate::scheduler::{FAILURES_MAX, FAILURES_WINDOW, failures};
+use skep_types::{NodeId, Service, TaskState, Timestamp, UpdateState};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
         .snapshot
         .cluster()
         .map_or(DEFAULT_HISTORY, |cluster| cluster.spec.task_history);
+    let now = draft.now;
     for work in draft.services.values_mut() {
         for task in &mut work.tasks {
             let unwanted = task.desired == TaskState::Remove
@@ -26,39 +28,39 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
                 task.removed = true;
             }
         }
-        trim(work, history);
+        if let Some(at) = trim(work, history, now) {
+            draft.plan.wake(at);
+        }
     }
     // Last: what is given up now is forgotten once that is written.
     orphan(draft);
 }
 
-/// Keeps `history` tasks a position, the live one included.
-fn trim(work: &mut ServiceWork<'_>, history: i32) {
-    let Ok(history) = usize::try_from(history) else {
-        return;
-    };
-    let Some(service) = work.service else { return };
+/// Keeps `history` tasks a position, the live one included, and the failures that
+/// tell of a bad node. Says when the first of these is told of no more.
+fn trim(work: &mut ServiceWork<'_>, history: i32, now: Timestamp) -> Option<Timestamp> {
+    let history = usize::try_from(history).ok()?;
+    let service = work.service?;
     if work.tasks.iter().all(|task| task.is_live() || task.removed) {
-        return;
+        return None;
     }
+    let mut telling = None;
+    let mut wake: Option<Timestamp> = None;
     let rolling = Rolling::of(work, service);
-    let attempts = service.spec.task.restart.max_attempts as usize;
-    // Restarts are counted from the tasks kept.
-    let limit = if attempts == 0 {
-        history
-    } else {
-        history.max(attempts + 2)
-    };
     let positions: BTreeMap<Position, Vec<usize>> = work.positions();
     for tasks in positions.into_values() {
         let live = match rolling {
-            // Its tries are counted from those that ended, whatever lives
-            // beside them.
+            // What follows its last try is read from that, whatever lives beside it.
             Some(_) => 0,
-            None => tasks.iter().filter(|i| work.tasks[**i].is_live()).count(),
+            // While a crash loop is waited out, the last end is looked into.
+            None => {
+                let lives = |task: &Work<'_>| task.is_live() && !task.is_held(now);
+                tasks.iter().filter(|i| lives(&work.tasks[**i])).count()
+            }
         };
-        // Without a live task the last one says why there is none.
-        let keep = limit.max(1).saturating_sub(live);
+        // Without a live task the last one says why there is none, and what was
+        // counted.
+        let keep = history.max(1).saturating_sub(live);
         let read = rolling.as_ref().map(|r| r.reads(&work.tasks, &tasks));
         let ended: Vec<usize> = tasks
             .into_iter()
@@ -66,13 +68,34 @@ fn trim(work: &mut ServiceWork<'_>, history: i32) {
             .collect();
         let surplus = ended.len().saturating_sub(keep);
         for index in &ended[..surplus] {
-            let task = &mut work.tasks[*index];
             let is_read = read.is_some_and(|read| read.contains(&Some(*index)));
-            if !task.may_run() && !is_read {
-                task.removed = true;
+            if work.tasks[*index].may_run() || is_read {
+                continue;
+            }
+            let telling = telling.get_or_insert_with(|| failures_that_tell(&work.tasks, now));
+            match telling.get(index) {
+                Some(until) => wake = Some(wake.map_or(*until, |at| at.min(*until))),
+                None => work.tasks[*index].removed = true,
             }
         }
     }
+    wake
+}
+
+/// Failures by which the scheduler still judges a node, the newest few of each, and
+/// until when it does.
+fn failures_that_tell(tasks: &[Work<'_>], now: Timestamp) -> BTreeMap<usize, Timestamp> {
+    let failed = |task: &Work<'_>| !task.removed && failures(task, task.spec_version, now) > 0;
+    let mut failed: Vec<usize> = (0..tasks.len()).filter(|i| failed(&tasks[*i])).collect();
+    failed.sort_by_key(|i| std::cmp::Reverse(tasks[*i].ended_at()));
+    let mut of_node: BTreeMap<Option<NodeId>, u32> = BTreeMap::new();
+    failed.retain(|i| {
+        let count = of_node.entry(tasks[*i].node).or_default();
+        *count += 1;
+        *count <= FAILURES_MAX
+    });
+    let until = |i: usize| (i, tasks[i].ended_at() + FAILURES_WINDOW);
+    failed.into_iter().map(until).collect()
 }
 
 /// An update that is under way or paused, or begins or ends in this pass: it reads

@@ -19,18 +19,19 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Failures of a version of a service on a node that put the node last.
-const FAILURES_MAX: u32 = 5;
+pub(crate) const FAILURES_MAX: u32 = 5;
 /// A task that its node rejects after so long was tried there again and again.
 const TRIED_LONG: Duration = Duration::from_secs(60);
 /// The time over which they are counted.
-const FAILURES_WINDOW: Duration = Duration::from_secs(5 * 60);
+pub(crate) const FAILURES_WINDOW: Duration = Duration::from_secs(5 * 60);
 
 /// Gives nodes, with addresses, to all tasks that wait for one.
 pub(crate) fn schedule<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>) {
+    let now = draft.now;
     let waiting: Vec<ServiceId> = draft
         .services
         .values()
-        .filter(|work| work.tasks.iter().any(Work::waits_for_node))
+        .filter(|work| work.tasks.iter().any(|task| task.waits_for_node(now)))
         .map(|work| work.id)
         .collect();
     if waiting.is_empty() {
@@ -46,13 +47,13 @@ pub(crate) fn schedule<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>)
         };
         let mut groups: BTreeMap<Version, Vec<usize>> = BTreeMap::new();
         for (index, task) in work.tasks.iter().enumerate() {
-            if task.waits_for_node() {
+            if task.waits_for_node(now) {
                 groups.entry(task.spec_version).or_default().push(index);
             }
         }
         for (version, waiting) in groups {
             let group = Group::new(service, &work.tasks[waiting[0]], allocator);
-            fleet.begin_group(&work.tasks, version, &group.filters, draft.now);
+            fleet.begin_group(&work.tasks, version, &group.filters, now);
             group.place(
                 &mut work.tasks,
                 waiting,
@@ -176,14 +177,14 @@ fn assign(task: &mut Work<'_>, node: NodeId) {
 }
 
 /// How many failures its node may be to blame for a task that ended there stands for.
-fn failures(task: &Work<'_>, version: Version, now: Timestamp) -> u32 {
+pub(crate) fn failures(task: &Work<'_>, version: Version, now: Timestamp) -> u32 {
     let ended_at = task.ended_at();
     if task.spec_version != version || now.since(ended_at) >= FAILURES_WINDOW {
         return 0;
     }
     match task.state {
         TaskState::Failed => 1,
-        TaskState::Rejected if ended_at.since(task.created_at) >= TRIED_LONG => FAILURES_MAX,
+        TaskState::Rejected if ended_at.since(task.tried_from()) >= TRIED_LONG => FAILURES_MAX,
         TaskState::Rejected => 1,
         _ => 0,
     }

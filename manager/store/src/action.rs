@@ -6,10 +6,10 @@
 
 use ipnet::Ipv4Net;
 use skep_types::{
-    Attachment, BlockOwner, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
+    Attachment, BlockOwner, Cause, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
     JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
-    NodeSpec, NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, Slot, TaskId,
-    TaskState, TaskStatus, Timestamp, UnlockKey, UpdateStatus, Version,
+    NodeSpec, NodeStatus, Restarts, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec,
+    Slot, TaskId, TaskState, TaskStatus, Timestamp, UnlockKey, UpdateStatus, Version,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -344,6 +344,12 @@ pub struct NewTask {
     pub attachments: Vec<Attachment>,
     /// Why it cannot be assigned; empty when it is.
     pub error: String,
+    /// Why it is made.
+    pub cause: Cause,
+    /// What was counted before it in its place.
+    pub restarts: Restarts,
+    /// It does not start before.
+    pub start_at: Option<Timestamp>,
 }
 
 /// A node for a task that waits for one.
@@ -379,4 +385,6 @@ pub struct DesiredChange {
     pub version: Version,
     /// The state; a lower one than the present is refused.
     pub desired: TaskState,
+    /// Why it is told to stop; the first one given is kept.
+    pub cause: Option<Cause>,
 }

@@ -174,6 +174,9 @@ fn items_of_a_group_are_refused_singly() {
         node: None,
         attachments: Vec::new(),
         error: "no suitable node".into(),
+        cause: Cause::Created,
+        restarts: Restarts::default(),
+        start_at: None,
     };
     // Slot 1 twice: a plan that was proposed again must not fill it again.
     let tasks = vec![new(100, 1), new(101, 1), new(102, 2)];
@@ -456,6 +459,62 @@ fn events_tell_what_changed_in_swarms_words() {
             ("replicas.new", "5".to_owned())
         ]
     );
+}
+
+#[test]
+fn events_of_a_task_tell_where_it_is_why_it_stops_and_how_it_ended() {
+    let mut swarm = Fixture::new();
+    let id = swarm.service("web");
+    let task = swarm.task(id, 1);
+    let whereabouts = format!("service={id} node={}", swarm.node);
+    let said = |applied: &Applied| -> Vec<String> {
+        let told = applied.events.iter().map(|event| {
+            let pairs = event.attributes.iter();
+            let pairs: Vec<String> = pairs.map(|(key, value)| format!("{key}={value}")).collect();
+            pairs.join(" ")
+        });
+        told.collect()
+    };
+    let stop = |swarm: &mut Fixture, desired, cause| {
+        let version = swarm.store.state().task(task).unwrap().meta.version;
+        let change = DesiredChange {
+            task,
+            version,
+            desired,
+            cause: Some(cause),
+        };
+        let tasks = vec![change];
+        swarm.apply(&[Action::Task(TaskAction::SetDesired { tasks })])
+    };
+    let drained = stop(&mut swarm, TaskState::Shutdown, Cause::Drained);
+    assert_eq!(
+        said(&drained),
+        [format!(
+            "desiredstate.old=running desiredstate.new=shutdown cause=drained {whereabouts}"
+        )]
+    );
+    // Why it was told to stop first stays.
+    stop(&mut swarm, TaskState::Remove, Cause::Removed);
+    let known = swarm.store.state().task(task).unwrap();
+    assert_eq!(known.stop_cause, Some(Cause::Drained));
+    let status = TaskStatus {
+        state: TaskState::Failed,
+        error: "task: non-zero exit (3)".into(),
+        exit_code: Some(3),
+        ..TaskStatus::default()
+    };
+    let updates = vec![(task, status)];
+    let failed = swarm.apply(&[Action::Task(TaskAction::UpdateStatus { updates })]);
+    assert_eq!(
+        said(&failed),
+        [format!(
+            "state.old=assigned state.new=failed error=task: non-zero exit (3) exitcode=3 \
+             {whereabouts}"
+        )]
+    );
+    let tasks = vec![task];
+    let gone = swarm.apply(&[Action::Task(TaskAction::Remove { tasks })]);
+    assert_eq!(said(&gone), [whereabouts]);
 }
 
 #[test]

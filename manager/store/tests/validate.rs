@@ -6,6 +6,7 @@ use skep_manager_store::validate::*;
 use skep_manager_store::{Action, NetworkAction};
 use skep_types::*;
 use std::sync::Arc;
+use std::time::Duration;
 use support::Fixture;
 
 fn port(published: u16, mode: PublishMode) -> PortConfig {
@@ -58,6 +59,11 @@ fn services_are_checked_part_by_part() {
         said(&swarm, |spec, _| spec.mode =
             ServiceMode::Replicated { replicas: 100_001 }),
         "100001 replicas are too many: a service can have 100000 at most"
+    );
+    assert_eq!(
+        said(&swarm, |_, task| task.restart.max_delay =
+            Some(Duration::from_secs(86_401))),
+        "TaskSpec: restart-max-delay cannot be more than 24h"
     );
     assert_eq!(
         said(&swarm, |spec, _| spec.name = "TAKEN".into()),

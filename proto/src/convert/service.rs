@@ -196,12 +196,14 @@ impl From<&RestartPolicy> for pb::RestartPolicy {
             delay,
             max_attempts,
             window,
+            max_delay,
         } = policy;
         pb::RestartPolicy {
             condition: pb::RestartCondition::from(*condition).into(),
             delay_ms: delay.map(millis),
             max_attempts: *max_attempts,
             window_ms: millis(*window),
+            max_delay_ms: max_delay.map(millis),
         }
     }
 }
@@ -214,12 +216,14 @@ impl TryFrom<pb::RestartPolicy> for RestartPolicy {
             delay_ms,
             max_attempts,
             window_ms,
+            max_delay_ms,
         } = policy;
         Ok(RestartPolicy {
             condition: restart_condition(condition)?,
             delay: delay_ms.map(Duration::from_millis),
             max_attempts,
             window: Duration::from_millis(window_ms),
+            max_delay: max_delay_ms.map(Duration::from_millis),
         })
     }
 }

@@ -2,7 +2,9 @@
 
 use super::basic::{address, address_bytes, id, id_bytes, optional_id, require, wire_enum};
 use crate::{Invalid, pb};
-use skep_types::{Attachment, Slot, Task, TaskSpec, TaskState, TaskStatus, Timestamp, Version};
+use skep_types::{
+    Attachment, Cause, Restarts, Slot, Task, TaskSpec, TaskState, TaskStatus, Timestamp, Version,
+};
 use std::sync::Arc;
 
 wire_enum!(TaskState, TaskState, task_state, "task.state", {
@@ -11,6 +13,47 @@ wire_enum!(TaskState, TaskState, task_state, "task.state", {
     Complete = Complete, Shutdown = Shutdown, Failed = Failed, Rejected = Rejected,
     Remove = Remove, Orphaned = Orphaned,
 });
+
+wire_enum!(Cause, Cause, cause, "task.cause", {
+    Created = Created, Restarted = Restarted, Scaled = Scaled, Updated = Updated,
+    RolledBack = RolledBack, NodeLost = NodeLost, Drained = Drained, Constraint = Constraint,
+    Removed = Removed,
+});
+
+impl From<&Restarts> for pb::Restarts {
+    fn from(restarts: &Restarts) -> Self {
+        let Restarts {
+            in_row,
+            attempts,
+            window_from,
+        } = restarts;
+        pb::Restarts {
+            in_row: *in_row,
+            attempts: *attempts,
+            window_from_ms: window_from.0,
+        }
+    }
+}
+
+impl From<pb::Restarts> for Restarts {
+    fn from(restarts: pb::Restarts) -> Self {
+        let pb::Restarts {
+            in_row,
+            attempts,
+            window_from_ms,
+        } = restarts;
+        Restarts {
+            in_row,
+            attempts,
+            window_from: Timestamp(window_from_ms),
+        }
+    }
+}
+
+/// Nothing for the most: a task before which nothing was counted.
+pub(crate) fn restarts_on_wire(restarts: &Restarts) -> Option<pb::Restarts> {
+    (*restarts != Restarts::default()).then(|| restarts.into())
+}
 
 impl From<&TaskStatus> for pb::TaskStatus {
     fn from(status: &TaskStatus) -> Self {
@@ -110,6 +153,10 @@ pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
         desired,
         status,
         attachments,
+        cause,
+        stop_cause,
+        restarts,
+        start_at,
     } = task;
     pb::Task {
         id: id_bytes(*id),
@@ -123,6 +170,10 @@ pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
         desired: pb::TaskState::from(*desired).into(),
         status: Some(status.into()),
         attachments: attachments.iter().map(Into::into).collect(),
+        restarts: restarts_on_wire(restarts),
+        start_at_ms: start_at.map(|at| at.0),
+        cause: pb::Cause::from(*cause).into(),
+        stop_cause: stop_cause.map(|cause| pb::Cause::from(cause).into()),
     }
 }
 
@@ -143,6 +194,10 @@ pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<T
         desired,
         status,
         attachments,
+        restarts,
+        start_at_ms,
+        cause: cause_number,
+        stop_cause,
     } = task;
     let spec = match shared {
         Some(spec) => spec,
@@ -163,5 +218,9 @@ pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<T
             .into_iter()
             .map(TryInto::try_into)
             .collect::<Result<_, _>>()?,
+        cause: cause(cause_number)?,
+        stop_cause: stop_cause.map(cause).transpose()?,
+        restarts: restarts.map(Into::into).unwrap_or_default(),
+        start_at: start_at_ms.map(Timestamp),
     })
 }

@@ -130,6 +130,7 @@ pub fn task_spec() -> TaskSpec {
             delay: Some(Duration::from_secs(1)),
             max_attempts: 2,
             window: Duration::from_secs(3),
+            max_delay: Some(Duration::from_secs(4)),
         },
         placement: Placement {
             constraints: vec!["node.role==worker".to_owned()],
@@ -246,6 +247,18 @@ pub fn task() -> Task {
         desired: TaskState::Remove,
         status: status(),
         attachments: vec![attachment()],
+        cause: Cause::Restarted,
+        stop_cause: Some(Cause::Scaled),
+        restarts: restarts(),
+        start_at: Some(Timestamp(1_700_000_000_456)),
+    }
+}
+
+pub fn restarts() -> Restarts {
+    Restarts {
+        in_row: 6,
+        attempts: 7,
+        window_from: Timestamp(8),
     }
 }
 

@@ -48,4 +48,4 @@ pub use service::{
     FailureAction, LogDriver, Placement, RestartCondition, RestartPolicy, Service, ServiceMode,
     ServiceSpec, TaskSpec, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
 };
-pub use task::{Attachment, Slot, Task, TaskState, TaskStatus};
+pub use task::{Attachment, Cause, Restarts, Slot, Task, TaskState, TaskStatus};

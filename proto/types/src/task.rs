@@ -6,6 +6,7 @@ use crate::service::TaskSpec;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Position of a task in its service: from 1 for replicated services, 0 for
 /// global ones, whose tasks are told apart by node.
@@ -97,6 +98,80 @@ impl fmt::Display for TaskState {
     }
 }
 
+/// Why a task was made, or why it was told to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Cause {
+    /// Made for a place that is new: of a new service, of more replicas, or on
+    /// another node.
+    #[default]
+    Created,
+    /// Made because the one before ended by itself.
+    Restarted,
+    /// Stopped because its service has fewer replicas.
+    Scaled,
+    /// Its service was updated.
+    Updated,
+    /// Its service went back to an earlier spec.
+    RolledBack,
+    /// A node went silent, was removed, or was started anew.
+    NodeLost,
+    /// A node was drained.
+    Drained,
+    /// A node no longer meets the constraints.
+    Constraint,
+    /// Stopped because its service was removed.
+    Removed,
+}
+
+impl Cause {
+    /// Lower-case name, as events and JSON have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Cause::Created => "created",
+            Cause::Restarted => "restarted",
+            Cause::Scaled => "scaled",
+            Cause::Updated => "updated",
+            Cause::RolledBack => "rolled-back",
+            Cause::NodeLost => "node-lost",
+            Cause::Drained => "drained",
+            Cause::Constraint => "constraint",
+            Cause::Removed => "removed",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+/// What was counted of the tasks before this one in its place, so that it need
+/// not be read from them: they may be forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Restarts {
+    /// Tasks in a row, up to this one, that ended by themselves before they had
+    /// run steadily.
+    pub in_row: u32,
+    /// Restarts within the window, that to this task included.
+    pub attempts: u32,
+    /// When the window began: the end that the first of them followed.
+    pub window_from: Timestamp,
+}
+
+impl Restarts {
+    /// From this many in a row on it is a crash loop: the next task gets a node
+    /// when it is to start, not before.
+    pub const LOOP: u32 = 2;
+
+    /// Restarts that count at that time. Windows follow each other: the first
+    /// restart after one has passed begins the next.
+    pub fn in_window(&self, window: Duration, at: Timestamp) -> u32 {
+        let over = !window.is_zero() && at.since(self.window_from) > window;
+        if over { 0 } else { self.attempts }
+    }
+}
+
 /// One task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
@@ -122,6 +197,15 @@ pub struct Task {
     pub status: TaskStatus,
     /// Its addresses, given together with the node.
     pub attachments: Vec<Attachment>,
+    /// Why it was made.
+    pub cause: Cause,
+    /// Why it was told to stop; `None` while it is wanted, and when it ended
+    /// by itself.
+    pub stop_cause: Option<Cause>,
+    /// What was counted before it in its place.
+    pub restarts: Restarts,
+    /// It does not start before; `None` when there is nothing to wait for.
+    pub start_at: Option<Timestamp>,
 }
 
 impl Task {
@@ -136,6 +220,13 @@ impl Task {
     /// Wanted alive and not known to have ended.
     pub fn is_live(&self) -> bool {
         self.desired <= TaskState::Running && !self.status.state.is_terminal()
+    }
+
+    /// Until when it waits out a crash loop, without a node.
+    pub fn held_until(&self) -> Option<Timestamp> {
+        let is_loop = self.restarts.in_row >= Restarts::LOOP;
+        let waits = self.desired < TaskState::Running && self.status.state < TaskState::Assigned;
+        self.start_at.filter(|_| is_loop && waits)
     }
 }
 

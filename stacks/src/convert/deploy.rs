@@ -110,7 +110,19 @@ impl Maker<'_> {
             window: policy
                 .window
                 .map_or(default.window, |w| self.duration(&at("window"), w)),
+            max_delay: policy
+                .max_delay
+                .and_then(|d| self.max_delay(&at("x-max-delay"), d)),
         }
+    }
+
+    fn max_delay(&mut self, path: &[Step<'_>], given: model::Nanos) -> Option<Duration> {
+        let delay = self.duration(path, given);
+        if delay > RestartPolicy::MAX_DELAY {
+            self.error(path, "a restart cannot be put off by more than 24h");
+            return None;
+        }
+        Some(delay)
     }
 
     fn plain_restart(&mut self, key: &str, text: &str) -> RestartPolicy {

@@ -341,6 +341,7 @@ static RESTART_POLICY: Object = object(
         field("delay", Duration),
         field("max_attempts", Int),
         field("window", Duration),
+        field("x-max-delay", Duration),
     ],
 );
 

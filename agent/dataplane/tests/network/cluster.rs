@@ -96,6 +96,10 @@ impl Cluster {
             desired: TaskState::Running,
             status: TaskStatus::default(),
             attachments: networks.iter().map(attachment).collect(),
+            cause: Default::default(),
+            stop_cause: None,
+            restarts: Default::default(),
+            start_at: None,
         };
         self.tasks.insert(id, (host, Arc::new(task)));
         id

@@ -1,6 +1,6 @@
 //! Lets replacements start once the old task has stopped and the delay is over.
 
-use super::{is_stopping, restart};
+use super::is_stopping;
 use crate::draft::{Draft, ServiceWork, Work};
 use skep_types::{SHUTDOWN_DELAY, TaskState, Timestamp};
 use std::time::Duration;
@@ -22,13 +22,12 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
     }
     let mut due: Vec<usize> = Vec::new();
     for tasks in work.positions().values() {
-        for (place, index) in tasks.iter().enumerate() {
+        for index in tasks {
             let task = &work.tasks[*index];
             if !task.is_live() || task.desired != TaskState::Ready {
                 continue;
             }
-            let before: Vec<&Work<'_>> = tasks[..place].iter().map(|i| &work.tasks[*i]).collect();
-            let start = restart::due(&before, task);
+            let start = task.start_at.unwrap_or(task.created_at);
             // A newer one may be what stops: a rollback goes back to this one.
             let stopping = tasks
                 .iter()

@@ -1,63 +1,66 @@
 //! Whether and when a task that ended is followed by another one.
 //!
-//! Derived from the tasks kept in the position, so that a new leader comes to
-//! the same answer without having watched.
+//! What was counted is on the tasks themselves: a new leader comes to the same
+//! answer without having watched, however few ended tasks are kept.
 
-use crate::draft::{Template, Work};
-use skep_types::{RestartCondition, RestartPolicy, TaskState, Timestamp};
+use crate::draft::{Origin, Template, Work};
+use skep_types::{Cause, RestartPolicy, Restarts, TaskState, Timestamp};
 use std::time::Duration;
 
 /// Swarm's default delay.
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
 /// Least delay from the second failure in a row on.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// Longest delay that repeated failures lead to (a longer one asked for stays).
-const BACKOFF_MAX: Duration = Duration::from_secs(60);
-/// A task that lived so long ends a row of failures.
+/// Longest delay that repeated failures lead to, unless the policy says.
+const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
+/// A task that ran so long ends a row of failures.
 const STEADY: Duration = Duration::from_secs(5 * 60);
+/// Characters of the last error that are told again.
+const ERROR_WIDTH: usize = 200;
 
-/// What follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Nothing: the position stays empty.
-    Never,
-    /// A new task at once.
-    Now,
-    /// A new task that is prepared at once and starts later.
-    Later,
-    /// A new task, made at that time: after a second failure in a row
-    /// preparing is not worth it, and may be what fails.
-    At(Timestamp),
-}
-
-/// Judges a position without a live task. `tasks` are all its tasks, oldest
-/// first; `next` is what the next one is made from.
-pub(super) fn judge(tasks: &[&Work<'_>], next: Template<'_>) -> Verdict {
-    let policy = &next.spec.restart;
-    let Some(latest) = tasks.last() else {
-        return Verdict::Now;
-    };
-    // Stopped by us, lost with its node, or of another template: the policy
-    // is about tasks that end by themselves.
-    if !ended_by_itself(latest) || !is_of(latest, next) {
-        return Verdict::Now;
+/// The task after `latest`, which was made from the same template and is not
+/// live; `None` where the policy leaves the position empty.
+pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) -> Option<Origin> {
+    if !ended_by_itself(latest) {
+        // Stopped by us, or lost with its node: the policy is about tasks that
+        // end by themselves.
+        let cause = match latest.state {
+            TaskState::Orphaned => Cause::NodeLost,
+            _ => latest.stop_cause.unwrap_or(Cause::Restarted),
+        };
+        let until = if latest.state.is_terminal() {
+            latest.ended_at()
+        } else {
+            now
+        };
+        let mut restarts = latest.restarts;
+        if ran_steadily(latest, until) {
+            restarts.in_row = 0;
+        }
+        return Some(Origin {
+            restarts,
+            ..Origin::new(cause)
+        });
     }
-    let wanted = match policy.condition {
-        RestartCondition::None => false,
-        RestartCondition::OnFailure => latest.state != TaskState::Complete,
-        RestartCondition::Any => true,
-    };
-    if !wanted || attempts_are_used_up(policy, tasks, latest) {
-        return Verdict::Never;
+    let ended_at = latest.ended_at();
+    if !policy.follows(latest.state, &latest.restarts, ended_at) {
+        return None;
     }
-    match row(tasks) {
-        0 | 1 => Verdict::Later,
-        failures => Verdict::At(latest.ended_at() + backoff(policy, failures)),
-    }
+    let restarts = counted(policy, latest);
+    // From when it is known to have ended: a node's clock may be behind.
+    let start_at = now + backoff(policy, restarts.in_row);
+    let error = (restarts.in_row >= Restarts::LOOP && start_at > now)
+        .then(|| crash_loop(latest, restarts, start_at));
+    Some(Origin {
+        restarts,
+        start_at: Some(start_at),
+        error,
+        ..Origin::new(Cause::Restarted)
+    })
 }
 
 /// Under another version it may be the same: a rollback brings it back.
-fn is_of(task: &Work<'_>, template: Template<'_>) -> bool {
+pub(super) fn is_of(task: &Work<'_>, template: Template<'_>) -> bool {
     task.spec_version == template.version || task.spec == template.spec
 }
 
@@ -68,63 +71,77 @@ pub(super) fn ended_by_itself(task: &Work<'_>) -> bool {
     )
 }
 
-fn attempts_are_used_up(policy: &RestartPolicy, tasks: &[&Work<'_>], latest: &Work<'_>) -> bool {
-    if policy.max_attempts == 0 {
-        return false;
+/// When what an update made in a position is followed by another try, while the
+/// old task still serves there, and what is counted by then. `last` is the last try
+/// that ended by itself.
+pub(super) fn retry(
+    policy: &RestartPolicy,
+    last: &Work<'_>,
+    least: Duration,
+) -> (Timestamp, Restarts) {
+    let restarts = counted(policy, last);
+    let at = last.ended_at() + backoff(policy, restarts.in_row).max(least);
+    (at, restarts)
+}
+
+/// What is counted for the task after one that ended by itself.
+fn counted(policy: &RestartPolicy, ended: &Work<'_>) -> Restarts {
+    let before = ended.restarts;
+    let at = ended.ended_at();
+    let attempts = before.in_window(policy.window, at);
+    Restarts {
+        in_row: if ran_steadily(ended, at) {
+            0
+        } else {
+            before.in_row.saturating_add(1)
+        },
+        attempts: attempts.saturating_add(1),
+        window_from: if attempts == 0 {
+            at
+        } else {
+            before.window_from
+        },
     }
-    let until = latest.ended_at();
-    let counts = |task: &&&Work<'_>| {
-        task.spec_version == latest.spec_version
-            && ended_by_itself(task)
-            && (policy.window.is_zero() || until.since(task.ended_at()) <= policy.window)
-    };
-    // The first of them was no restart.
-    let restarts = tasks.iter().filter(counts).count().saturating_sub(1);
-    restarts >= policy.max_attempts as usize
 }
 
-/// Ends in a row, up to the last of `tasks`, of tasks that did not live long.
-fn row(tasks: &[&Work<'_>]) -> u32 {
-    let row = tasks.iter().rev().take_while(|task| {
-        ended_by_itself(task) && task.ended_at().since(task.created_at) < STEADY
-    });
-    u32::try_from(row.count()).unwrap_or(u32::MAX)
-}
-
-fn delay(policy: &RestartPolicy) -> Duration {
-    policy.delay.unwrap_or(DEFAULT_DELAY)
+fn ran_steadily(task: &Work<'_>, until: Timestamp) -> bool {
+    let ran_at = task.known.and_then(|known| known.status.ran_at);
+    ran_at.is_some_and(|at| until.since(at) >= STEADY)
 }
 
 /// The delay doubles with each failure in a row, so that a task that cannot
 /// start does not keep the swarm busy.
-fn backoff(policy: &RestartPolicy, failures: u32) -> Duration {
-    let base = delay(policy).max(BACKOFF_MIN);
-    let doublings = failures.saturating_sub(1).min(16);
-    (base * 2_u32.pow(doublings)).min(BACKOFF_MAX.max(base))
-}
-
-/// When what an update made in a position is followed by another try, while the
-/// old task still serves there. `tries` are its tasks there, oldest first.
-pub(super) fn retry_at(
-    policy: &RestartPolicy,
-    tries: &[&Work<'_>],
-    least: Duration,
-) -> Option<Timestamp> {
-    let last = tries.iter().rev().find(|task| ended_by_itself(task))?;
-    Some(last.ended_at() + backoff(policy, row(tries)).max(least))
-}
-
-/// When a replacement may start, for what came before it in its position.
-pub(super) fn due(before: &[&Work<'_>], task: &Work<'_>) -> Timestamp {
-    match before.last() {
-        // Longer rows were waited out before the task was made.
-        Some(previous)
-            if ended_by_itself(previous)
-                && is_of(previous, Template::of(task))
-                && row(before) <= 1 =>
-        {
-            task.created_at + delay(&task.spec.restart)
-        }
-        _ => task.created_at,
+fn backoff(policy: &RestartPolicy, in_row: u32) -> Duration {
+    let delay = policy.delay.unwrap_or(DEFAULT_DELAY);
+    if in_row < Restarts::LOOP {
+        return delay;
     }
+    let base = delay.max(BACKOFF_MIN);
+    let doublings = (in_row - 1).min(20);
+    let most = policy.max_delay.unwrap_or(BACKOFF_MAX).max(base);
+    base.saturating_mul(1 << doublings).min(most)
+}
+
+/// In one line what a task waits for that failed before.
+fn crash_loop(latest: &Work<'_>, restarts: Restarts, start_at: Timestamp) -> String {
+    let status = latest.known.map(|task| &task.status);
+    let error = status.map_or("", |status| status.error.trim());
+    let line = error.lines().next().unwrap_or_default();
+    let last = match status.and_then(|status| status.exit_code) {
+        _ if !line.is_empty() => line.chars().take(ERROR_WIDTH).collect(),
+        Some(code) => format!("exit code {code}"),
+        None => latest.state.to_string(),
+    };
+    format!(
+        "crash loop: ended {} times in a row, starts again at {}; last: {last}",
+        restarts.in_row,
+        time_of_day(start_at)
+    )
+}
+
+/// `14:03:20 UTC`; a crash loop is waited out within a day.
+fn time_of_day(at: Timestamp) -> String {
+    let seconds = at.0.div_ceil(1000) % (24 * 60 * 60);
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
 }

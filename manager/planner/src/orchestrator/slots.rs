@@ -1,7 +1,7 @@
 //! Which slots a replicated service has.
 
 use crate::draft::{Position, ServiceWork};
-use skep_types::{NodeId, Slot, TaskState};
+use skep_types::{Cause, NodeId, Slot, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The slots that should have a live task and have none. Those that are too
@@ -38,7 +38,7 @@ pub(super) fn choose(work: &mut ServiceWork<'_>, replicas: u32) -> Vec<Position>
         let removed = surplus(&mut occupied, wanted);
         for task in &mut work.tasks {
             if removed.contains(&task.slot) {
-                task.desire(TaskState::Remove);
+                task.stop(TaskState::Remove, Cause::Scaled);
             }
         }
         occupied.retain(|slot| !removed.contains(&slot.slot));

@@ -3,7 +3,7 @@
 use crate::draft::{Current, Draft, Position, Template, Work};
 use skep_manager_store::Snapshot;
 use skep_manager_store::constraint::Constraint;
-use skep_types::{Service, TaskSpec, UpdateState};
+use skep_types::{Cause, Service, TaskSpec, UpdateState};
 use std::sync::Arc;
 
 /// The present one; but while an update is paused, that of the task which was there
@@ -27,6 +27,21 @@ pub(super) fn choose<'a>(
             is_whole(draft.snapshot, task.spec) && is_allowed(draft, task.spec, position)
         })
         .map_or(Template::present(service), Template::of)
+}
+
+/// Why a task is made of the present template, or one of another is stopped.
+pub(super) fn change_of(service: &Service) -> Cause {
+    let state = service.update_status.as_ref().map(|status| status.state);
+    match state {
+        Some(
+            UpdateState::RollbackStarted
+            | UpdateState::RollbackPaused
+            | UpdateState::RollbackCompleted,
+        ) => Cause::RolledBack,
+        None | Some(UpdateState::Updating | UpdateState::Paused | UpdateState::Completed) => {
+            Cause::Updated
+        }
+    }
 }
 
 /// All that it refers to is still there.

@@ -6,12 +6,12 @@
 
 use super::{restart, template};
 use crate::allocator::has_host_ports;
-use crate::draft::{Current, Draft, Position, ServiceWork, Template, Work};
+use crate::draft::{Current, Draft, Origin, Position, ServiceWork, Template, Work};
 use crate::ids::IdSource;
 use skep_manager_store::{Action, ServiceAction};
 use skep_types::{
-    FailureAction, Service, TaskId, TaskState, Timestamp, UpdateConfig, UpdateOrder, UpdateState,
-    UpdateStatus,
+    Cause, FailureAction, Restarts, Service, TaskId, TaskState, Timestamp, UpdateConfig,
+    UpdateOrder, UpdateState, UpdateStatus,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -123,6 +123,7 @@ pub(super) fn roll<'a>(
         now: draft.now,
         monitor: config.monitor.unwrap_or(DEFAULT_MONITOR),
         starts_first: config.order == UpdateOrder::StartFirst && !has_host_ports(service),
+        cause: template::change_of(service),
         views: Vec::new(),
     };
     round.look(draft, work, &current);
@@ -162,15 +163,16 @@ struct View {
     tried: bool,
     /// That task, if it failed within the monitor time.
     failed: Option<TaskId>,
-    /// When another one may be made, after those that ended by themselves here.
-    retry_at: Option<Timestamp>,
+    /// When another one may be made after the last that ended by itself here, and
+    /// what is counted by then.
+    retry: Option<(Timestamp, Restarts)>,
 }
 
 impl View {
     /// Stops the old tasks, but for the first `kept`.
-    fn stop(&mut self, draft: &Draft<'_>, work: &mut ServiceWork<'_>, kept: usize) {
+    fn stop(&mut self, draft: &Draft<'_>, work: &mut ServiceWork<'_>, kept: usize, cause: Cause) {
         for index in self.outdated.drain(kept..) {
-            work.tasks[index].desire(TaskState::Shutdown);
+            work.tasks[index].stop(TaskState::Shutdown, cause);
             self.stopping |= super::is_stopping(draft, &work.tasks[index]);
         }
     }
@@ -183,6 +185,7 @@ struct Round<'u, 'a> {
     now: Timestamp,
     monitor: Duration,
     starts_first: bool,
+    cause: Cause,
     views: Vec<View>,
 }
 
@@ -200,10 +203,11 @@ impl<'a> Round<'_, 'a> {
                 stopping: false,
                 tried: false,
                 failed: None,
-                retry_at: None,
+                retry: None,
             };
             let mut had_outdated = false;
-            let mut made: Vec<&Work<'_>> = Vec::new();
+            let mut is_first = true;
+            let mut last_end = None;
             for index in tasks {
                 let task = &work.tasks[index];
                 view.stopping |= super::is_stopping(draft, task);
@@ -223,18 +227,20 @@ impl<'a> Round<'_, 'a> {
                     view.changing = made_here && had_outdated;
                 }
                 if made_here && had_outdated {
-                    if made.is_empty() && restart::ended_by_itself(task) {
+                    let ended = restart::ended_by_itself(task);
+                    if ended && is_first {
                         view.tried = true;
                         view.failed = self.failed_early(task).then_some(task.id);
                     }
-                    // What was lost with its node tells nothing of the template.
-                    if task.state != TaskState::Orphaned {
-                        made.push(task);
+                    if ended {
+                        last_end = Some(task);
                     }
+                    // What was lost with its node tells nothing of the template.
+                    is_first &= task.state == TaskState::Orphaned;
                 }
             }
             let policy = &self.service.spec.task.restart;
-            view.retry_at = restart::retry_at(policy, &made, RETRY_DELAY);
+            view.retry = last_end.map(|task| restart::retry(policy, task, RETRY_DELAY));
             self.views.push(view);
         }
     }
@@ -259,7 +265,7 @@ impl<'a> Round<'_, 'a> {
             if view.outdated.len() > 1 {
                 let serves = |index: &usize| work.tasks[*index].is_ready();
                 view.outdated.sort_by_key(|index| !serves(index));
-                view.stop(draft, work, 1);
+                view.stop(draft, work, 1, self.cause);
             }
             // Where the old one stops first, both are there only if a
             // proposal got lost in between.
@@ -267,7 +273,7 @@ impl<'a> Round<'_, 'a> {
                 .fresh
                 .is_some_and(|index| !self.starts_first || work.tasks[index].is_ready());
             if replaced {
-                view.stop(draft, work, 0);
+                view.stop(draft, work, 0, self.cause);
             }
         }
     }
@@ -302,7 +308,7 @@ impl<'a> Round<'_, 'a> {
         let mut order: Vec<usize> = (0..self.views.len())
             .filter(|i| !self.views[*i].outdated.is_empty())
             .filter(|i| self.views[*i].fresh.is_none())
-            .filter(|i| self.views[*i].retry_at.is_none_or(|at| at <= self.now))
+            .filter(|i| self.views[*i].retry.is_none_or(|(at, _)| at <= self.now))
             .collect();
         // What does not serve anyway goes first.
         order.sort_by_key(|i| {
@@ -317,18 +323,20 @@ impl<'a> Round<'_, 'a> {
             room -= 1;
             let view = &mut self.views[at];
             if !self.starts_first {
-                view.stop(draft, work, 0);
+                view.stop(draft, work, 0, self.cause);
             }
             // In either order: an overtaken update, or a lost node, may have
             // left some that still stop.
-            let desired = if view.stopping {
-                TaskState::Ready
-            } else {
-                TaskState::Running
-            };
+            let mut origin = Origin::new(self.cause);
+            if view.stopping {
+                origin.desired = TaskState::Ready;
+            }
+            if let Some((_, restarts)) = view.retry {
+                origin.restarts = restarts;
+            }
             let id = ids.task();
             let template = Template::present(self.service);
-            work.create(template, id, view.position, desired, self.now);
+            work.create(template, id, view.position, origin, self.now);
             view.fresh = Some(work.tasks.len() - 1);
             view.changing = true;
         }
@@ -344,7 +352,7 @@ impl<'a> Round<'_, 'a> {
             .views
             .iter()
             .filter(|view| !view.outdated.is_empty() && view.fresh.is_none())
-            .filter_map(|view| view.retry_at);
+            .filter_map(|view| view.retry.map(|(at, _)| at));
         settle.chain(retry).filter(|at| *at > self.now).min()
     }
 

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod crash_loops;
 mod networks;
 mod nodes;
 mod paused;

@@ -34,6 +34,7 @@ fn a_paused_update_stays_so_when_the_service_is_scaled_and_can_be_taken_back() {
             web.1 n1 failed -> shutdown image b
             web.1 n1 failed -> shutdown image b
             web.1 n1 failed -> shutdown image b
+            web.1 n1 failed -> shutdown image b
             web.2 n1 running -> running image a
             web.3 n1 running -> running image a
             web.3 n1 shutdown -> shutdown image b"#]],
@@ -100,7 +101,7 @@ fn an_old_task_that_ends_while_an_update_is_paused_comes_back_as_it_was() {
         expect![[r#"
             web [Paused: update paused due to failure or early termination]
             -- with the delay of its own policy
-            web.1 n1 failed -> shutdown image b
+            web.1 - pending -> ready image b: crash loop: ended 2 times in a row, starts again at 00:16:47 UTC; last: failed
             web.1 n1 failed -> shutdown image b
             web.1 n1 failed -> shutdown image b
             web.1 n1 shutdown -> shutdown image a

@@ -340,6 +340,7 @@ impl World {
                 "delay" => task.restart.delay = Some(seconds(value)),
                 "attempts" => task.restart.max_attempts = value.parse().unwrap(),
                 "window" => task.restart.window = seconds(value),
+                "max-delay" => task.restart.max_delay = Some(seconds(value)),
                 "force" => task.force_update += 1,
                 "order" => {
                     spec.update.order = match value {

@@ -151,11 +151,26 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
         } else {
             Vec::new()
         },
+        cause: new.cause,
+        stop_cause: None,
+        restarts: new.restarts,
+        start_at: new.start_at,
     };
-    let name = task.name();
+    let (name, mut attributes) = (task.name(), Vec::new());
+    whereabouts(&mut attributes, &task);
+    attributes.push(("cause", task.cause.to_string()));
+    if !task.status.error.is_empty() {
+        attributes.push(("error", task.status.error.clone()));
+    }
     write.state.put_task(task);
-    write.event(object, EventAction::Create, name, Vec::new());
+    write.event(object, EventAction::Create, name, attributes);
     Ok(())
+}
+
+/// The service it belongs to and the node it is on, as every event of a task says.
+fn whereabouts(attributes: &mut Vec<(&'static str, String)>, task: &Task) {
+    attributes.push(("service", task.service.to_string()));
+    attributes.extend(task.node.map(|node| ("node", node.to_string())));
 }
 
 fn require_node(write: &Write<'_>, node: NodeId) -> Result<(), Refused> {
@@ -225,6 +240,7 @@ fn set_desired(write: &mut Write<'_>, change: &DesiredChange) -> Result<(), Refu
         });
     }
     task.desired = change.desired;
+    task.stop_cause = task.stop_cause.or(change.cause);
     put(write, task);
     Ok(())
 }
@@ -268,8 +284,9 @@ fn remove(write: &mut Write<'_>, id: TaskId) -> Result<(), Refused> {
 /// Drops a task, whatever its state.
 pub(super) fn forget(write: &mut Write<'_>, id: TaskId) {
     if let Some(task) = write.state.drop_task(id) {
-        let object = ObjectId::Task(id);
-        write.event(object, EventAction::Remove, task.name(), Vec::new());
+        let (object, mut attributes) = (ObjectId::Task(id), Vec::new());
+        whereabouts(&mut attributes, &task);
+        write.event(object, EventAction::Remove, task.name(), attributes);
     }
 }
 
@@ -295,6 +312,18 @@ fn put(write: &mut Write<'_>, mut task: Task) {
         &task.desired,
         TaskState::to_string,
     );
+    if let Some(cause) = task.stop_cause.filter(|_| task.desired != present.desired) {
+        attributes.push(("cause", cause.to_string()));
+    }
+    if !task.status.error.is_empty() && task.status.error != present.status.error {
+        attributes.push(("error", task.status.error.clone()));
+    }
+    if let Some(code) = task.status.exit_code
+        && present.status.exit_code.is_none()
+    {
+        attributes.push(("exitcode", code.to_string()));
+    }
+    whereabouts(&mut attributes, &task);
     task.meta = write.touched(task.meta);
     let (object, name) = (ObjectId::Task(task.id), task.name());
     write.state.put_task(task);

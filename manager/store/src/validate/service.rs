@@ -5,7 +5,8 @@ use crate::constraint::Constraint;
 use crate::snapshot::Snapshot;
 use skep_types::{
     ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
-    PortConfig, PublishMode, Resources, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
+    PortConfig, PublishMode, Resources, RestartPolicy, Service, ServiceMode, ServiceSpec, TaskSpec,
+    UpdateConfig,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -97,7 +98,7 @@ fn check_task(snapshot: &Snapshot, task: &TaskSpec) -> Result<(), Invalid> {
     let TaskSpec {
         container,
         resources,
-        restart: _,
+        restart,
         placement,
         networks,
         log_driver: _,
@@ -105,6 +106,7 @@ fn check_task(snapshot: &Snapshot, task: &TaskSpec) -> Result<(), Invalid> {
     } = task;
     check_container(snapshot, container)?;
     check_resources(resources)?;
+    check_restart(restart)?;
     for constraint in &placement.constraints {
         Constraint::parse(constraint)?;
     }
@@ -265,6 +267,20 @@ fn check_resources(resources: &Resources) -> Result<(), Invalid> {
         || above(resources.memory_reservation.0, resources.memory_limit.0)
     {
         return refuse("a reservation must not exceed the limit beside it");
+    }
+    Ok(())
+}
+
+fn check_restart(restart: &RestartPolicy) -> Result<(), Invalid> {
+    let RestartPolicy {
+        condition: _,
+        delay: _,
+        max_attempts: _,
+        window: _,
+        max_delay,
+    } = restart;
+    if max_delay.is_some_and(|most| most > RestartPolicy::MAX_DELAY) {
+        return refuse("TaskSpec: restart-max-delay cannot be more than 24h");
     }
     Ok(())
 }

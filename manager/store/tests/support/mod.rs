@@ -139,6 +139,9 @@ impl Fixture {
             node,
             attachments: Vec::new(),
             error: String::new(),
+            cause: Cause::Created,
+            restarts: Restarts::default(),
+            start_at: None,
         }];
         self.must(Action::Task(TaskAction::Create {
             service,
@@ -209,6 +212,7 @@ impl Fixture {
                 task,
                 version,
                 desired: TaskState::Remove,
+                cause: None,
             };
             let tasks = vec![change];
             self.must(Action::Task(TaskAction::SetDesired { tasks }));

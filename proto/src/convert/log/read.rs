@@ -5,7 +5,7 @@ use crate::convert::cluster::unlock_key;
 use crate::convert::format::known;
 use crate::convert::network::block;
 use crate::convert::node::role;
-use crate::convert::task::task_state;
+use crate::convert::task::{cause, task_state};
 use crate::pb::action as wire;
 use crate::{Invalid, pb};
 use skep_manager_store::{
@@ -274,11 +274,13 @@ impl TryFrom<pb::Action> for Action {
                                   task,
                                   version,
                                   desired,
+                                  cause: number,
                               }| {
                     Ok(DesiredChange {
                         task: id(&task, "set_desired.task")?,
                         version: Version(version),
                         desired: task_state(desired)?,
+                        cause: number.map(cause).transpose()?,
                     })
                 };
                 Action::Task(TaskAction::SetDesired {
@@ -320,6 +322,9 @@ fn new_task(task: wire::NewTask) -> Result<NewTask, Invalid> {
         node,
         attachments,
         error,
+        cause: number,
+        restarts,
+        start_at_ms,
     } = task;
     Ok(NewTask {
         id: id(&task_id, "new_task.id")?,
@@ -331,6 +336,9 @@ fn new_task(task: wire::NewTask) -> Result<NewTask, Invalid> {
             .map(TryInto::try_into)
             .collect::<Result<_, _>>()?,
         error,
+        cause: cause(number)?,
+        restarts: restarts.map(Into::into).unwrap_or_default(),
+        start_at: start_at_ms.map(Timestamp),
     })
 }
 

@@ -4,6 +4,7 @@ use crate::convert::basic::{address_bytes, id_bytes};
 use crate::convert::cluster::unlock_key_bytes;
 use crate::convert::format::since;
 use crate::convert::network::block_on_wire;
+use crate::convert::task::restarts_on_wire;
 use crate::pb;
 use crate::pb::action as wire;
 use skep_manager_store::{
@@ -254,6 +255,9 @@ fn task(action: &TaskAction) -> wire::Action {
                             node,
                             attachments,
                             error,
+                            cause,
+                            restarts,
+                            start_at,
                         }: &NewTask| {
                 wire::NewTask {
                     id: id_bytes(*id),
@@ -262,6 +266,9 @@ fn task(action: &TaskAction) -> wire::Action {
                     node: node.map(id_bytes).unwrap_or_default(),
                     attachments: attachments.iter().map(Into::into).collect(),
                     error: error.clone(),
+                    cause: pb::Cause::from(*cause).into(),
+                    restarts: restarts_on_wire(restarts),
+                    start_at_ms: start_at.map(|at| at.0),
                 }
             };
             wire::Action::CreateTasks(wire::CreateTasks {
@@ -308,11 +315,13 @@ fn task(action: &TaskAction) -> wire::Action {
                               task,
                               version,
                               desired,
+                              cause,
                           }: &DesiredChange| {
                 wire::DesiredChange {
                     task: id_bytes(*task),
                     version: version.0,
                     desired: pb::TaskState::from(*desired).into(),
+                    cause: cause.map(|cause| pb::Cause::from(cause).into()),
                 }
             };
             wire::Action::SetDesired(wire::SetDesired {

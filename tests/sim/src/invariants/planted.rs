@@ -126,6 +126,10 @@ impl Scene {
                 network: NETWORK,
                 address: address.parse().unwrap(),
             }],
+            cause: Default::default(),
+            stop_cause: None,
+            restarts: Default::default(),
+            start_at: None,
         };
         self.tasks.insert(number, new);
         self.container(number, at, true);

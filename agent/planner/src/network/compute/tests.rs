@@ -76,6 +76,10 @@ fn task(number: u8, networks: &[NetworkId]) -> Task {
                 address: IpAddr::V4(address(*id, HERE, number)),
             })
             .collect(),
+        cause: Default::default(),
+        stop_cause: None,
+        restarts: Default::default(),
+        start_at: None,
     }
 }
 

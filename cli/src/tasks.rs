@@ -7,7 +7,7 @@ use crate::output::now_ms;
 use crate::table::{FormatArgs, Table};
 use crate::view::{View, natural};
 use anyhow::Result;
-use skep_types::{PortConfig, PublishMode, Task, TaskState};
+use skep_types::{Cause, PortConfig, PublishMode, Task, TaskState};
 
 /// Filters that lists of tasks have.
 pub const FILTERS: &[&str] = &["id", "name", "node", "desired-state", "label"];
@@ -100,6 +100,11 @@ fn table(view: &View, tasks: Vec<&Task>, filters: &Filters, args: &PsArgs, now: 
             ("CurrentState", current(view, task, now)),
             ("Error", error(task, args.no_trunc)),
             ("Ports", host_ports(view, task)),
+            ("Cause", task.cause.to_string()),
+            (
+                "StopCause",
+                task.stop_cause.map_or("", Cause::name).to_owned(),
+            ),
         ]);
     }
     table
@@ -276,6 +281,42 @@ mod tests {
                 web:1@sha256:abc 
                 web:1@sha256:abc "no such image: web:1 was not found in the registry"
                 web:1@sha256:abc 
+            "#]],
+        );
+    }
+
+    #[test]
+    fn a_crash_loop_shows_and_json_says_why_tasks_came_and_went() {
+        let mut view = swarm(vec![service(1, "web", 1)]);
+        view.add(0, 1, 1, TaskState::Shutdown).stop_cause = Some(Cause::Drained);
+        let held = view.add(0, 1, 0, TaskState::Pending);
+        held.desired = TaskState::Ready;
+        held.cause = Cause::Restarted;
+        held.status.error =
+            "crash loop: ended 3 times in a row, starts again at 14:03:20 UTC; last: exit code 1"
+                .to_owned();
+        let form = |format: &str| PsArgs {
+            form: FormatArgs {
+                format: Some(format.to_owned()),
+                quiet: false,
+            },
+            no_trunc: true,
+            ..PsArgs::default()
+        };
+        check(
+            &view,
+            &form("{{.CurrentState}}: {{.Error}}"),
+            expect![[r#"
+                Pending 3 minutes ago: "crash loop: ended 3 times in a row, starts again at 14:03:20 UTC; last: exit code 1"
+                Shutdown 3 minutes ago: 
+            "#]],
+        );
+        check(
+            &view,
+            &form("{{.Cause}} {{.StopCause}}"),
+            expect![[r#"
+                restarted 
+                created drained
             "#]],
         );
     }

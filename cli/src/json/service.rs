@@ -96,6 +96,7 @@ fn task_spec(task: &TaskSpec) -> Value {
             "Delay": nanos(task.restart.delay.unwrap_or(Duration::from_secs(5))),
             "MaxAttempts": task.restart.max_attempts,
             "Window": set(nanos(task.restart.window)),
+            "MaxDelay": task.restart.max_delay.map(nanos),
         })),
         "Placement": lean(json!({
             "Constraints": task.placement.constraints,

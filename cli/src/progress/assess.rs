@@ -1,9 +1,7 @@
 //! What one view of the swarm says of one service: pure.
 
 use crate::view::View;
-use skep_types::{
-    RestartCondition, Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState,
-};
+use skep_types::{Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -52,6 +50,8 @@ pub struct Bar {
     pub error: String,
     /// Nothing more will happen here: the task failed and none follows.
     pub dead: bool,
+    /// It waits out a crash loop, and starts by itself.
+    pub held: bool,
 }
 
 /// A task that ended badly.
@@ -137,7 +137,10 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
             state,
             TaskState::Complete | TaskState::Failed | TaskState::Rejected
         );
-        let over = by_itself && task.desired != TaskState::Remove && !follows(service, tasks);
+        let policy = &service.spec.task.restart;
+        let over = by_itself
+            && task.desired != TaskState::Remove
+            && !policy.follows(state, &task.restarts, task.status.at);
         // What is told to stop, or has, is no position any more.
         if !over && !task.is_live() && task.desired > TaskState::Running {
             continue;
@@ -153,6 +156,7 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
             state,
             error: task.status.error.clone(),
             dead: over && state != TaskState::Complete,
+            held: task.held_until().is_some(),
         };
         slots.push((*slot as usize, bar));
     }
@@ -188,6 +192,7 @@ fn numbered(slots: Vec<(usize, Bar)>, total: usize, name: &str) -> Vec<Bar> {
         state: TaskState::New,
         error: String::new(),
         dead: false,
+        held: false,
     };
     let bars = places.into_iter().enumerate().map(|(at, place)| {
         let mut bar = place.or_else(|| rest.next()).unwrap_or_else(|| coming(at));
@@ -211,19 +216,6 @@ fn present<'a>(tasks: &[&'a Task]) -> Option<&'a Task> {
             task.meta.created_at,
         )
     })
-}
-
-/// Whether the restart policy makes a further task where the last one ended.
-fn follows(service: &Service, tasks: &[&Task]) -> bool {
-    let policy = &service.spec.task.restart;
-    let completed = present(tasks).is_some_and(|task| task.status.state == TaskState::Complete);
-    match policy.condition {
-        RestartCondition::None => false,
-        RestartCondition::OnFailure if completed => false,
-        RestartCondition::OnFailure | RestartCondition::Any => {
-            policy.max_attempts == 0 || tasks.len() as u64 <= u64::from(policy.max_attempts)
-        }
-    }
 }
 
 fn attempt(view: &View, task: &Task) -> Attempt {

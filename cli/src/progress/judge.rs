@@ -246,7 +246,7 @@ impl Course {
         let stuck = report
             .bars
             .iter()
-            .find(|bar| bar.state <= TaskState::Running && !bar.error.is_empty());
+            .find(|bar| bar.state <= TaskState::Running && !bar.error.is_empty() && !bar.held);
         let homeless = report.global && report.bars.is_empty();
         if stuck.is_none() && !homeless {
             self.stuck_since = None;

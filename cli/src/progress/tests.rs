@@ -201,6 +201,37 @@ fn a_task_that_no_node_can_take_is_waited_for_half_a_minute() {
 }
 
 #[test]
+fn what_waits_out_a_crash_loop_is_no_task_without_a_node() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
+    let task = course.view.add(0, 1, 0, TaskState::Pending);
+    task.desired = TaskState::Ready;
+    task.restarts.in_row = 2;
+    task.start_at = Some(Timestamp(60_000));
+    task.status.error = "crash loop: ended 2 times in a row".to_owned();
+    assert_eq!(course.look(0), Verdict::GoOn);
+    assert_eq!(course.look(59), Verdict::GoOn);
+    // Its time has come, and no node takes it.
+    course.view.tasks[0].desired = TaskState::Running;
+    course.view.tasks[0].status.error = "no suitable node".to_owned();
+    assert_eq!(course.look(1), Verdict::GoOn);
+    assert!(matches!(course.look(30), Verdict::Failed(_)));
+}
+
+#[test]
+fn attempts_are_those_counted_on_the_task_not_the_tasks_that_are_kept() {
+    for (attempts, dead) in [(2, false), (3, true)] {
+        let mut web = service(1, "web", 1);
+        Arc::make_mut(&mut web.spec.task).restart.max_attempts = 3;
+        let mut course = Course::of(swarm(vec![web]));
+        course.look(0);
+        let task = course.view.add(0, 1, 1, TaskState::Failed);
+        task.restarts.attempts = attempts;
+        let verdict = course.look(1);
+        assert_eq!(matches!(verdict, Verdict::Failed(_)), dead, "{verdict:?}");
+    }
+}
+
+#[test]
 fn a_task_whose_image_cannot_be_had_is_not_waited_for_for_ever() {
     let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
     let task = course.view.add(0, 1, 1, TaskState::Preparing);

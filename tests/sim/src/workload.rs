@@ -298,6 +298,8 @@ fn service(world: &mut World, state: &Snapshot) -> ServiceSpec {
         task.container.stop_grace_period = Some(grace);
     }
     task.restart.delay = Some(Duration::from_millis(world.rng.below(3000)));
+    // A crash loop has to be over within the time in which all comes right.
+    task.restart.max_delay = Some(Duration::from_secs(60));
     let mut spec = ServiceSpec {
         name: format!("svc{}", world.rng.below(1000)),
         mode: if world.rng.chance(25) {

@@ -79,6 +79,10 @@ pub struct Settings {
     /// Time over which restarts are counted
     #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
     restart_window: Option<Duration>,
+    /// Longest time that repeated failures make of the delay, which doubles each
+    /// time (default 5m)
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
+    restart_max_delay: Option<Duration>,
 
     #[command(flatten)]
     update: Update,
@@ -262,6 +266,7 @@ impl Settings {
         restart.delay = self.restart_delay.or(restart.delay);
         put(&mut restart.max_attempts, &self.restart_max_attempts);
         put(&mut restart.window, &self.restart_window);
+        restart.max_delay = self.restart_max_delay.or(restart.max_delay);
         put(
             &mut task.placement.max_replicas_per_node,
             &self.replicas_max_per_node,

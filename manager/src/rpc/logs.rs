@@ -316,6 +316,9 @@ mod tests {
             node: Some(NODE),
             attachments: Vec::new(),
             error: String::new(),
+            cause: Default::default(),
+            restarts: Default::default(),
+            start_at: None,
         };
         let status = TaskStatus {
             state: TaskState::Running,

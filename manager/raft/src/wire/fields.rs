@@ -24,12 +24,12 @@ fn fields(source: &str) -> String {
 
 /// The name of the last type that begins in this text.
 fn last_type(text: &str) -> Option<&str> {
-    let names = text.lines().filter_map(|line| {
+    let mut names = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let first = words.find(|word| !word.starts_with("pub"))?;
         words.next().filter(|_| matches!(first, "struct" | "enum"))
     });
-    names.last()
+    names.next_back()
 }
 
 /// Members of two versions of skep send each other these messages, and a member reads

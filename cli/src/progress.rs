@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::{CliError, is_passing};
 use crate::output::{is_terminal, note, now_ms};
 use anyhow::{Result, anyhow};
+pub use assess::{Report, assess};
 use judge::{Judge, Verdict};
 use screen::Screen;
 pub use screen::redraw;

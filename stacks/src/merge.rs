@@ -257,6 +257,7 @@ fn merge_update(base: &mut crate::model::Update, over: crate::model::Update) {
     set(&mut base.monitor, over.monitor);
     set(&mut base.max_failure_ratio, over.max_failure_ratio);
     set(&mut base.order, over.order);
+    set(&mut base.progress_deadline, over.progress_deadline);
 }
 
 /// Options belong to a driver: another driver brings its own.

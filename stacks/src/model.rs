@@ -260,6 +260,8 @@ section! {
         monitor: Nanos,
         max_failure_ratio: Ratio,
         order: String,
+        #[serde(rename = "x-progress-deadline")]
+        progress_deadline: Option<Nanos>,
     }
 }
 

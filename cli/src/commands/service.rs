@@ -9,6 +9,7 @@ mod ps;
 mod references;
 mod rm;
 mod rollback;
+mod rollout;
 mod scale;
 mod settings;
 mod update;
@@ -38,6 +39,9 @@ pub enum Command {
     Rm(rm::Args),
     /// Go back to what a service was before its last change
     Rollback(rollback::Args),
+    /// Halt an update, let it go on, or see how far it is
+    #[command(subcommand)]
+    Rollout(rollout::Command),
     /// Set how many tasks services have
     Scale(scale::Args),
     /// Change a service
@@ -54,6 +58,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
         Command::Ps(args) => ps::run(args, host).await,
         Command::Rm(args) => rm::run(args, host).await,
         Command::Rollback(args) => rollback::run(args, host).await,
+        Command::Rollout(command) => rollout::run(command, host).await,
         Command::Scale(args) => scale::run(args, host).await,
         Command::Update(args) => update::run(*args, host).await,
     }

@@ -217,7 +217,7 @@ fn health(check: &HealthCheck) -> Value {
 }
 
 fn update(config: &UpdateConfig) -> Value {
-    json!({
+    let mut out = json!({
         "Parallelism": config.parallelism,
         "Delay": nanos(config.delay),
         "FailureAction": match config.failure_action {
@@ -231,7 +231,12 @@ fn update(config: &UpdateConfig) -> Value {
             UpdateOrder::StopFirst => "stop-first",
             UpdateOrder::StartFirst => "start-first",
         },
-    })
+    });
+    // Docker knows none.
+    if let Some(deadline) = config.progress_deadline {
+        out["ProgressDeadline"] = nanos(deadline).into();
+    }
+    out
 }
 
 fn ports(ports: &[PortConfig]) -> Value {

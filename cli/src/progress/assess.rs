@@ -1,7 +1,10 @@
 //! What one view of the swarm says of one service: pure.
 
 use crate::view::View;
-use skep_types::{Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState};
+use skep_types::constraint::Constraint;
+use skep_types::{
+    Placement, Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState,
+};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -107,7 +110,7 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
     report.update = status.map(|status| (status.state, status.message.clone()));
     let mut positions: BTreeMap<Key, Vec<&Task>> = BTreeMap::new();
     for task in view.tasks.iter().filter(|task| task.service == id) {
-        if !is_current(service, task) {
+        if !is_current(view, service, task) {
             // One on a node that is Down may live on for long, unseen.
             let counts = !task.status.state.is_terminal() && view.is_on_live_node(task);
             report.outdated += usize::from(counts && task.desired != TaskState::Remove);
@@ -202,9 +205,24 @@ fn numbered(slots: Vec<(usize, Bar)>, total: usize, name: &str) -> Vec<Bar> {
     bars.collect()
 }
 
-/// The task runs what the service says now.
-fn is_current(service: &Service, task: &Task) -> bool {
-    task.spec_version == service.spec_version || *task.spec == *service.spec.task
+/// The task runs what the service says now, on a node where it still may be.
+fn is_current(view: &View, service: &Service, task: &Task) -> bool {
+    let present = &service.spec.task;
+    task.spec_version == service.spec_version
+        || task.spec.runs_like(present)
+            && (task.spec.placement.constraints == present.placement.constraints
+                || is_allowed(view, &present.placement, task))
+}
+
+fn is_allowed(view: &View, placement: &Placement, task: &Task) -> bool {
+    let Some(at) = task.node.and_then(|node| view.nodes.get(&node)) else {
+        return true;
+    };
+    let mut read = placement
+        .constraints
+        .iter()
+        .flat_map(|t| Constraint::parse(t));
+    read.all(|constraint| constraint.holds(&at.node))
 }
 
 /// The task that stands for a position: a live one, or the newest.

@@ -77,6 +77,7 @@ impl Course {
             started_at: Timestamp(0),
             completed_at: None,
             message: message.to_owned(),
+            resumed_at: None,
         });
     }
 

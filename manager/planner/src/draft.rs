@@ -13,7 +13,7 @@ use skep_types::{
     Availability, Node, NodeId, NodeState, Service, ServiceId, Slot, TaskId, TaskSpec, TaskState,
     TaskStatus, Timestamp, UpdateStatus, Version,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// State of a pass.
@@ -315,41 +315,5 @@ impl<'a> Template<'a> {
             spec: task.spec,
             version: task.spec_version,
         }
-    }
-}
-
-/// Which versions of a service's task template mean the same as the present
-/// one: a rollback brings an old template back under a new version.
-pub(crate) struct Current<'a> {
-    service: &'a Arc<Service>,
-    outdated: BTreeSet<Version>,
-}
-
-impl<'a> Current<'a> {
-    pub(crate) fn new(service: &'a Arc<Service>, tasks: &[Work<'_>]) -> Current<'a> {
-        let mut known: BTreeMap<Version, bool> = BTreeMap::new();
-        for task in tasks {
-            // Most tasks are of the present version.
-            if task.spec_version != service.spec_version {
-                known
-                    .entry(task.spec_version)
-                    .or_insert_with(|| *task.spec != service.spec.task);
-            }
-        }
-        let outdated = known
-            .into_iter()
-            .filter_map(|(version, outdated)| outdated.then_some(version))
-            .collect();
-        Current { service, outdated }
-    }
-
-    /// Some task may run another template than the service has now.
-    pub(crate) fn has_outdated(&self) -> bool {
-        !self.outdated.is_empty()
-    }
-
-    /// The task runs another template than the service has now.
-    pub(crate) fn is_outdated(&self, task: &Work<'_>) -> bool {
-        task.spec_version != self.service.spec_version && self.outdated.contains(&task.spec_version)
     }
 }

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod allocator;
+mod current;
 mod draft;
 mod ids;
 mod liveness;

@@ -10,11 +10,12 @@ mod slots;
 mod template;
 mod update;
 
-use crate::draft::{Current, Draft, Origin, Position, ServiceWork, Work};
+use crate::current::{Allowed, Current};
+use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
-use skep_manager_store::constraint::Constraint;
-use skep_types::{Cause, NodeId, Service, ServiceMode, TaskState, Version};
-use std::collections::{BTreeMap, BTreeSet};
+use skep_types::constraint::Constraint;
+use skep_types::{Cause, NodeId, Service, ServiceMode, TaskState};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Decides which tasks exist and what is wanted of them.
@@ -24,7 +25,7 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
     for work in services.values_mut() {
         match work.service {
             Some(service) => {
-                stop_lost(draft, work);
+                stop_lost(draft, work, service);
                 let positions = match service.spec.mode {
                     ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
                     ServiceMode::Global => eligible(draft, work, service),
@@ -47,10 +48,13 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
     draft.services = services;
 }
 
-/// What ended is not wanted any more; what is on a lost node, or on one that
-/// its constraints do not allow, has to go elsewhere.
-fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
-    let mut constraints: BTreeMap<Version, Vec<Constraint>> = BTreeMap::new();
+/// What ended is not wanted any more; what is on a lost node, or on one that the
+/// constraints do not allow any more, has to go elsewhere.
+///
+/// A node that was allowed until the constraints were changed is no such node: its tasks
+/// are outdated, and moved as an update moves tasks.
+fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &Service) {
+    let mut allowed = Allowed::default();
     for task in &mut work.tasks {
         if task.desired > TaskState::Running {
             continue;
@@ -59,19 +63,14 @@ fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
             task.desire(TaskState::Shutdown);
             continue;
         }
-        let Some(node) = task.node else { continue };
-        let spec = task.spec;
-        let misplaced = !spec.placement.constraints.is_empty()
-            && draft.nodes.get(&node).is_some_and(|node| {
-                let read = constraints.entry(task.spec_version).or_insert_with(|| {
-                    let texts = spec.placement.constraints.iter();
-                    texts.filter_map(|t| Constraint::parse(t).ok()).collect()
-                });
-                !read.iter().all(|constraint| constraint.holds(node.node))
-            });
-        let cause = if draft.is_silent(node) {
+        let Some(id) = task.node else { continue };
+        let misplaced = draft.nodes.get(&id).is_some_and(|node| {
+            !allowed.on(node.node, service.spec_version, &service.spec.task)
+                && !allowed.on(node.node, task.spec_version, task.spec)
+        });
+        let cause = if draft.is_silent(id) {
             Cause::NodeLost
-        } else if draft.is_lost(node) {
+        } else if draft.is_lost(id) {
             Cause::Drained
         } else if misplaced {
             Cause::Constraint
@@ -115,7 +114,7 @@ fn fill<'a>(
     if empty.is_empty() {
         return;
     }
-    let current = Current::new(service, &work.tasks);
+    let current = Current::new(&draft.nodes, service, &work.tasks);
     let positions = work.positions();
     for position in empty {
         let mut tasks: Vec<&Work<'a>> = positions

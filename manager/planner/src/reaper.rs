@@ -1,7 +1,8 @@
 //! Which tasks are forgotten: history beyond the limit, tasks to be removed
 //! once they have ended, tasks nobody can tell about any more.
 
-use crate::draft::{Current, Draft, Position, ServiceWork, Work};
+use crate::current::Current;
+use crate::draft::{Draft, NodeWork, Position, ServiceWork, Work};
 use crate::scheduler::{FAILURES_MAX, FAILURES_WINDOW, failures};
 use skep_types::{NodeId, Service, TaskState, Timestamp, UpdateState};
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
                 task.removed = true;
             }
         }
-        if let Some(at) = trim(work, history, now) {
+        if let Some(at) = trim(&draft.nodes, work, history, now) {
             draft.plan.wake(at);
         }
     }
@@ -38,7 +39,12 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
 
 /// Keeps `history` tasks a position, the live one included, and the failures that
 /// tell of a bad node. Says when the first of these is told of no more.
-fn trim(work: &mut ServiceWork<'_>, history: i32, now: Timestamp) -> Option<Timestamp> {
+fn trim(
+    nodes: &BTreeMap<NodeId, NodeWork<'_>>,
+    work: &mut ServiceWork<'_>,
+    history: i32,
+    now: Timestamp,
+) -> Option<Timestamp> {
     let history = usize::try_from(history).ok()?;
     let service = work.service?;
     if work.tasks.iter().all(|task| task.is_live() || task.removed) {
@@ -46,7 +52,7 @@ fn trim(work: &mut ServiceWork<'_>, history: i32, now: Timestamp) -> Option<Time
     }
     let mut telling = None;
     let mut wake: Option<Timestamp> = None;
-    let rolling = Rolling::of(work, service);
+    let rolling = Rolling::of(nodes, work, service);
     let positions: BTreeMap<Position, Vec<usize>> = work.positions();
     for tasks in positions.into_values() {
         let live = match rolling {
@@ -85,7 +91,7 @@ fn trim(work: &mut ServiceWork<'_>, history: i32, now: Timestamp) -> Option<Time
 /// Failures by which the scheduler still judges a node, the newest few of each, and
 /// until when it does.
 fn failures_that_tell(tasks: &[Work<'_>], now: Timestamp) -> BTreeMap<usize, Timestamp> {
-    let failed = |task: &Work<'_>| !task.removed && failures(task, task.spec_version, now) > 0;
+    let failed = |task: &Work<'_>| !task.removed && failures(task, now) > 0;
     let mut failed: Vec<usize> = (0..tasks.len()).filter(|i| failed(&tasks[*i])).collect();
     failed.sort_by_key(|i| std::cmp::Reverse(tasks[*i].ended_at()));
     let mut of_node: BTreeMap<Option<NodeId>, u32> = BTreeMap::new();
@@ -106,7 +112,11 @@ struct Rolling<'a> {
 }
 
 impl<'a> Rolling<'a> {
-    fn of(work: &ServiceWork<'a>, service: &'a Arc<Service>) -> Option<Rolling<'a>> {
+    fn of(
+        nodes: &BTreeMap<NodeId, NodeWork<'_>>,
+        work: &ServiceWork<'a>,
+        service: &'a Arc<Service>,
+    ) -> Option<Rolling<'a>> {
         let known = service.update_status.as_ref().filter(|status| {
             !matches!(
                 status.state,
@@ -115,8 +125,8 @@ impl<'a> Rolling<'a> {
         });
         let status = known.or(work.update_status.as_ref())?;
         Some(Rolling {
-            current: Current::new(service, &work.tasks),
-            started_at: status.started_at,
+            current: Current::new(nodes, service, &work.tasks),
+            started_at: status.counts_from(),
         })
     }
 

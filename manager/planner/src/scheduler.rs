@@ -7,8 +7,10 @@
 mod candidates;
 mod filter;
 mod fleet;
+mod room;
 
 use crate::allocator::Allocator;
+use crate::current::Current;
 use crate::draft::{Draft, Work};
 use candidates::Candidates;
 use filter::Filters;
@@ -45,22 +47,26 @@ pub(crate) fn schedule<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>)
         let Some(service) = work.service else {
             continue;
         };
+        let current = Current::new(&draft.nodes, service, &work.tasks);
         let mut groups: BTreeMap<Version, Vec<usize>> = BTreeMap::new();
         for (index, task) in work.tasks.iter().enumerate() {
             if task.waits_for_node(now) {
-                groups.entry(task.spec_version).or_default().push(index);
+                let version = current.version_of(task);
+                groups.entry(version).or_default().push(index);
             }
         }
         for (version, waiting) in groups {
-            let group = Group::new(service, &work.tasks[waiting[0]], allocator);
-            fleet.begin_group(&work.tasks, version, &group.filters, now);
+            let group = Group::new(service, &work.tasks[waiting[0]], &current, allocator);
+            let of_group = |task: &Work<'_>| current.version_of(task) == version;
+            fleet.begin_group(&work.tasks, of_group, &group.filters, now);
             group.place(
                 &mut work.tasks,
-                waiting,
+                &waiting,
                 draft.snapshot,
                 allocator,
                 &mut fleet,
             );
+            room::make(work, &waiting, &group.filters, &fleet, &current, now);
             fleet.end_group();
         }
     }
@@ -74,25 +80,32 @@ struct Group {
 }
 
 impl Group {
-    fn new(service: &Service, task: &Work<'_>, allocator: &Allocator<'_>) -> Group {
+    fn new(
+        service: &Service,
+        task: &Work<'_>,
+        current: &Current<'_>,
+        allocator: &Allocator<'_>,
+    ) -> Group {
+        let placement = current.placement_of(task);
         Group {
-            filters: Filters::new(service, task.spec),
+            filters: Filters::new(service, task.spec, placement),
             networks: allocator.networks_of(service, task.spec),
-            spread: task.spec.placement.spread.clone(),
+            spread: placement.spread.clone(),
         }
     }
 
     fn place(
         &self,
         tasks: &mut [Work<'_>],
-        waiting: Vec<usize>,
+        waiting: &[usize],
         snapshot: &Snapshot,
         allocator: &mut Allocator<'_>,
         fleet: &mut Fleet,
     ) {
         // Tasks of global services come with their node.
         let (given, open): (Vec<usize>, Vec<usize>) = waiting
-            .into_iter()
+            .iter()
+            .copied()
             .partition(|index| tasks[*index].node.is_some());
         for index in given {
             self.confirm(&mut tasks[index], snapshot, allocator, fleet);
@@ -177,9 +190,9 @@ fn assign(task: &mut Work<'_>, node: NodeId) {
 }
 
 /// How many failures its node may be to blame for a task that ended there stands for.
-pub(crate) fn failures(task: &Work<'_>, version: Version, now: Timestamp) -> u32 {
+pub(crate) fn failures(task: &Work<'_>, now: Timestamp) -> u32 {
     let ended_at = task.ended_at();
-    if task.spec_version != version || now.since(ended_at) >= FAILURES_WINDOW {
+    if now.since(ended_at) >= FAILURES_WINDOW {
         return 0;
     }
     match task.state {

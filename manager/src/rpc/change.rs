@@ -14,8 +14,8 @@ use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
 use skep_types::{
     ClusterSpec, ConfigId, ConfigSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec,
-    NodeState, NodeStatus, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec, Timestamp,
-    UnlockKey, Version,
+    NodeState, NodeStatus, Role, RootCa, SecretId, SecretSpec, Service, ServiceId, ServiceSpec,
+    Timestamp, UnlockKey, UpdateStatus, Version,
 };
 use std::time::SystemTime;
 use tonic::Status;
@@ -124,6 +124,18 @@ fn action(snapshot: &Snapshot, now: Timestamp, change: Change) -> Result<(Bytes,
                 keep: true,
             };
             (service, Action::Service(action))
+        }
+        Change::PauseUpdate(service) => {
+            let service_id: ServiceId = id(&service, "pause_update").map_err(status::invalid)?;
+            let found = known(snapshot.service(service_id), "service", service_id)?;
+            let status = validate::pause_update(found).map_err(not_now)?;
+            (service, set_update_status(found, status))
+        }
+        Change::ResumeUpdate(service) => {
+            let service_id: ServiceId = id(&service, "resume_update").map_err(status::invalid)?;
+            let found = known(snapshot.service(service_id), "service", service_id)?;
+            let status = validate::resume_update(found, now).map_err(not_now)?;
+            (service, set_update_status(found, status))
         }
         Change::RemoveService(service) => {
             let service_id = id(&service, "remove_service").map_err(status::invalid)?;
@@ -348,6 +360,18 @@ fn cluster(snapshot: &Snapshot) -> Result<&skep_types::Cluster, Status> {
         .cluster()
         .map(AsRef::as_ref)
         .ok_or_else(|| Status::unavailable("the swarm is being made"))
+}
+
+fn not_now(error: validate::Invalid) -> Status {
+    Status::failed_precondition(error.to_string())
+}
+
+fn set_update_status(service: &Service, status: UpdateStatus) -> Action {
+    Action::Service(ServiceAction::SetUpdateStatus {
+        id: service.id,
+        version: service.meta.version,
+        status,
+    })
 }
 
 fn set_unlock_key(cluster: &skep_types::Cluster, key: Option<UnlockKey>) -> (Bytes, Action) {

@@ -18,7 +18,6 @@
 
 mod action;
 mod apply;
-pub mod constraint;
 mod cut;
 mod difference;
 mod dump;

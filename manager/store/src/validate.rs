@@ -4,8 +4,10 @@
 //! A check against a snapshot can be overtaken by another request; what must
 //! hold in any case is refused by `apply` again.
 
+mod rollout;
 mod service;
 
+pub use rollout::{pause_update, resume_update};
 pub use service::{validate_service, validate_service_update};
 
 use crate::snapshot::Snapshot;
@@ -75,7 +77,7 @@ pub enum Invalid {
     Spec(String),
     /// A constraint cannot be read.
     #[error(transparent)]
-    Constraint(#[from] crate::constraint::Invalid),
+    Constraint(#[from] skep_types::constraint::Invalid),
     /// Something the spec refers to is not there.
     #[error("{kind} {name} not found; create it first")]
     Missing {
@@ -110,6 +112,14 @@ pub enum Invalid {
     /// A cluster setting is out of its range.
     #[error("{0}")]
     Setting(String),
+    /// An update cannot be halted, or let go on.
+    #[error("service {service}: {why}")]
+    Rollout {
+        /// Name of the service.
+        service: String,
+        /// Why.
+        why: &'static str,
+    },
     /// A service cannot be renamed.
     #[error("renaming services is not supported")]
     Renamed,

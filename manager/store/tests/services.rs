@@ -108,6 +108,7 @@ fn what_leaves_the_template_as_it_is_neither_resumes_an_update_nor_moves_its_way
             started_at: Timestamp(1),
             completed_at: None,
             message: String::new(),
+            resumed_at: None,
         };
         swarm.must(Action::Service(ServiceAction::SetUpdateStatus {
             id,

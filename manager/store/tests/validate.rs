@@ -85,11 +85,17 @@ fn services_are_checked_part_by_part() {
     assert_eq!(
         said(&swarm, |_, task| task.placement.constraints =
             vec!["a=b".into()]),
-        "constraint expected one operator from ==, != in 'a=b'"
+        "constraint 'a=b': expected one operator from ==, !=, in, notin, >, <, exists, !exists; did \
+         you mean a==b?"
     );
     assert_eq!(
         said(&swarm, |spec, _| spec.rollback.max_failure_ratio = 1.5),
         "TaskSpec: rollback-maxfailureratio cannot be less than 0 or bigger than 1"
+    );
+    assert_eq!(
+        said(&swarm, |spec, _| spec.update.progress_deadline =
+            Some(Duration::from_millis(999))),
+        "update-progress-deadline is 999ms: it must be at least 1s, or 0 for none"
     );
     let mount = |target: &str| Mount {
         target: target.into(),

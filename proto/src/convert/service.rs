@@ -267,6 +267,7 @@ impl From<&UpdateConfig> for pb::UpdateConfig {
             monitor,
             max_failure_ratio,
             order,
+            progress_deadline,
         } = config;
         pb::UpdateConfig {
             parallelism: *parallelism,
@@ -275,6 +276,7 @@ impl From<&UpdateConfig> for pb::UpdateConfig {
             monitor_ms: monitor.map(millis),
             max_failure_ratio: *max_failure_ratio,
             order: pb::UpdateOrder::from(*order).into(),
+            progress_deadline_ms: progress_deadline.map(millis),
         }
     }
 }
@@ -289,6 +291,7 @@ impl TryFrom<pb::UpdateConfig> for UpdateConfig {
             monitor_ms,
             max_failure_ratio,
             order,
+            progress_deadline_ms,
         } = config;
         Ok(UpdateConfig {
             parallelism,
@@ -297,6 +300,7 @@ impl TryFrom<pb::UpdateConfig> for UpdateConfig {
             monitor: monitor_ms.map(Duration::from_millis),
             max_failure_ratio,
             order: update_order(order)?,
+            progress_deadline: progress_deadline_ms.map(Duration::from_millis),
         })
     }
 }
@@ -412,12 +416,14 @@ impl From<&UpdateStatus> for pb::UpdateStatus {
             started_at,
             completed_at,
             message,
+            resumed_at,
         } = status;
         pb::UpdateStatus {
             state: pb::UpdateState::from(*state).into(),
             started_at_ms: started_at.0,
             completed_at_ms: completed_at.map(|at| at.0),
             message: message.clone(),
+            resumed_at_ms: resumed_at.map(|at| at.0),
         }
     }
 }
@@ -430,12 +436,14 @@ impl TryFrom<pb::UpdateStatus> for UpdateStatus {
             started_at_ms,
             completed_at_ms,
             message,
+            resumed_at_ms,
         } = status;
         Ok(UpdateStatus {
             state: update_state(state)?,
             started_at: Timestamp(started_at_ms),
             completed_at: completed_at_ms.map(Timestamp),
             message,
+            resumed_at: resumed_at_ms.map(Timestamp),
         })
     }
 }

@@ -167,6 +167,7 @@ pub fn service_spec() -> ServiceSpec {
         monitor: Some(Duration::from_secs(2)),
         max_failure_ratio: 0.25,
         order: UpdateOrder::StartFirst,
+        progress_deadline: Some(Duration::from_secs(3)),
     };
     ServiceSpec {
         name: "web".to_owned(),
@@ -208,6 +209,7 @@ pub fn service() -> Service {
             started_at: Timestamp(1),
             completed_at: Some(Timestamp(2)),
             message: "paused".to_owned(),
+            resumed_at: Some(Timestamp(3)),
         }),
     }
 }

@@ -11,6 +11,7 @@
 
 pub mod assignment;
 pub mod cluster;
+pub mod constraint;
 pub mod container;
 pub mod endpoint;
 pub mod error;

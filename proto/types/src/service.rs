@@ -66,6 +66,28 @@ pub struct TaskSpec {
     pub force_update: u64,
 }
 
+impl TaskSpec {
+    /// A task made from one of them runs as one made from the other would: they differ at
+    /// most in where tasks may go and in what follows when one ends.
+    pub fn runs_like(&self, other: &TaskSpec) -> bool {
+        // Destructured, so that a new part has to be decided on here.
+        let TaskSpec {
+            container,
+            resources,
+            restart: _,
+            placement: _,
+            networks,
+            log_driver,
+            force_update,
+        } = self;
+        *container == other.container
+            && *resources == other.resources
+            && *networks == other.networks
+            && *log_driver == other.log_driver
+            && *force_update == other.force_update
+    }
+}
+
 /// A log driver and its options.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogDriver {
@@ -164,7 +186,7 @@ pub enum RestartCondition {
 /// Which nodes may run a task.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Placement {
-    /// `key==value` or `key!=value`; all must hold.
+    /// Conditions on nodes (see [`crate::constraint`]); all must hold.
     pub constraints: Vec<String>,
     /// Node properties to spread over, outermost first, e.g. `node.labels.zone`.
     pub spread: Vec<String>,
@@ -188,6 +210,9 @@ pub struct UpdateConfig {
     pub max_failure_ratio: f32,
     /// Whether the old task stops before the new one starts.
     pub order: UpdateOrder,
+    /// Time an update may get no further, beside the times it waits by these settings,
+    /// until it has failed; 10 min when not set, zero is for ever.
+    pub progress_deadline: Option<Duration>,
 }
 
 impl Default for UpdateConfig {
@@ -199,6 +224,7 @@ impl Default for UpdateConfig {
             monitor: None,
             max_failure_ratio: 0.0,
             order: UpdateOrder::StopFirst,
+            progress_deadline: None,
         }
     }
 }
@@ -235,7 +261,7 @@ pub struct Service {
     /// Intent.
     pub spec: ServiceSpec,
     /// Version at which the task template last changed; tasks of another one
-    /// are outdated.
+    /// are outdated, unless they run alike and are where they may be.
     pub spec_version: Version,
     /// What a rollback returns to: the spec before the last change; while a
     /// template is rolled out, before that.
@@ -257,6 +283,16 @@ pub struct UpdateStatus {
     pub completed_at: Option<Timestamp>,
     /// In words.
     pub message: String,
+    /// When it was last told to go on.
+    pub resumed_at: Option<Timestamp>,
+}
+
+impl UpdateStatus {
+    /// From when failures and progress count: who lets it go on has seen what was before.
+    pub fn counts_from(&self) -> Timestamp {
+        self.resumed_at
+            .map_or(self.started_at, |at| at.max(self.started_at))
+    }
 }
 
 /// Where an update is.
@@ -264,13 +300,13 @@ pub struct UpdateStatus {
 pub enum UpdateState {
     /// Under way.
     Updating,
-    /// Stopped by a failure.
+    /// Stopped by a failure, or by who asked for it.
     Paused,
     /// Every task is current.
     Completed,
     /// Going back.
     RollbackStarted,
-    /// Going back was stopped by a failure.
+    /// Going back was stopped by a failure, or by who asked for it.
     RollbackPaused,
     /// Gone back.
     RollbackCompleted,

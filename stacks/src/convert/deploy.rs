@@ -4,21 +4,12 @@ use super::Maker;
 use crate::model::{self, Nanos};
 use crate::normal::cpus;
 use crate::tree::Step;
+use skep_types::constraint::{Constraint, ENGINE_LABEL, Fault, NODE_KEYS, NODE_LABEL};
 use skep_types::{
     ByteCount, FailureAction, NanoCpus, Placement, Resources, RestartCondition, RestartPolicy,
     UpdateConfig, UpdateOrder,
 };
 use std::time::Duration;
-
-/// What constraints can be about, beside labels.
-const NODE_KEYS: &[&str] = &[
-    "node.id",
-    "node.hostname",
-    "node.ip",
-    "node.role",
-    "node.platform.os",
-    "node.platform.arch",
-];
 
 fn deploy_path<'a>(key: &'a str, section: &'a str, last: &'a str) -> [Step<'a>; 5] {
     [
@@ -192,27 +183,23 @@ impl Maker<'_> {
 
     /// A constraint without the blanks around its parts.
     fn constraint(&mut self, path: &[Step<'_>], text: &str) -> Option<String> {
-        let parts = text
-            .split_once("!=")
-            .map(|(k, v)| (k, "!=", v))
-            .or_else(|| text.split_once("==").map(|(k, v)| (k, "==", v)));
-        let Some((node_key, operator, value)) = parts else {
-            let message = format!("{text:?} is not a constraint");
-            let help = match text.split_once('=') {
-                Some((k, v)) => format!("did you mean {k}=={v}?"),
-                None => "a constraint is written as node.role==manager, or with !=".to_owned(),
-            };
-            self.error_help(path, message, help);
-            return None;
+        let constraint = match Constraint::parse(text) {
+            Ok(constraint) => constraint,
+            Err(invalid) => {
+                let message = format!("{text:?} is not a constraint: {}", invalid.fault);
+                match (invalid.help(), invalid.fault) {
+                    (Some(help), _) => self.error_help(path, message, help),
+                    (None, Fault::NoOperator) => {
+                        let help = "a constraint is written as node.role==manager, \
+                                    node.labels.zone in a,b or node.labels.gpu exists";
+                        self.error_help(path, message, help);
+                    }
+                    (None, _) => self.error(path, message),
+                }
+                return None;
+            }
         };
-        let (node_key, value) = (node_key.trim(), value.trim());
-        if node_key.is_empty() || value.is_empty() {
-            let message = format!("{text:?} is not a constraint: one side is empty");
-            self.error(path, message);
-            return None;
-        }
-        let known = NODE_KEYS.iter().any(|k| node_key.eq_ignore_ascii_case(k));
-        if !known && !is_label(node_key) {
+        if let Some(node_key) = constraint.unknown_key() {
             let message = format!("nodes have no {node_key:?}: no node can meet this constraint");
             let meant = crate::schema::nearest(node_key, NODE_KEYS.iter().copied());
             let help = match meant {
@@ -225,7 +212,7 @@ impl Maker<'_> {
             self.error_help(path, message, help);
             return None;
         }
-        Some(format!("{node_key}{operator}{value}"))
+        Some(constraint.to_string())
     }
 
     pub(super) fn update(
@@ -275,12 +262,22 @@ impl Maker<'_> {
                 "start-first" => UpdateOrder::StartFirst,
                 _ => UpdateOrder::StopFirst,
             },
+            progress_deadline: self.progress_deadline(&at("x-progress-deadline"), update),
         }
+    }
+
+    fn progress_deadline(&mut self, path: &[Step<'_>], update: &model::Update) -> Option<Duration> {
+        let deadline = self.duration(path, update.progress_deadline?);
+        if !deadline.is_zero() && deadline < Duration::from_secs(1) {
+            let message = format!("{deadline:?} is too short to get further in");
+            self.error_help(path, message, "write at least 1s, or 0s for no deadline");
+        }
+        Some(deadline)
     }
 }
 
 fn is_label(key: &str) -> bool {
-    ["node.labels.", "engine.labels."].iter().any(|prefix| {
+    [NODE_LABEL, ENGINE_LABEL].iter().any(|prefix| {
         key.get(..prefix.len())
             .is_some_and(|p| p.eq_ignore_ascii_case(prefix))
             && key.len() > prefix.len()

@@ -288,6 +288,7 @@ static UPDATE: Object = object(
         field("monitor", Duration),
         field("max_failure_ratio", Number),
         since(4, "order", Choice(&["start-first", "stop-first"])),
+        field("x-progress-deadline", Duration),
     ],
 );
 

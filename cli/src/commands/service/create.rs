@@ -10,6 +10,7 @@ use crate::progress::{Waiting, wait};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 use skep_proto::pb;
+use skep_types::constraint::Constraint;
 use skep_types::{
     FileReference, Mount, NetworkAttachmentSpec, PortConfig, ServiceMode, ServiceSpec, TaskSpec,
     Ulimit,
@@ -49,8 +50,9 @@ pub struct Args {
     /// Network, or name=NETWORK,alias=NAME; repeatable
     #[arg(long, value_name = "NETWORK", value_parser = flags::network)]
     network: Vec<NetworkRef>,
-    /// Condition on nodes, e.g. node.role==worker; repeatable
-    #[arg(long, value_name = "CONSTRAINT")]
+    /// Condition on nodes, e.g. node.role==worker, 'node.labels.zone in a,b',
+    /// 'node.labels.slots > 4', 'node.labels.gpu exists'; repeatable
+    #[arg(long, value_name = "CONSTRAINT", value_parser = constraint)]
     constraint: Vec<String>,
     /// Spread over a property of nodes, e.g. spread=node.labels.zone; repeatable
     #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
@@ -131,6 +133,17 @@ pub fn preference(text: &str) -> Result<String, String> {
         _ => Err(format!(
             "{text:?} is not a preference such as spread=node.labels.zone"
         )),
+    }
+}
+
+/// A placement constraint, as it was written.
+pub fn constraint(text: &str) -> Result<String, String> {
+    match Constraint::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(invalid) => Err(match invalid.help() {
+            Some(help) => format!("{}; {help}", invalid.fault),
+            None => invalid.fault.to_string(),
+        }),
     }
 }
 

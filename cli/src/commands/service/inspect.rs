@@ -252,4 +252,9 @@ fn update(config: &UpdateConfig, add: &mut dyn FnMut(String)) {
             UpdateOrder::StartFirst => "start-first",
         }
     ));
+    match config.progress_deadline {
+        None => {}
+        Some(Duration::ZERO) => add(" Progress deadline: none".to_owned()),
+        Some(deadline) => add(format!(" Progress deadline: {deadline:?}")),
+    }
 }

@@ -143,6 +143,9 @@ struct Update {
     /// Whether the old task stops before the new one starts
     #[arg(long, value_enum)]
     update_order: Option<Order>,
+    /// Time without progress after which an update has failed; 10m by default, 0 is never
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
+    update_progress_deadline: Option<Duration>,
 }
 
 #[derive(Debug, Default, PartialEq, clap::Args)]
@@ -165,6 +168,9 @@ struct Rollback {
     /// Whether the task rolled back stops before its substitute starts
     #[arg(long, value_enum)]
     rollback_order: Option<Order>,
+    /// Time without progress after which a rollback has failed; 10m by default, 0 is never
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
+    rollback_progress_deadline: Option<Duration>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -289,6 +295,7 @@ impl Update {
             &self.update_max_failure_ratio,
         );
         put(&mut config.order, &self.update_order.map(order));
+        config.progress_deadline = self.update_progress_deadline.or(config.progress_deadline);
         match self.update_failure_action {
             Some(Failure::Pause) => config.failure_action = FailureAction::Pause,
             Some(Failure::Continue) => config.failure_action = FailureAction::Continue,
@@ -308,6 +315,7 @@ impl Rollback {
             &self.rollback_max_failure_ratio,
         );
         put(&mut config.order, &self.rollback_order.map(order));
+        config.progress_deadline = self.rollback_progress_deadline.or(config.progress_deadline);
         match self.rollback_failure_action {
             Some(RollbackFailure::Pause) => config.failure_action = FailureAction::Pause,
             Some(RollbackFailure::Continue) => config.failure_action = FailureAction::Continue,

@@ -1,6 +1,6 @@
 //! `skep service update`.
 
-use super::create::{Ports, environment, ports, preference};
+use super::create::{Ports, constraint, environment, ports, preference};
 use super::settings::{Settings, Words, parse_words};
 use super::{WaitArgs, effect, references};
 use crate::client::Host;
@@ -77,7 +77,7 @@ struct Lists {
     #[arg(long, value_name = "NETWORK")]
     network_rm: Vec<String>,
     /// Add a condition on nodes; repeatable
-    #[arg(long, value_name = "CONSTRAINT")]
+    #[arg(long, value_name = "CONSTRAINT", value_parser = constraint)]
     constraint_add: Vec<String>,
     /// Remove a condition; repeatable
     #[arg(long, value_name = "CONSTRAINT")]

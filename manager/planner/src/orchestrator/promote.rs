@@ -49,7 +49,7 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
 }
 
 /// When an old task that was told to stop has had its time.
-fn wait_ends(draft: &Draft<'_>, old: &Work<'_>) -> Timestamp {
+pub(super) fn wait_ends(draft: &Draft<'_>, old: &Work<'_>) -> Timestamp {
     let told = old
         .known
         .filter(|known| known.desired >= TaskState::Shutdown)

@@ -61,7 +61,7 @@ pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) 
 
 /// Under another version it may be the same: a rollback brings it back.
 pub(super) fn is_of(task: &Work<'_>, template: Template<'_>) -> bool {
-    task.spec_version == template.version || task.spec == template.spec
+    task.spec_version == template.version || task.spec.runs_like(template.spec)
 }
 
 pub(super) fn ended_by_itself(task: &Work<'_>) -> bool {

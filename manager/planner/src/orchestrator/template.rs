@@ -1,8 +1,9 @@
 //! Which task template fills an empty position.
 
-use crate::draft::{Current, Draft, Position, Template, Work};
+use crate::current::Current;
+use crate::draft::{Draft, Position, Template, Work};
 use skep_manager_store::Snapshot;
-use skep_manager_store::constraint::Constraint;
+use skep_types::constraint::Constraint;
 use skep_types::{Cause, Service, TaskSpec, UpdateState};
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(super) fn choose<'a>(
         Some(UpdateState::Paused | UpdateState::RollbackPaused)
     );
     latest
-        .filter(|task| paused && current.is_outdated(task))
+        .filter(|task| paused && current.runs_other(task))
         .filter(|task| {
             is_whole(draft.snapshot, task.spec) && is_allowed(draft, task.spec, position)
         })

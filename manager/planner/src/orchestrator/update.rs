@@ -2,25 +2,20 @@
 //!
 //! Nothing is remembered between passes: which positions are outdated, which
 //! are being changed, and which failed is read from the tasks; that an update
-//! is under way, and since when, from the service.
+//! is under way, and since when, from the service. Which positions are changed next
+//! is `round`'s; this begins, ends and fails an update.
 
-use super::{restart, template};
-use crate::allocator::has_host_ports;
-use crate::draft::{Current, Draft, Origin, Position, ServiceWork, Template, Work};
+mod progress;
+mod round;
+
+use super::template;
+use crate::current::Current;
+use crate::draft::{Draft, Position, ServiceWork, Work};
 use crate::ids::IdSource;
+use round::Round;
 use skep_manager_store::{Action, ServiceAction};
-use skep_types::{
-    Cause, FailureAction, Restarts, Service, TaskId, TaskState, Timestamp, UpdateConfig,
-    UpdateOrder, UpdateState, UpdateStatus,
-};
+use skep_types::{FailureAction, Service, TaskState, UpdateState, UpdateStatus};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Swarm's default monitor time.
-const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
-/// Least time before a failed first start of an update that starts first is
-/// tried again; the old task serves meanwhile.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Begins an update where tasks are outdated; `empty` are the positions without a
 /// live task. No task is made or replaced in that pass: that is done once it is
@@ -39,7 +34,7 @@ pub(super) fn begin(
     ) {
         return false;
     }
-    let current = Current::new(service, &work.tasks);
+    let current = Current::new(&draft.nodes, service, &work.tasks);
     if !current.has_outdated() {
         return false;
     }
@@ -54,6 +49,7 @@ pub(super) fn begin(
         started_at: draft.now,
         completed_at: None,
         message: "update in progress".to_owned(),
+        resumed_at: None,
     };
     set_status(draft, work, service, status);
     true
@@ -73,7 +69,7 @@ fn is_refilled(work: &ServiceWork<'_>, current: &Current<'_>, empty: &[Position]
             .map(|index| &work.tasks[*index])
             .filter(|task| task.desired != TaskState::Remove);
         kept.next().is_some_and(|last| {
-            current.is_outdated(last)
+            current.runs_other(last)
                 && match last.state {
                     TaskState::Failed | TaskState::Rejected => true,
                     TaskState::Complete => false,
@@ -109,302 +105,82 @@ pub(super) fn roll<'a>(
         | UpdateState::Completed
         | UpdateState::RollbackCompleted => return,
     };
-    let current = Current::new(service, &work.tasks);
+    let current = Current::new(&draft.nodes, service, &work.tasks);
     let config = if rollback {
         &service.spec.rollback
     } else {
         &service.spec.update
     };
-    let started_at = status.started_at;
-    let mut round = Round {
-        service,
-        config,
-        started_at,
-        now: draft.now,
-        monitor: config.monitor.unwrap_or(DEFAULT_MONITOR),
-        starts_first: config.order == UpdateOrder::StartFirst && !has_host_ports(service),
-        cause: template::change_of(service),
-        views: Vec::new(),
-    };
+    let mut round = Round::new(service, config, status, draft.now);
     round.look(draft, work, &current);
     if let Some(task) = round.has_failed() {
-        match fail(draft, work, service, rollback, config, task) {
-            Outcome::Stopped => return,
-            Outcome::GoesOn => {}
+        let reason = format!("due to failure or early termination of task {task}");
+        match config.failure_action {
+            FailureAction::Continue => {}
+            action => return fail(draft, work, service, status, action, &reason),
         }
     }
-    round.swap(draft, work);
-    round.start(draft, work, ids);
+    let mut moves = round.swap(draft, work);
+    moves |= round.start(draft, work, ids);
+    if round.is_done(work) {
+        complete(draft, work, service, status);
+    } else if let Some(due) = round.due(draft, work)
+        && !moves
+    {
+        if due <= draft.now {
+            let reason = round.stuck(draft, work);
+            // It cannot go on.
+            let action = match config.failure_action {
+                FailureAction::Continue => FailureAction::Pause,
+                action => action,
+            };
+            return fail(draft, work, service, status, action, &reason);
+        }
+        draft.plan.wake(due);
+    }
     if let Some(at) = round.wake(work) {
         draft.plan.wake(at);
     }
-    if round.is_done(work) {
-        complete(draft, work, service, rollback, started_at);
-    }
 }
 
-enum Outcome {
-    Stopped,
-    GoesOn,
-}
-
-/// One position, as far as the update is concerned.
-struct View {
-    position: Position,
-    /// Live tasks of another template.
-    outdated: Vec<usize>,
-    /// The live task of the present template.
-    fresh: Option<usize>,
-    /// It is one that this update made, in a position that it changes.
-    changing: bool,
-    /// A task of any template that was told to stop may still run here.
-    stopping: bool,
-    /// The first task this update made here has ended by itself.
-    tried: bool,
-    /// That task, if it failed within the monitor time.
-    failed: Option<TaskId>,
-    /// When another one may be made after the last that ended by itself here, and
-    /// what is counted by then.
-    retry: Option<(Timestamp, Restarts)>,
-}
-
-impl View {
-    /// Stops the old tasks, but for the first `kept`.
-    fn stop(&mut self, draft: &Draft<'_>, work: &mut ServiceWork<'_>, kept: usize, cause: Cause) {
-        for index in self.outdated.drain(kept..) {
-            work.tasks[index].stop(TaskState::Shutdown, cause);
-            self.stopping |= super::is_stopping(draft, &work.tasks[index]);
-        }
-    }
-}
-
-struct Round<'u, 'a> {
-    service: &'a Arc<Service>,
-    config: &'u UpdateConfig,
-    started_at: Timestamp,
-    now: Timestamp,
-    monitor: Duration,
-    starts_first: bool,
-    cause: Cause,
-    views: Vec<View>,
-}
-
-impl<'a> Round<'_, 'a> {
-    fn look(&mut self, draft: &Draft<'a>, work: &ServiceWork<'a>, current: &Current<'_>) {
-        for (position, tasks) in work.positions() {
-            if is_left_alone(draft, position) {
-                continue;
-            }
-            let mut view = View {
-                position,
-                outdated: Vec::new(),
-                fresh: None,
-                changing: false,
-                stopping: false,
-                tried: false,
-                failed: None,
-                retry: None,
-            };
-            let mut had_outdated = false;
-            let mut is_first = true;
-            let mut last_end = None;
-            for index in tasks {
-                let task = &work.tasks[index];
-                view.stopping |= super::is_stopping(draft, task);
-                if task.desired == TaskState::Remove {
-                    continue;
-                }
-                if current.is_outdated(task) {
-                    had_outdated = true;
-                    if task.is_live() {
-                        view.outdated.push(index);
-                    }
-                    continue;
-                }
-                let made_here = task.created_at >= self.started_at;
-                if task.is_live() {
-                    view.fresh = Some(index);
-                    view.changing = made_here && had_outdated;
-                }
-                if made_here && had_outdated {
-                    let ended = restart::ended_by_itself(task);
-                    if ended && is_first {
-                        view.tried = true;
-                        view.failed = self.failed_early(task).then_some(task.id);
-                    }
-                    if ended {
-                        last_end = Some(task);
-                    }
-                    // What was lost with its node tells nothing of the template.
-                    is_first &= task.state == TaskState::Orphaned;
-                }
-            }
-            let policy = &self.service.spec.task.restart;
-            view.retry = last_end.map(|task| restart::retry(policy, task, RETRY_DELAY));
-            self.views.push(view);
-        }
-    }
-
-    /// It ended before the monitor time was over.
-    fn failed_early(&self, task: &Work<'_>) -> bool {
-        task.ran_for() < self.monitor.max(Duration::from_millis(1))
-    }
-
-    /// A task to name, once more have failed than may.
-    fn has_failed(&self) -> Option<TaskId> {
-        let failed: Vec<TaskId> = self.views.iter().filter_map(|view| view.failed).collect();
-        let ratio = failed.len() as f32 / self.views.len().max(1) as f32;
-        let first = failed.first().copied();
-        first.filter(|_| ratio > self.config.max_failure_ratio)
-    }
-
-    /// Stops old tasks next to new ones that take traffic, and what an overtaken
-    /// update had begun next to them: one old task is enough to serve.
-    fn swap(&mut self, draft: &Draft<'a>, work: &mut ServiceWork<'a>) {
-        for view in &mut self.views {
-            if view.outdated.len() > 1 {
-                let serves = |index: &usize| work.tasks[*index].is_ready();
-                view.outdated.sort_by_key(|index| !serves(index));
-                view.stop(draft, work, 1, self.cause);
-            }
-            // Where the old one stops first, both are there only if a
-            // proposal got lost in between.
-            let replaced = view
-                .fresh
-                .is_some_and(|index| !self.starts_first || work.tasks[index].is_ready());
-            if replaced {
-                view.stop(draft, work, 0, self.cause);
-            }
-        }
-    }
-
-    /// The position is still being changed: the next one waits for it.
-    fn is_busy(&self, view: &View, work: &ServiceWork<'a>) -> bool {
-        // Once the first task has ended, the restart policy takes over;
-        // waiting for it might be waiting for ever.
-        view.changing
-            && !view.tried
-            && view
-                .fresh
-                .is_some_and(|index| !self.is_settled(&work.tasks[index]))
-    }
-
-    fn settles_at(&self, task: &Work<'_>) -> Option<Timestamp> {
-        task.is_ready()
-            .then(|| task.ready_since() + self.monitor.max(self.config.delay))
-    }
-
-    fn is_settled(&self, task: &Work<'_>) -> bool {
-        self.settles_at(task).is_some_and(|at| at <= self.now)
-    }
-
-    /// Changes as many further positions as may be changed at a time.
-    fn start(&mut self, draft: &Draft<'a>, work: &mut ServiceWork<'a>, ids: &mut IdSource) {
-        let busy = self.views.iter().filter(|v| self.is_busy(v, work)).count();
-        let mut room = match self.config.parallelism {
-            0 => usize::MAX,
-            n => (n as usize).saturating_sub(busy),
-        };
-        let mut order: Vec<usize> = (0..self.views.len())
-            .filter(|i| !self.views[*i].outdated.is_empty())
-            .filter(|i| self.views[*i].fresh.is_none())
-            .filter(|i| self.views[*i].retry.is_none_or(|(at, _)| at <= self.now))
-            .collect();
-        // What does not serve anyway goes first.
-        order.sort_by_key(|i| {
-            let view = &self.views[*i];
-            let serves = |index: &usize| work.tasks[*index].is_ready();
-            view.outdated.iter().any(serves)
-        });
-        for at in order {
-            if room == 0 {
-                break;
-            }
-            room -= 1;
-            let view = &mut self.views[at];
-            if !self.starts_first {
-                view.stop(draft, work, 0, self.cause);
-            }
-            // In either order: an overtaken update, or a lost node, may have
-            // left some that still stop.
-            let mut origin = Origin::new(self.cause);
-            if view.stopping {
-                origin.desired = TaskState::Ready;
-            }
-            if let Some((_, restarts)) = view.retry {
-                origin.restarts = restarts;
-            }
-            let id = ids.task();
-            let template = Template::present(self.service);
-            work.create(template, id, view.position, origin, self.now);
-            view.fresh = Some(work.tasks.len() - 1);
-            view.changing = true;
-        }
-    }
-
-    fn wake(&self, work: &ServiceWork<'a>) -> Option<Timestamp> {
-        let settle = self
-            .views
-            .iter()
-            .filter(|view| self.is_busy(view, work))
-            .filter_map(|view| self.settles_at(&work.tasks[view.fresh?]));
-        let retry = self
-            .views
-            .iter()
-            .filter(|view| !view.outdated.is_empty() && view.fresh.is_none())
-            .filter_map(|view| view.retry.map(|(at, _)| at));
-        settle.chain(retry).filter(|at| *at > self.now).min()
-    }
-
-    fn is_done(&self, work: &ServiceWork<'a>) -> bool {
-        self.views
-            .iter()
-            .all(|view| view.outdated.is_empty() && !self.is_busy(view, work))
-    }
+fn is_rollback(status: &UpdateStatus) -> bool {
+    matches!(
+        status.state,
+        UpdateState::RollbackStarted | UpdateState::RollbackPaused
+    )
 }
 
 fn complete(
     draft: &mut Draft<'_>,
     work: &mut ServiceWork<'_>,
     service: &Service,
-    rollback: bool,
-    started_at: Timestamp,
+    status: &UpdateStatus,
 ) {
-    let (state, message) = if rollback {
-        (UpdateState::RollbackCompleted, "rollback completed")
-    } else {
-        (UpdateState::Completed, "update completed")
+    let (state, message) = match is_rollback(status) {
+        true => (UpdateState::RollbackCompleted, "rollback completed"),
+        false => (UpdateState::Completed, "update completed"),
     };
-    set_status(
-        draft,
-        work,
-        service,
-        UpdateStatus {
-            state,
-            started_at,
-            completed_at: Some(draft.now),
-            message: message.to_owned(),
-        },
-    );
+    let status = UpdateStatus {
+        state,
+        completed_at: Some(draft.now),
+        message: message.to_owned(),
+        ..status.clone()
+    };
+    set_status(draft, work, service, status);
 }
 
-/// Does what the service wants done after a failure.
+/// Pauses or rolls back.
 fn fail(
     draft: &mut Draft<'_>,
     work: &mut ServiceWork<'_>,
     service: &Service,
-    rollback: bool,
-    config: &UpdateConfig,
-    task: TaskId,
-) -> Outcome {
-    let reason = format!("due to failure or early termination of task {task}");
-    let action = match config.failure_action {
-        FailureAction::Continue => return Outcome::GoesOn,
-        // There is nothing behind a rollback, nor behind a first version.
-        FailureAction::Rollback if rollback || !can_return(draft, service) => FailureAction::Pause,
-        action => action,
-    };
-    if action == FailureAction::Rollback {
+    status: &UpdateStatus,
+    action: FailureAction,
+    reason: &str,
+) {
+    let rollback = is_rollback(status);
+    // There is nothing behind a rollback, nor behind a first version.
+    if action == FailureAction::Rollback && !rollback && can_return(draft, service) {
         let rollback = ServiceAction::Rollback {
             id: service.id,
             version: service.meta.version,
@@ -414,29 +190,19 @@ fn fail(
         draft.plan.actions.push(Action::Service(rollback));
         // New ones would be of the template that goes.
         work.tasks.retain(|task| task.known.is_some());
-        return Outcome::Stopped;
+        return;
     }
-    let (state, what) = if rollback {
-        (UpdateState::RollbackPaused, "rollback paused")
-    } else {
-        (UpdateState::Paused, "update paused")
+    let (state, what) = match rollback {
+        true => (UpdateState::RollbackPaused, "rollback paused"),
+        false => (UpdateState::Paused, "update paused"),
     };
-    let started_at = service
-        .update_status
-        .as_ref()
-        .map_or(draft.now, |status| status.started_at);
-    set_status(
-        draft,
-        work,
-        service,
-        UpdateStatus {
-            state,
-            started_at,
-            completed_at: None,
-            message: format!("{what} {reason}"),
-        },
-    );
-    Outcome::Stopped
+    let status = UpdateStatus {
+        state,
+        completed_at: None,
+        message: format!("{what} {reason}"),
+        ..status.clone()
+    };
+    set_status(draft, work, service, status);
 }
 
 /// There is a previous spec, and all that it refers to is still there.

@@ -6,7 +6,7 @@
 
 use super::filter::Filters;
 use super::fleet::{At, Fleet, FleetNode, Rank};
-use skep_manager_store::constraint::{ENGINE_LABEL, NODE_LABEL};
+use skep_types::constraint::{ENGINE_LABEL, NODE_LABEL};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 

@@ -1,8 +1,8 @@
 //! Whether a node may run a task, and why not, in Swarm's words.
 
 use super::fleet::{Fleet, FleetNode, host_ports};
-use skep_manager_store::constraint::Constraint;
-use skep_types::{Protocol, Resources, Service, TaskSpec, UpdateOrder};
+use skep_types::constraint::Constraint;
+use skep_types::{Placement, Protocol, Resources, Service, TaskSpec, UpdateOrder, UpdateState};
 use std::collections::BTreeMap;
 
 /// Why a node may not run a task: the first filter it fails.
@@ -19,7 +19,7 @@ pub(super) enum Refusal {
 pub(super) struct Filters {
     pub(super) resources: Resources,
     pub(super) ports: Vec<(Protocol, u16)>,
-    /// Its updates start the new task first.
+    /// The update under way, or the next one, starts the new task first.
     pub(super) surges: bool,
     constraints: Vec<Constraint>,
     /// A constraint that cannot be read holds nowhere.
@@ -28,8 +28,8 @@ pub(super) struct Filters {
 }
 
 impl Filters {
-    pub(super) fn new(service: &Service, spec: &TaskSpec) -> Filters {
-        let texts = &spec.placement.constraints;
+    pub(super) fn new(service: &Service, spec: &TaskSpec, placement: &Placement) -> Filters {
+        let texts = &placement.constraints;
         let constraints: Vec<Constraint> = texts
             .iter()
             .filter_map(|text| Constraint::parse(text).ok())
@@ -37,10 +37,10 @@ impl Filters {
         Filters {
             resources: spec.resources.clone(),
             ports: host_ports(service),
-            surges: service.spec.update.order == UpdateOrder::StartFirst,
+            surges: order(service) == UpdateOrder::StartFirst,
             unreadable: constraints.len() < texts.len(),
             constraints,
-            max_replicas: spec.placement.max_replicas_per_node,
+            max_replicas: placement.max_replicas_per_node,
         }
     }
 
@@ -61,6 +61,20 @@ impl Filters {
             return Err(Refusal::MaxReplicas);
         }
         Ok(())
+    }
+}
+
+/// The order in force: a rollback has its own.
+fn order(service: &Service) -> UpdateOrder {
+    let rollback = service.update_status.as_ref().is_some_and(|status| {
+        matches!(
+            status.state,
+            UpdateState::RollbackStarted | UpdateState::RollbackPaused
+        )
+    });
+    match rollback {
+        true => service.spec.rollback.order,
+        false => service.spec.update.order,
     }
 }
 

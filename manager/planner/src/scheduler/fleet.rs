@@ -5,7 +5,6 @@ use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, Work};
 use skep_types::{
     ByteCount, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service, Timestamp,
-    Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -25,6 +24,7 @@ pub(super) struct Fleet {
 }
 
 /// One node.
+#[derive(Clone)]
 pub(super) struct FleetNode {
     pub(super) id: NodeId,
     pub(super) node: Arc<Node>,
@@ -69,13 +69,22 @@ impl FleetNode {
         cpu.max(share(self.memory_reserved, self.node.description.memory.0))
     }
 
-    fn reserve(&mut self, resources: &Resources) {
+    pub(super) fn reserve(&mut self, resources: &Resources) {
         self.cpu_reserved = self
             .cpu_reserved
             .saturating_add(resources.cpu_reservation.0);
         self.memory_reserved = self
             .memory_reserved
             .saturating_add(resources.memory_reservation.0);
+    }
+
+    pub(super) fn release(&mut self, resources: &Resources) {
+        self.cpu_reserved = self
+            .cpu_reserved
+            .saturating_sub(resources.cpu_reservation.0);
+        self.memory_reserved = self
+            .memory_reserved
+            .saturating_sub(resources.memory_reservation.0);
     }
 
     fn avoided(&self) -> u32 {
@@ -188,7 +197,7 @@ impl Fleet {
     pub(super) fn begin_group(
         &mut self,
         tasks: &[Work<'_>],
-        version: Version,
+        of_group: impl Fn(&Work<'_>) -> bool,
         filters: &Filters,
         now: Timestamp,
     ) {
@@ -201,12 +210,14 @@ impl Fleet {
                 node.of_service += 1;
                 // A surge of an update that starts first may pass the limit;
                 // otherwise old and new would block each other for ever.
-                node.of_limit += u32::from(!filters.surges || task.spec_version == version);
-            } else {
-                match failures(task, version, now) {
+                node.of_limit += u32::from(!filters.surges || of_group(task));
+            } else if of_group(task) {
+                match failures(task, now) {
                     0 => continue,
                     count => node.failures += count,
                 }
+            } else {
+                continue;
             }
             self.marked.push(at);
         }

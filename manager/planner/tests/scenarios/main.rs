@@ -7,6 +7,8 @@ mod crash_loops;
 mod networks;
 mod nodes;
 mod paused;
+mod placement;
 mod restart;
+mod rollout;
 mod scheduling;
 mod update;

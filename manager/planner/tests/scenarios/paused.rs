@@ -201,6 +201,7 @@ fn a_paused_update_uses_the_new_template_where_the_old_cannot_be_had() {
         label n1 zone=b
         label n2 zone=b
         kill web.2
+        kill agent@n2
         rm-network front
         step 20s
         services
@@ -221,6 +222,6 @@ fn a_paused_update_uses_the_new_template_where_the_old_cannot_be_had() {
             agent n1 failed -> shutdown image b
             agent n1 shutdown -> shutdown image a
             agent n2 running -> running image b
-            agent n2 shutdown -> shutdown image a"#]],
+            agent n2 failed -> shutdown image a: task: non-zero exit (137)"#]],
     );
 }

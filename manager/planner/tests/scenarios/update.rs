@@ -330,7 +330,7 @@ fn an_update_that_starts_first_and_never_succeeds_slows_down_and_keeps_a_history
         "
         history 100
         node n1
-        service web replicas=2 image=a monitor=1s order=start-first on-failure=continue
+        service web replicas=2 image=a monitor=1s order=start-first on-failure=continue deadline=0s
         run
         fail web.1@b
         update web image=b
@@ -373,7 +373,7 @@ fn an_update_goes_on_where_little_history_is_kept() {
         "
         history 1
         node n1
-        service web replicas=3 image=a monitor=1s order=start-first on-failure=continue
+        service web replicas=3 image=a monitor=1s order=start-first on-failure=continue deadline=0s
         run
         fail web.1@b
         fail web.2@b

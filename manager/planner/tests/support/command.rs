@@ -5,25 +5,27 @@
 //! ghost n2 | ghost n3 manager
 //! network front subnet=10.9.0.0/28
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
-//! service agent global
+//! service agent global "constraint=node.labels.zone in a,b"
 //! pool 10.1.0.0/16 | heartbeat 10s | history 1
 //! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
+//! pause-update web | resume-update web
 //! scale web 5 | update web image=b | rollback web | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
-//! kill web.1 | lose web.1 | give-up web.1          (once)
+//! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
 //! ps web | nodes | services | networks | addresses web | why
 //! ```
 
 use super::World;
 use skep_manager_planner::Liveness;
+use skep_manager_store::validate::{Invalid, pause_update, resume_update};
 use skep_manager_store::{Action, ClusterAction, NodeAction, ServiceAction, TaskAction};
 use skep_types::{
     Availability, ByteCount, ClusterSpec, EndpointMode, FailureAction, NanoCpus,
     NetworkAttachmentSpec, NetworkSpec, NodeDescription, NodeId, NodeSpec, PortConfig, PublishMode,
-    RestartCondition, Role, ServiceMode, ServiceSpec, TaskSpec, TaskState, TaskStatus, Timestamp,
-    UpdateOrder,
+    RestartCondition, Role, Service, ServiceMode, ServiceSpec, Task, TaskSpec, TaskState,
+    TaskStatus, Timestamp, UpdateOrder, UpdateStatus,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,10 +34,29 @@ fn seconds(text: &str) -> Duration {
     Duration::from_secs_f64(text.trim_end_matches('s').parse().expect(text))
 }
 
+fn order(text: &str) -> UpdateOrder {
+    match text {
+        "start-first" => UpdateOrder::StartFirst,
+        _ => UpdateOrder::StopFirst,
+    }
+}
+
+/// Words between blanks; what stands in quotation marks is one, without them.
+fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    for (part, text) in line.split('"').enumerate() {
+        match part % 2 {
+            0 => words.extend(text.split_whitespace()),
+            _ => words.push(text),
+        }
+    }
+    words
+}
+
 impl World {
     /// Does what a line says.
     pub fn line(&mut self, line: &str) {
-        let words: Vec<&str> = line.split_whitespace().collect();
+        let words = words(line);
         let rest = &words[1..];
         match words[0] {
             "node" => self.add_node(rest),
@@ -104,6 +125,8 @@ impl World {
                 };
                 self.must(Action::Service(action));
             }
+            "pause-update" => self.set_update_status(rest[0], |service, _| pause_update(service)),
+            "resume-update" => self.set_update_status(rest[0], resume_update),
             "rm" => {
                 let id = self.store.state().service_named(rest[0]).unwrap().id;
                 self.must(Action::Service(ServiceAction::Remove { id }));
@@ -187,6 +210,26 @@ impl World {
         self.must(Action::Cluster(ClusterAction::Update { version, spec }));
     }
 
+    /// As the managers do for who asks.
+    fn set_update_status(
+        &mut self,
+        name: &str,
+        status: impl FnOnce(&Service, Timestamp) -> Result<UpdateStatus, Invalid>,
+    ) {
+        let service = self.store.state().service_named(name).unwrap();
+        match status(service, self.now) {
+            Ok(status) => {
+                let action = ServiceAction::SetUpdateStatus {
+                    id: service.id,
+                    version: service.meta.version,
+                    status,
+                };
+                self.must(Action::Service(action));
+            }
+            Err(refused) => self.out.push_str(&format!("refused: {refused}\n")),
+        }
+    }
+
     fn verdict(&mut self, task: &str, state: TaskState) {
         self.verdicts.insert(task.to_owned(), state);
     }
@@ -196,7 +239,7 @@ impl World {
             .store
             .state()
             .tasks()
-            .find(|task| task.name() == name && task.is_live())
+            .find(|task| task.is_live() && self.is_called(task, name))
             .expect(name);
         let status = TaskStatus {
             state,
@@ -223,6 +266,16 @@ impl World {
         });
         let updates = ready.collect();
         self.must(Action::Task(TaskAction::UpdateStatus { updates }));
+    }
+
+    /// `web.1`, or `agent@n2` for the task of a global service.
+    fn is_called(&self, task: &Task, name: &str) -> bool {
+        match name.split_once('@') {
+            Some((service, node)) => {
+                *task.service_name == *service && task.node == Some(self.node_named(node))
+            }
+            None => task.name() == name,
+        }
     }
 
     fn add_node(&mut self, words: &[&str]) {
@@ -342,13 +395,11 @@ impl World {
                 "window" => task.restart.window = seconds(value),
                 "max-delay" => task.restart.max_delay = Some(seconds(value)),
                 "force" => task.force_update += 1,
-                "order" => {
-                    spec.update.order = match value {
-                        "start-first" => UpdateOrder::StartFirst,
-                        _ => UpdateOrder::StopFirst,
-                    }
-                }
+                "order" => spec.update.order = order(value),
+                "rollback-order" => spec.rollback.order = order(value),
                 "parallelism" => spec.update.parallelism = value.parse().unwrap(),
+                "deadline" => spec.update.progress_deadline = Some(seconds(value)),
+                "rollback-deadline" => spec.rollback.progress_deadline = Some(seconds(value)),
                 "update-delay" => spec.update.delay = seconds(value),
                 "monitor" => spec.update.monitor = Some(seconds(value)),
                 "ratio" => spec.update.max_failure_ratio = value.parse().unwrap(),

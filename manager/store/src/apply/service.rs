@@ -25,14 +25,15 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             require_references(write, spec)?;
             let mut service = Service::clone(&present);
             set_spec(write, &mut service, ServiceSpec::clone(spec));
-            if spec.task == present.spec.task && is_rolling(write, &present) {
+            if spec.task.runs_like(&present.spec.task) && is_rolling(write, &present) {
                 // The same is rolled out as before, or waits for somebody to look.
                 // What it would go back to is the template before it.
                 if let Some(previous) = &mut service.previous_spec {
                     carry_over(previous, &present.spec, spec);
                 }
                 let status = service.update_status.filter(|s| !is_over(s.state));
-                service.update_status = match present.spec == service.spec {
+                let asked_for = present.spec == service.spec || present.spec.task != spec.task;
+                service.update_status = match asked_for {
                     true => status.and_then(|status| resumed(status, write.now)),
                     false => status,
                 };
@@ -68,6 +69,7 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
                 started_at: write.now,
                 completed_at: None,
                 message: message.clone(),
+                resumed_at: None,
             });
             put(write, &present, service);
             Ok(())
@@ -168,18 +170,20 @@ fn is_rolling(write: &Write<'_>, service: &Service) -> bool {
             task.is_live()
                 && task.spec_version != service.spec_version
                 && !Arc::ptr_eq(&task.spec, &service.spec.task)
-                && task.spec != service.spec.task
+                && !task.spec.runs_like(&service.spec.task)
         })
 }
 
 /// Who asks for what is there already wants what is paused to go on, as Swarm's
-/// users know it; the planner begins an update that has no status anew.
+/// users know it, and so does who says where its tasks may go instead; the planner
+/// begins an update that has no status anew.
 fn resumed(status: UpdateStatus, now: Timestamp) -> Option<UpdateStatus> {
     match status.state {
         UpdateState::Paused => None,
         UpdateState::RollbackPaused => Some(UpdateStatus {
             state: UpdateState::RollbackStarted,
-            started_at: now,
+            message: "rollback in progress".to_owned(),
+            resumed_at: Some(now),
             ..status
         }),
         _ => Some(status),
@@ -196,18 +200,24 @@ fn is_over(state: UpdateState) -> bool {
     }
 }
 
-/// What is changed beside the template while that is rolled out stays so when it
+/// What is changed beside what tasks run while that is rolled out stays so when it
 /// goes back: scaling a service is no part of its update.
 fn carry_over(previous: &mut ServiceSpec, old: &ServiceSpec, new: &ServiceSpec) {
     let ServiceSpec {
         name: _,
         labels,
         mode,
-        task: _,
+        task,
         update,
         rollback,
         endpoint,
     } = new;
+    if task.placement != old.task.placement {
+        Arc::make_mut(&mut previous.task).placement = task.placement.clone();
+    }
+    if task.restart != old.task.restart {
+        Arc::make_mut(&mut previous.task).restart = task.restart.clone();
+    }
     if *labels != old.labels {
         previous.labels.clone_from(labels);
     }

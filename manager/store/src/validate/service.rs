@@ -1,8 +1,8 @@
 //! Checks of a service's spec.
 
 use super::{Invalid, dns_name};
-use crate::constraint::Constraint;
 use crate::snapshot::Snapshot;
+use skep_types::constraint::Constraint;
 use skep_types::{
     ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
     PortConfig, PublishMode, Resources, RestartPolicy, Service, ServiceMode, ServiceSpec, TaskSpec,
@@ -17,6 +17,8 @@ const CPU_MIN: u64 = 1_000_000;
 const MEMORY_MIN: u64 = 6 * 1024 * 1024;
 /// Most replicas of a service.
 const REPLICAS_MAX: u32 = 100_000;
+/// Shortest time in which an update must get further.
+const DEADLINE_MIN: Duration = Duration::from_secs(1);
 /// Shortest time of a health check.
 const HEALTH_MIN: Duration = Duration::from_millis(1);
 /// A change of readiness is told to every node.
@@ -289,6 +291,12 @@ fn check_update(kind: &str, update: &UpdateConfig) -> Result<(), Invalid> {
     if !(0.0..=1.0).contains(&update.max_failure_ratio) {
         return refuse(format!(
             "TaskSpec: {kind}-maxfailureratio cannot be less than 0 or bigger than 1"
+        ));
+    }
+    let deadline = update.progress_deadline.unwrap_or_default();
+    if !deadline.is_zero() && deadline < DEADLINE_MIN {
+        return refuse(format!(
+            "{kind}-progress-deadline is {deadline:?}: it must be at least 1s, or 0 for none"
         ));
     }
     Ok(())

@@ -3,7 +3,7 @@
 
 use super::Verdict;
 use skep_manager_store::Snapshot;
-use skep_manager_store::constraint::Constraint;
+use skep_types::constraint::Constraint;
 use skep_types::{
     Availability, Node, NodeState, RestartCondition, Service, ServiceMode, Slot, TaskState,
     UpdateState,

@@ -2,10 +2,11 @@
 //! state alone.
 
 use super::Verdict;
-use skep_manager_store::constraint::Constraint;
 use skep_manager_store::{Snapshot, may_run};
+use skep_types::constraint::Constraint;
 use skep_types::{
     Availability, Node, NodeState, Protocol, PublishMode, Service, Task, TaskState, UpdateOrder,
+    UpdateState,
 };
 use std::sync::Arc;
 
@@ -44,9 +45,17 @@ fn could_take(state: &Snapshot, node: &Node, service: &Service, task: &Task) -> 
         cpus.sum()
     };
     let room = reserved(&there) + task.spec.resources.cpu_reservation.0 <= node.description.cpus.0;
-    let allowed = task
-        .spec
-        .placement
+    // Where it may go is what the service says now, unless it runs something else.
+    let runs_like = |other: &Task| other.spec.runs_like(&service.spec.task);
+    let placement = match runs_like(task) {
+        true => &service.spec.task.placement,
+        false => &task.spec.placement,
+    };
+    let of_group = |other: &Task| match runs_like(task) {
+        true => runs_like(other),
+        false => other.spec_version == task.spec_version,
+    };
+    let allowed = placement
         .constraints
         .iter()
         .all(|text| Constraint::parse(text).is_ok_and(|constraint| constraint.holds(node)));
@@ -56,12 +65,12 @@ fn could_take(state: &Snapshot, node: &Node, service: &Service, task: &Task) -> 
         .filter_map(|other| state.service(other.service))
         .all(|other| host_ports(other).iter().all(|port| !wanted.contains(port)));
     // Next to an old task that it replaces, a new one may pass the limit.
-    let surges = service.spec.update.order == UpdateOrder::StartFirst;
-    let limit = task.spec.placement.max_replicas_per_node as usize;
+    let surges = order(service) == UpdateOrder::StartFirst;
+    let limit = placement.max_replicas_per_node as usize;
     let of_service = there
         .iter()
         .filter(|other| other.service == task.service && other.is_live())
-        .filter(|other| !surges || other.spec_version == task.spec_version)
+        .filter(|other| !surges || of_group(other))
         .count();
     node.status.state == NodeState::Ready
         && node.spec.availability == Availability::Active
@@ -69,6 +78,16 @@ fn could_take(state: &Snapshot, node: &Node, service: &Service, task: &Task) -> 
         && allowed
         && ports_free
         && (limit == 0 || of_service < limit)
+}
+
+/// A rollback has an order of its own.
+fn order(service: &Service) -> UpdateOrder {
+    match service.update_status.as_ref().map(|status| status.state) {
+        Some(UpdateState::RollbackStarted | UpdateState::RollbackPaused) => {
+            service.spec.rollback.order
+        }
+        _ => service.spec.update.order,
+    }
 }
 
 fn host_ports(service: &Service) -> Vec<(Protocol, u16)> {

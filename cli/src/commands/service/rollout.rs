@@ -1,0 +1,29 @@
+//! `skep service rollout`.
+
+mod pause;
+mod resume;
+mod status;
+
+use crate::client::Host;
+use anyhow::Result;
+use clap::Subcommand;
+
+/// Commands of the group.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Change no further task until the update is resumed
+    Pause(pause::Args),
+    /// Go on with a paused update
+    Resume(resume::Args),
+    /// Show how far an update is, and what keeps it
+    Status(status::Args),
+}
+
+/// Runs one.
+pub async fn run(command: Command, host: &Host) -> Result<()> {
+    match command {
+        Command::Pause(args) => pause::run(args, host).await,
+        Command::Resume(args) => resume::run(args, host).await,
+        Command::Status(args) => status::run(args, host).await,
+    }
+}

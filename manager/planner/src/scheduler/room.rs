@@ -1,0 +1,65 @@
+//! Room for an update that starts the new task first, on nodes that are full of the
+//! old ones.
+
+use super::filter::{Filters, Refusal};
+use super::fleet::{At, Fleet, FleetNode};
+use crate::current::Current;
+use crate::draft::{ServiceWork, Work};
+use skep_types::{Cause, TaskState, Timestamp, UpdateState};
+use std::collections::BTreeMap;
+
+/// Stops old tasks whose successors wait for the very room that they take: otherwise
+/// both would stay as they are for ever. None is stopped for a task that would find no
+/// room then either; `waiting` are the tasks of one template, as the scheduler left them.
+pub(super) fn make(
+    work: &mut ServiceWork<'_>,
+    waiting: &[usize],
+    filters: &Filters,
+    fleet: &Fleet,
+    current: &Current<'_>,
+    now: Timestamp,
+) {
+    let status = work.service.and_then(|s| s.update_status.as_ref());
+    let cause = match status.map(|status| status.state) {
+        Some(UpdateState::Updating) => Cause::Updated,
+        Some(UpdateState::RollbackStarted) => Cause::RolledBack,
+        _ => return,
+    };
+    // What the nodes will be once the old tasks have gone and the new ones have come.
+    let mut later: BTreeMap<At, FleetNode> = BTreeMap::new();
+    let pairs: Vec<(usize, At)> = waiting
+        .iter()
+        .filter(|index| work.tasks[**index].waits_for_node(now))
+        .filter_map(|index| {
+            let old = predecessor(&work.tasks, *index, current)?;
+            Some((old, fleet.index_of(work.tasks[old].node?)?))
+        })
+        .collect();
+    let (stopping, serving): (Vec<_>, Vec<_>) = pairs
+        .into_iter()
+        .partition(|(old, _)| work.tasks[*old].desired > TaskState::Running);
+    for (old, at) in stopping {
+        let node = later.entry(at).or_insert_with(|| fleet.node(at).clone());
+        node.release(&work.tasks[old].spec.resources);
+        node.reserve(&filters.resources);
+    }
+    for (old, at) in serving {
+        if filters.check(fleet.node(at)) != Err(Refusal::Resources) {
+            continue;
+        }
+        let mut node = later.get(&at).unwrap_or(fleet.node(at)).clone();
+        node.release(&work.tasks[old].spec.resources);
+        if filters.check(&node).is_ok() {
+            node.reserve(&filters.resources);
+            later.insert(at, node);
+            work.tasks[old].stop(TaskState::Shutdown, cause);
+        }
+    }
+}
+
+/// The old task in the position of a new one, on its node.
+fn predecessor(tasks: &[Work<'_>], new: usize, current: &Current<'_>) -> Option<usize> {
+    let position = tasks[new].position();
+    let mut all = tasks.iter();
+    all.position(|task| task.may_run() && current.is_outdated(task) && task.position() == position)
+}

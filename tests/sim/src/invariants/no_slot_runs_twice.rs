@@ -51,7 +51,9 @@ impl Slots {
                 .filter(|other| other.id != task.id)
                 .filter(|other| task.slot != Slot(0) || other.node == task.node);
             for other in others {
-                let is_replaced = other.is_live() && other.spec_version != task.spec_version;
+                // It serves until the new one does, or makes room for it.
+                let serves = other.is_live() || task.status.state < TaskState::Assigned;
+                let is_replaced = serves && other.spec_version != task.spec_version;
                 let excused = (is_replaced && starts_first(service))
                     || other.node.is_none_or(|node| is_down(before, after, node))
                     || had_its_time(before, task, other);

@@ -170,6 +170,11 @@ fn join_anew(operator: &mut Operator, world: &mut World, state: &Snapshot) {
     // Until it is done: there may be no leader.
     operator.former.retain(|id| state.node(*id).is_some());
     for id in &operator.former {
+        // A user may have promoted it meanwhile, by its name.
+        if let Some(node) = state.node(*id).filter(|n| n.spec.role == Role::Manager) {
+            set_role(world, "demote, to be removed,", node, Role::Worker);
+            continue;
+        }
         let remove = pb::RemoveNode {
             id: id_bytes(*id),
             force: true,

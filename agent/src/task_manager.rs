@@ -18,6 +18,9 @@ use tokio::sync::watch;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether a task that is to stop can still be sent traffic.
+const TRAFFIC_LOOKS: Duration = Duration::from_secs(1);
+
 /// What drives a task.
 pub(crate) struct TaskManager {
     pub(crate) executor: Executor,
@@ -225,7 +228,10 @@ impl TaskManager {
                 exit = &mut exit => return self.exited(task, exit).await,
                 reason = &mut sick => return self.unhealthy(task, &reason).await,
                 () = Self::unwanted(&mut self.assigned) => return,
-                change = change => self.turns(task, change).await,
+                change = change => {
+                    let change = change.map_err(|reason| format!("not ready: {reason}"));
+                    self.turns(task, change).await;
+                }
             }
         }
     }
@@ -239,10 +245,7 @@ impl TaskManager {
     /// It takes traffic from now on, or does not, and why.
     async fn turns(&mut self, task: &Task, change: Result<(), String>) {
         self.status.not_ready = change.is_err();
-        self.status.error = match change {
-            Ok(()) => String::new(),
-            Err(reason) => format!("not ready: {reason}"),
-        };
+        self.status.error = change.err().unwrap_or_default();
         self.to(task, TaskState::Running, "started").await;
     }
 
@@ -263,6 +266,7 @@ impl TaskManager {
         self.status.pid = 0;
         let state = after_exit(code);
         if state == TaskState::Complete {
+            self.status.error.clear();
             return self.to(task, state, "finished").await;
         }
         self.status.error = if let Some(error) = exit.error {
@@ -276,8 +280,12 @@ impl TaskManager {
     }
 
     async fn unhealthy(&mut self, task: &Task, reason: &str) {
-        self.fail(task, format!("task: unhealthy container: {reason}"))
-            .await;
+        let error = format!("task: unhealthy container: {reason}");
+        if self.status.is_ready() {
+            // It may take its time to stop: nothing more is sent to it meanwhile.
+            self.turns(task, Err(error.clone())).await;
+        }
+        self.fail(task, error).await;
     }
 
     async fn shutdown(&mut self, task: &Task) {
@@ -305,15 +313,27 @@ impl TaskManager {
 
 impl TaskManager {
     /// Leaves the others time to send nothing more here: what reaches the container
-    /// meanwhile is still served.
-    async fn retire(&self, task: &Task) {
-        let delay = task.spec.container.shutdown_delay;
-        if !self.status.is_ready() || !self.executor.takes_traffic(task) {
+    /// meanwhile is still served. Over as soon as nobody can be sent here.
+    async fn retire(&mut self, task: &Task) {
+        if !self.status.is_ready() {
             return;
         }
+        let delay = task.spec.container.shutdown_delay;
+        let until = Instant::now() + delay.unwrap_or(SHUTDOWN_DELAY);
+        let executor = self.executor.clone();
+        let over = async {
+            while executor.takes_traffic(task) {
+                match until.saturating_duration_since(Instant::now()) {
+                    Duration::ZERO => return,
+                    left => tokio::time::sleep(left.min(TRAFFIC_LOOKS)).await,
+                }
+            }
+        };
+        let gone = async { while self.assigned.changed().await.is_ok() {} };
         tokio::select! {
-            () = tokio::time::sleep(delay.unwrap_or(SHUTDOWN_DELAY)) => {}
-            _ = self.executor.wait(task.id) => {}
+            () = over => {}
+            () = gone => {}
+            _ = executor.wait(task.id) => {}
         }
     }
 

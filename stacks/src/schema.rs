@@ -290,7 +290,13 @@ impl Checker<'_> {
                     self.report.error_help(place, &path, message, help);
                 }
                 Some(field) => self.value(&mut entry.value, &path, &field.shape),
-                None if object.extensions && entry.key.starts_with("x-") => {}
+                None if object.extensions && entry.key.starts_with("x-") => {
+                    if let Some(ours) = keys::meant(object, &entry.key) {
+                        let message =
+                            format!("`{}` is a key of your own; `{ours}` is ours", entry.key);
+                        self.report.warn(place, &path, message);
+                    }
+                }
                 None if object.open => {
                     let message =
                         format!("{} has no key `{}`; it is ignored", object.what, entry.key);

@@ -13,7 +13,7 @@ use std::process::Command;
 
 /// Files whose normal form differs on purpose, and why.
 const DIFFERENT: &[(&str, &str)] = &[
-    ("progress.yml", "a key of ours"),
+    ("progress.yml", "Docker refuses keys of ours below `deploy`"),
     (
         "interpolation.yml",
         "`$V-x` and nested forms follow the Compose Specification",

@@ -10,6 +10,7 @@ use skep_types::{HealthCheck, HealthTest, TaskId, chain};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, join};
 use tokio::net::TcpStream;
 
 /// The most that is held of what a container answers.
@@ -100,9 +101,12 @@ async fn get(stream: TcpStream, port: u16, path: &str) -> Result<u16, String> {
         .header(USER_AGENT, concat!("skep/", env!("CARGO_PKG_VERSION")))
         .body(String::new())
         .map_err(|error| error.to_string())?;
+    // Interim answers have no end of their own.
+    let (said, asked) = stream.into_split();
+    let said = said.take(2 * HEAD_MAX as u64);
     let (mut sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_MAX)
-        .handshake(TokioIo::new(stream))
+        .handshake(TokioIo::new(join(said, asked)))
         .await
         .map_err(|error| error.to_string())?;
     let mut answer = pin!(sender.send_request(request));
@@ -119,7 +123,7 @@ async fn get(stream: TcpStream, port: u16, path: &str) -> Result<u16, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
     /// What is made of a server that says this and keeps the connection open.
@@ -156,5 +160,7 @@ mod tests {
         long.resize(10 * HEAD_MAX, b'a');
         let refused = ask(long).await.unwrap_err();
         assert!(refused.contains("too large"), "{refused}");
+        let more = b"HTTP/1.1 100 Continue\r\n\r\n".repeat(HEAD_MAX);
+        assert!(ask(more).await.is_err());
     }
 }

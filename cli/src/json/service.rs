@@ -34,6 +34,7 @@ pub fn service(service: &Service) -> Value {
             "State": update_state(status.state),
             "StartedAt": timestamp(status.started_at.0),
             "CompletedAt": status.completed_at.map(|at| timestamp(at.0)),
+            "ResumedAt": status.resumed_at.map(|at| timestamp(at.0)),
             "Message": status.message,
         }));
     }

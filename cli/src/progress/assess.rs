@@ -57,6 +57,13 @@ pub struct Bar {
     pub held: bool,
 }
 
+impl Bar {
+    /// Something keeps it: from running, or from taking traffic.
+    pub fn waits(&self) -> bool {
+        self.state <= TaskState::Running && !self.error.is_empty() && !self.held
+    }
+}
+
 /// A task that ended badly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {

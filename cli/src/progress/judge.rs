@@ -11,6 +11,9 @@ const MOST_ATTEMPTS: usize = 3;
 /// Time a task may be kept from running by the same trouble (no node, no image),
 /// or a global service be without a task.
 const MOST_STUCK: Duration = Duration::from_secs(30);
+/// Time a task may run without taking traffic: programs warm up for long. As long as an
+/// update may get no further, where nothing else is said.
+const MOST_UNREADY: Duration = Duration::from_secs(10 * 60);
 
 /// Age, in milliseconds, from which tasks need no watching to count as stable:
 /// far above what clocks of nodes may differ by.
@@ -48,7 +51,8 @@ pub enum Phase {
 struct Course {
     phase: Phase,
     up_since: Option<Instant>,
-    stuck_since: Option<Instant>,
+    /// Since when which task is stuck, or the service as a whole.
+    stuck_since: Option<(String, Instant)>,
     /// Failures that do not count: from before, or of a time when what the
     /// service may need was not there yet.
     forgiven: BTreeSet<TaskId>,
@@ -243,17 +247,25 @@ impl Course {
             ));
         }
         // A node that cannot get an image, say, goes on trying for ever.
-        let stuck = report
-            .bars
-            .iter()
-            .find(|bar| bar.state <= TaskState::Running && !bar.error.is_empty() && !bar.held);
+        let mut waiting = report.bars.iter().filter(|bar| bar.waits());
+        let coming = waiting.clone().find(|bar| bar.state < TaskState::Running);
+        let (stuck, most) = match coming {
+            Some(bar) => (Some(bar), MOST_STUCK),
+            None => (waiting.next(), MOST_UNREADY),
+        };
         let homeless = report.global && report.bars.is_empty();
+        let most = if homeless { MOST_STUCK } else { most };
         if stuck.is_none() && !homeless {
             self.stuck_since = None;
             return None;
         }
-        let since = *self.stuck_since.get_or_insert(now);
-        if now.saturating_duration_since(since) < MOST_STUCK {
+        let which = stuck.map_or(String::new(), |bar| format!("{} {}", bar.task, bar.state));
+        let since = match &self.stuck_since {
+            Some((known, since)) if *known == which => *since,
+            _ => now,
+        };
+        self.stuck_since = Some((which, since));
+        if now.saturating_duration_since(since) < most {
             return None;
         }
         Some(match stuck {

@@ -233,6 +233,31 @@ fn attempts_are_those_counted_on_the_task_not_the_tasks_that_are_kept() {
 }
 
 #[test]
+fn a_task_may_take_its_time_until_it_takes_traffic() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 2)]));
+    for slot in [1, 2] {
+        let task = course.view.add(0, slot, 1, TaskState::Running);
+        task.status.not_ready = true;
+        task.status.error = "not ready: port 80: connection refused".to_owned();
+    }
+    assert_eq!(course.look(0), Verdict::GoOn);
+    assert_eq!(course.look(590), Verdict::GoOn);
+    // Each has its own time.
+    course.view.tasks[0].status.not_ready = false;
+    course.view.tasks[0].status.error.clear();
+    assert_eq!(course.look(5), Verdict::GoOn);
+    assert_eq!(course.look(590), Verdict::GoOn);
+    course.look(10);
+    course.check(expect![[r#"
+        0 s: overall progress: 0 out of 2 tasks
+        0 s: web.1 is running: not ready: port 80: connection refused
+        0 s: web.2 is running: not ready: port 80: connection refused
+        595 s: overall progress: 1 out of 2 tasks
+        => failed: web.2 gets no further than running: not ready: port 80: connection refused
+    "#]]);
+}
+
+#[test]
 fn a_task_whose_image_cannot_be_had_is_not_waited_for_for_ever() {
     let mut course = Course::of(swarm(vec![service(1, "web", 1)]));
     let task = course.view.add(0, 1, 1, TaskState::Preparing);

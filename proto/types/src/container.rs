@@ -10,6 +10,9 @@ use std::time::Duration;
 /// what they should need; Swarm takes two seconds.
 pub const SHUTDOWN_DELAY: Duration = Duration::from_millis(500);
 
+/// The longest such time.
+pub const SHUTDOWN_DELAY_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// A container as the user declared it. Empty and `None` mean: as the image says.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ContainerSpec {

@@ -46,6 +46,13 @@ pub enum HealthTest {
     },
 }
 
+impl HealthCheck {
+    /// Least time between two checks, and for one.
+    pub const MIN: Duration = Duration::from_millis(1);
+    /// Least time between two checks of readiness: every node is told of a change.
+    pub const READINESS_MIN: Duration = Duration::from_millis(100);
+}
+
 impl HealthTest {
     /// Reads `PORT` or `PORT/PATH`, as in `8080/healthz`.
     ///
@@ -84,13 +91,10 @@ impl HealthTest {
                 "the path is {} bytes long; {PATH_MAX} is the most",
                 path.len()
             )),
-            HealthTest::Http { path, .. }
-                if !path.starts_with('/') || !path.bytes().all(|byte| byte.is_ascii_graphic()) =>
-            {
-                Err(format!(
-                    "{path:?} is not a path: it begins with `/` and has no blanks; write others as %XX"
-                ))
-            }
+            HealthTest::Http { path, .. } if !is_path(path) => Err(format!(
+                "{path:?} is not a path: it begins with `/` and has neither blanks nor any of \
+                 # < > \" `; write these as %XX"
+            )),
             _ => Ok(()),
         }
     }
@@ -114,6 +118,12 @@ const NO_PORT: &str = "a port is a number from 1 to 65535";
 /// Longest path of a check, in bytes.
 const PATH_MAX: usize = 2000;
 
+/// A path, and maybe a query, as they are written in a request.
+fn is_path(text: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_graphic() && !b"#<>\"`".contains(&byte);
+    text.starts_with('/') && text.bytes().all(fits)
+}
+
 fn port(text: &str) -> Result<u16, String> {
     let number = text.parse().ok().filter(|number| *number > 0);
     number.ok_or_else(|| format!("{text:?}: {NO_PORT}"))
@@ -134,7 +144,18 @@ mod tests {
         assert_eq!(HealthTest::http("80"), http(80, "/"));
         assert_eq!(HealthTest::http("8080/a?b=/c"), http(8080, "/a?b=/c"));
         assert_eq!(HealthTest::tcp("5432"), Ok(HealthTest::Tcp { port: 5432 }));
-        for wrong in ["", "0", "/x", "65536/", "80 /", "80/a b", "80/\r\nX: y"] {
+        for wrong in [
+            "",
+            "0",
+            "/x",
+            "65536/",
+            "80 /",
+            "80/a b",
+            "80/\r\nX: y",
+            "80/a#b",
+            "80/a<b",
+            "80/\u{e4}",
+        ] {
             assert!(HealthTest::http(wrong).is_err(), "{wrong:?}");
         }
         assert!(HealthTest::http(&format!("80/{}", "a".repeat(PATH_MAX))).is_err());

@@ -30,7 +30,8 @@ pub use cluster::{
     Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey, heartbeat_among,
 };
 pub use container::{
-    ContainerSpec, FileReference, FileTarget, Mount, MountKind, SHUTDOWN_DELAY, Ulimit,
+    ContainerSpec, FileReference, FileTarget, Mount, MountKind, SHUTDOWN_DELAY, SHUTDOWN_DELAY_MAX,
+    Ulimit,
 };
 pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
 pub use error::{chain, with_causes};

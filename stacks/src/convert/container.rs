@@ -4,7 +4,7 @@ use super::Maker;
 use crate::model::{self, Ulimit as Limit};
 use crate::schema::nearest;
 use crate::tree::Step;
-use skep_types::{ByteCount, ContainerSpec, Ulimit};
+use skep_types::{ByteCount, ContainerSpec, SHUTDOWN_DELAY_MAX, Ulimit};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -121,9 +121,17 @@ impl Maker<'_> {
             stop_grace_period: service
                 .stop_grace_period
                 .map(|t| self.duration(&at("stop_grace_period"), t)),
-            shutdown_delay: service
-                .shutdown_delay
-                .map(|t| self.duration(&at("x-shutdown-delay"), t)),
+            shutdown_delay: service.shutdown_delay.map(|given| {
+                let path = at("x-shutdown-delay");
+                let delay = self.duration(&path, given);
+                if delay > SHUTDOWN_DELAY_MAX {
+                    self.error(
+                        &path,
+                        "a task cannot go on for more than 1h before it stops",
+                    );
+                }
+                delay
+            }),
             health_check: self.check(key, "healthcheck", service.healthcheck.as_ref()),
             readiness: self.check(key, "x-readiness", service.readiness.as_ref()),
             mounts: self.mounts(key, service),

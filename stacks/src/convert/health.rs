@@ -43,11 +43,19 @@ impl Maker<'_> {
             self.error_help(&at("test"), message, help);
             HealthTest::Inherit
         });
+        let least = match section {
+            "x-readiness" => HealthCheck::READINESS_MIN,
+            _ => HealthCheck::MIN,
+        };
         let mut time = |last, value: Option<Nanos>| {
             // Zero means: as the image says.
-            value
-                .filter(|v| *v != Nanos::default())
-                .map(|v| self.duration(&at(last), v))
+            let given = value.filter(|v| *v != Nanos::default())?;
+            let time = self.duration(&at(last), given);
+            if last != "start_period" && !time.is_zero() && time < least {
+                let message = format!("{time:?} is too short; at least {least:?}");
+                self.error(&at(last), message);
+            }
+            Some(time)
         };
         let interval = time("interval", check.interval);
         let timeout = time("timeout", check.timeout);

@@ -100,6 +100,21 @@ pub(super) fn unknown(object: &Object, key: &str) -> (String, Option<String>) {
     (message, help)
 }
 
+/// The key of ours that one of the user's own was probably meant to be.
+pub(super) fn meant(object: &Object, key: &str) -> Option<&'static str> {
+    let plain = key.strip_prefix("x-")?;
+    let ours = object
+        .fields
+        .iter()
+        .filter_map(|f| f.key.strip_prefix("x-"));
+    let near = nearest(&plain.replace('-', "_"), ours)?;
+    object
+        .fields
+        .iter()
+        .map(|f| f.key)
+        .find(|key| key.strip_prefix("x-") == Some(near))
+}
+
 /// The word of `known` that `word` was probably meant to be.
 pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase().replace('-', "_");

@@ -9,11 +9,12 @@ use std::time::Duration;
 
 /// How long anything may take here.
 const SOON: Duration = Duration::from_secs(60);
+const WORKER: usize = 2;
 
 #[test]
 fn requests_go_to_tasks_that_are_ready_and_none_is_lost() {
     let steps = Steps::begin();
-    let cluster = Cluster::swarm("traffic", 1, 1);
+    let mut cluster = Cluster::swarm("traffic", 1, 1);
     cluster.heartbeat(1, "5s");
     let options = [
         ["-p", "8080:80"],
@@ -25,22 +26,22 @@ fn requests_go_to_tasks_that_are_ready_and_none_is_lost() {
         ["--shutdown-delay", "5s"],
     ];
     cluster.create_web(2, options.as_flattened());
-    let url = format!("http://{}:8080", cluster.address(2));
-    let asked = || {
+    let url = format!("http://{}:8080", cluster.address(1));
+    let asked = |cluster: &Cluster| {
         let answers = (0..8).map(|_| cluster.whoami(From::Outside, &url));
         let names = answers.map(|answer| answer.map(|(hostname, _)| hostname));
         names.collect::<Result<BTreeSet<String>, String>>()
     };
-    let asks = |count: usize| match asked()? {
+    let asks = |cluster: &Cluster, count: usize| match asked(cluster)? {
         names if names.len() == count => Ok(names),
         names => Err(format!("{names:?} answer")),
     };
-    wait_for("both answer", SOON, || asks(2));
+    wait_for("both answer", SOON, || asks(&cluster, 2));
 
     steps.step("one that says that it is not ready is sent nothing, and goes on");
-    let one = cluster.containers(1).remove(0);
+    let one = cluster.containers(WORKER).remove(0);
     cluster.inside(&one, &["touch", "/tmp/away"]).succeeds();
-    let (others, _) = wait_for("the other one answers", SOON, || asks(1));
+    let (others, _) = wait_for("the other one answers", SOON, || asks(&cluster, 1));
     let told = |row: &_| {
         cell(row, "CURRENT STATE").contains("(not ready)")
             && cell(row, "ERROR").contains("not ready: check exited with 1")
@@ -53,13 +54,13 @@ fn requests_go_to_tasks_that_are_ready_and_none_is_lost() {
     holds_for(
         "nothing is sent to it",
         Duration::from_secs(2),
-        || match asked()? {
+        || match asked(&cluster)? {
             names if names == others => Ok(()),
             names => Err(format!("{names:?} answer")),
         },
     );
     cluster.inside(&one, &["rm", "/tmp/away"]).succeeds();
-    wait_for("both answer again", SOON, || asks(2));
+    wait_for("both answer again", SOON, || asks(&cluster, 2));
     assert!(
         cluster.containers(1).contains(&one),
         "nothing was restarted"
@@ -82,7 +83,7 @@ fn requests_go_to_tasks_that_are_ready_and_none_is_lost() {
     cluster
         .change(1, &["service", "scale", "--detach", "web=1"])
         .succeeds();
-    wait_for("one answers", SOON, || asks(1));
+    wait_for("one answers", SOON, || asks(&cluster, 1));
     assert_eq!(all(), before, "both still run");
     wait_for("the other one stops", SOON, || match all().len() {
         1 => Ok(()),

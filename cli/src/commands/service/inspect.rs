@@ -198,6 +198,9 @@ fn pretty(view: &View, service: &Service) -> String {
         add(format!("  TargetPort = {}", port.target));
         add(format!("  PublishMode = {}", json::publish_mode(port.mode)));
     }
+    if let Some(delay) = container.shutdown_delay {
+        add(format!("Shutdown delay:\t{delay:?}"));
+    }
     for (title, check) in [
         ("Healthcheck:", &container.health_check),
         ("Readiness:", &container.readiness),
@@ -216,6 +219,7 @@ fn pretty(view: &View, service: &Service) -> String {
             ("Interval", check.interval),
             ("Timeout", check.timeout),
             ("StartPeriod", check.start_period),
+            ("StartInterval", check.start_interval),
         ] {
             if let Some(time) = time {
                 add(format!(" {title} = {time:?}"));

@@ -5,8 +5,8 @@ use crate::snapshot::Snapshot;
 use skep_types::constraint::Constraint;
 use skep_types::{
     ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
-    PortConfig, PublishMode, Resources, RestartPolicy, Service, ServiceMode, ServiceSpec, TaskSpec,
-    UpdateConfig,
+    PortConfig, PublishMode, Resources, RestartPolicy, SHUTDOWN_DELAY_MAX, Service, ServiceMode,
+    ServiceSpec, TaskSpec, UpdateConfig,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,10 +20,6 @@ const REPLICAS_MAX: u32 = 100_000;
 /// Shortest time in which an update must get further.
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
 /// Shortest time of a health check.
-const HEALTH_MIN: Duration = Duration::from_millis(1);
-/// A change of readiness is told to every node.
-const READINESS_MIN: Duration = Duration::from_millis(100);
-const SHUTDOWN_DELAY_MAX: Duration = Duration::from_hours(1);
 
 /// Checks a service that is to be made.
 ///
@@ -158,10 +154,10 @@ fn check_container(snapshot: &Snapshot, container: &ContainerSpec) -> Result<(),
         }
     }
     if let Some(health) = &container.health_check {
-        check_health("Healthcheck", HEALTH_MIN, health)?;
+        check_health("Healthcheck", HealthCheck::MIN, health)?;
     }
     if let Some(readiness) = &container.readiness {
-        check_health("Readiness", READINESS_MIN, readiness)?;
+        check_health("Readiness", HealthCheck::READINESS_MIN, readiness)?;
         if matches!(readiness.test, HealthTest::Inherit | HealthTest::Disabled) {
             return refuse("ContainerSpec: Readiness has no Test; leave it out for none");
         }

@@ -64,7 +64,9 @@ fn text(view: &View, service: &Service, now: u64) -> Vec<String> {
     lines.push(format!(
         "Tasks:    {done} of {total} run as the service says now, {outdated} still as before"
     ));
-    let waiting = bars.iter().filter(|bar| bar.state < TaskState::Running);
+    let waiting = bars
+        .iter()
+        .filter(|bar| bar.state < TaskState::Running || bar.waits());
     for bar in waiting.filter(|bar| bar.state > TaskState::New) {
         let why = match bar.error.is_empty() {
             true => String::new(),
@@ -108,6 +110,14 @@ mod tests {
              Message:  update paused on request\n\
              Tasks:    1 of 3 run as the service says now, 1 still as before\n\
              Waiting:  web.2 is pending: no suitable node"
+        );
+        let new = &mut view.tasks[0].status;
+        new.not_ready = true;
+        new.error = "not ready: check exited with 1".to_owned();
+        let shown = text(&view, &view.services[0], 61_000).join("\n");
+        assert!(
+            shown.contains("Waiting:  web.1 is running: not ready"),
+            "{shown}"
         );
         view.services[0].update_status = None;
         let shown = text(&view, &view.services[0], 61_000);

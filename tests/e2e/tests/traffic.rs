@@ -51,20 +51,22 @@ fn requests_go_to_tasks_that_are_ready_and_none_is_lost() {
     assert_eq!(rows.iter().filter(|row| told(row)).count(), 1, "{rows:#?}");
     let services = cluster.table(1, &["service", "ls"]).expect("service ls");
     assert_eq!(cell(&services[0], "REPLICAS"), "1/2", "{services:#?}");
-    holds_for(
-        "nothing is sent to it",
-        Duration::from_secs(2),
-        || match asked(&cluster)? {
-            names if names == others => Ok(()),
-            names => Err(format!("{names:?} answer")),
-        },
-    );
+    let only_others = |cluster: &Cluster| match asked(cluster)? {
+        names if names == others => Ok(()),
+        names => Err(format!("{names:?} answer")),
+    };
+    let some_time = Duration::from_secs(2);
+    holds_for("nothing is sent to it", some_time, || only_others(&cluster));
+    cluster.kill_daemon(WORKER);
+    cluster.start_daemon(WORKER);
+    cluster.await_daemon(WORKER);
+    holds_for("nor after its daemon started anew", some_time, || {
+        only_others(&cluster)
+    });
     cluster.inside(&one, &["rm", "/tmp/away"]).succeeds();
     wait_for("both answer again", SOON, || asks(&cluster, 2));
-    assert!(
-        cluster.containers(1).contains(&one),
-        "nothing was restarted"
-    );
+    let there = cluster.containers(WORKER);
+    assert!(there.contains(&one), "nothing was restarted");
 
     steps.step("a rolling update loses no request");
     let update = [

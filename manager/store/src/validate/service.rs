@@ -19,7 +19,6 @@ const MEMORY_MIN: u64 = 6 * 1024 * 1024;
 const REPLICAS_MAX: u32 = 100_000;
 /// Shortest time in which an update must get further.
 const DEADLINE_MIN: Duration = Duration::from_secs(1);
-/// Shortest time of a health check.
 
 /// Checks a service that is to be made.
 ///

@@ -128,25 +128,46 @@ fn observed_states_never_go_back() {
 }
 
 #[test]
-fn when_a_task_began_to_run_is_kept_whatever_agents_say() {
+fn when_a_task_began_to_run_and_to_take_traffic_is_kept_whatever_agents_say() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");
     let task = swarm.task(id, 1);
-    for state in [TaskState::Starting, TaskState::Running, TaskState::Failed] {
+    let mut seen = Vec::new();
+    for (state, not_ready) in [
+        (TaskState::Starting, false),
+        (TaskState::Running, true),
+        (TaskState::Running, false),
+        (TaskState::Running, true),
+        (TaskState::Failed, true),
+    ] {
         let status = TaskStatus {
             state,
+            not_ready,
             // The node's clock is ahead.
             at: Timestamp(u64::MAX),
             ran_at: Some(Timestamp(7)),
+            ready_at: Some(Timestamp(7)),
             ..TaskStatus::default()
         };
         let updates = vec![(task, status)];
         swarm.must(Action::Task(TaskAction::UpdateStatus { updates }));
         let known = swarm.store.state().task(task).unwrap();
-        let (ran_at, meta) = (known.status.ran_at, known.meta);
-        assert_eq!(ran_at.is_some(), state >= TaskState::Running);
-        assert!(ran_at.is_none_or(|at| (meta.created_at..=meta.updated_at).contains(&at)));
+        let (ran_at, ready_at, meta) = (known.status.ran_at, known.status.ready_at, known.meta);
+        seen.push((ran_at.is_some(), ready_at.is_some()));
+        for at in [ran_at, ready_at].into_iter().flatten() {
+            assert!((meta.created_at..=meta.updated_at).contains(&at));
+        }
+        assert!(ready_at.is_none() || ran_at <= ready_at);
     }
+    // It took traffic once, and later did not: that it did is kept.
+    let expected = [
+        (false, false),
+        (true, false),
+        (true, true),
+        (true, true),
+        (true, true),
+    ];
+    assert_eq!(seen, expected);
 }
 
 #[test]

@@ -67,6 +67,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             container,
             pid,
             ran_at,
+            ready_at,
             not_ready,
         } = status;
         pb::TaskStatus {
@@ -79,6 +80,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             container: container.clone(),
             pid: *pid,
             ran_at_ms: ran_at.map(|at| at.0),
+            ready_at_ms: ready_at.map(|at| at.0),
             not_ready: *not_ready,
         }
     }
@@ -97,6 +99,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             container,
             pid,
             ran_at_ms,
+            ready_at_ms,
             not_ready,
         } = status;
         Ok(TaskStatus {
@@ -109,6 +112,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             container,
             pid,
             ran_at: ran_at_ms.map(Timestamp),
+            ready_at: ready_at_ms.map(Timestamp),
             not_ready,
         })
     }

@@ -225,6 +225,7 @@ pub fn status() -> TaskStatus {
         container: "ab".repeat(32),
         pid: 42,
         ran_at: Some(Timestamp(1_700_000_000_123)),
+        ready_at: Some(Timestamp(1_700_000_030_456)),
         not_ready: true,
     }
 }

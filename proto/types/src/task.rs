@@ -252,6 +252,9 @@ pub struct TaskStatus {
     /// Since when it has run, or when it began to if it has ended; `None` if
     /// it was never seen running. The store keeps it: agents do not set it.
     pub ran_at: Option<Timestamp>,
+    /// When it first took traffic: `ran_at`, or later where a readiness check says
+    /// so; `None` if it never did. The store keeps it: agents do not set it.
+    pub ready_at: Option<Timestamp>,
     /// It runs, and its readiness check says that it takes no traffic.
     pub not_ready: bool,
 }

@@ -5,7 +5,6 @@ use skep_types::{
     Version,
 };
 use std::sync::Arc;
-use std::time::Duration;
 
 /// A task in this pass: as it is, with edits.
 #[derive(Debug, Clone)]
@@ -126,10 +125,9 @@ impl<'a> Work<'a> {
         self.ended_at()
     }
 
-    /// How long it ran before it ended; nothing if it was never seen running.
-    pub(crate) fn ran_for(&self) -> Duration {
-        let ran_at = self.known.and_then(|task| task.status.ran_at);
-        ran_at.map_or(Duration::ZERO, |at| self.ended_at().since(at))
+    /// When it first took traffic; `None` if it never did.
+    pub(crate) fn ready_at(&self) -> Option<Timestamp> {
+        self.known.and_then(|task| task.status.ready_at)
     }
 
     /// When it ended: what its node said, as far as that can be true by the

@@ -13,7 +13,7 @@ const DEFAULT_DELAY: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest delay that repeated failures lead to, unless the policy says.
 const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
-/// A task that ran so long ends a row of failures.
+/// A task that ran so long, from when it took traffic, ends a row of failures.
 const STEADY: Duration = Duration::from_secs(5 * 60);
 /// Characters of the last error that are told again.
 const ERROR_WIDTH: usize = 200;
@@ -105,8 +105,8 @@ fn counted(policy: &RestartPolicy, ended: &Work<'_>) -> Restarts {
 }
 
 fn ran_steadily(task: &Work<'_>, until: Timestamp) -> bool {
-    let ran_at = task.known.and_then(|known| known.status.ran_at);
-    ran_at.is_some_and(|at| until.since(at) >= STEADY)
+    task.ready_at()
+        .is_some_and(|at| until.since(at) >= STEADY)
 }
 
 /// The delay doubles with each failure in a row, so that a task that cannot

@@ -4,6 +4,7 @@
 mod support;
 
 mod crash_loops;
+mod failures;
 mod networks;
 mod nodes;
 mod paused;

@@ -259,11 +259,16 @@ fn update_status(write: &mut Write<'_>, id: TaskId, status: &TaskStatus) -> Resu
     }
     let mut status = status.clone();
     status.ran_at = task.status.ran_at;
+    status.ready_at = task.status.ready_at;
     status.not_ready &= status.state == TaskState::Running;
-    if status.state == TaskState::Running && status.ran_at.is_none() {
+    if status.state == TaskState::Running {
         // As far as that can be true by the managers' clock.
         let latest = write.now.max(task.meta.created_at);
-        status.ran_at = Some(status.at.clamp(task.meta.created_at, latest));
+        let since = status.at.clamp(task.meta.created_at, latest);
+        let ran_at = *status.ran_at.get_or_insert(since);
+        if status.is_ready() {
+            status.ready_at.get_or_insert(since.max(ran_at));
+        }
     }
     task.status = status;
     put(write, task);

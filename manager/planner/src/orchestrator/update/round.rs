@@ -167,9 +167,11 @@ impl<'u, 'a> Round<'u, 'a> {
         }
     }
 
-    /// It ended before the monitor time was over.
+    /// It ended before the monitor time was over, which begins when it takes traffic.
     fn failed_early(&self, task: &Work<'_>) -> bool {
-        task.ran_for() < self.monitor.max(Duration::from_millis(1))
+        let monitor = self.monitor.max(Duration::from_millis(1));
+        task.ready_at()
+            .is_none_or(|at| task.ended_at().since(at) < monitor)
     }
 
     /// A task to name, once more have failed than may, of the positions to be changed.

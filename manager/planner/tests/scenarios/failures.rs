@@ -30,3 +30,37 @@ fn a_task_that_fails_before_it_takes_traffic_or_soon_after_is_a_failure_however_
             db [RollbackCompleted: rollback completed]"#]],
     );
 }
+
+#[test]
+fn an_update_that_is_let_go_on_is_not_done_while_what_it_made_before_is_in_a_crash_loop() {
+    check(
+        "
+        node n1
+        service web image=a monitor=2s delay=60s
+        run
+        fail web.1@b
+        update web image=b
+        step 5s
+        services
+        resume-update web
+        step 10s
+        services
+        say what it makes from then on counts again
+        step 110s
+        services
+        step 400s
+        services
+        heal web.1@b
+        resume-update web
+        step 500s
+        services
+        ",
+        expect![[r#"
+            web [Paused: update paused due to failure or early termination]
+            web [Updating: update in progress]
+            -- what it makes from then on counts again
+            web [Updating: update in progress]
+            web [Paused: update paused due to failure or early termination]
+            web [Completed: update completed]"#]],
+    );
+}

@@ -28,7 +28,8 @@ pub(super) struct View {
     pub(super) outdated: Vec<usize>,
     /// The live task of the present template.
     pub(super) fresh: Option<usize>,
-    /// It is one that this update made, in a position that it changes.
+    /// It is one that this update made, be it before it was told to go on, in a
+    /// position that it changes: until it has settled the update is not done.
     pub(super) changing: bool,
     /// A task of any template that was told to stop may still run here.
     pub(super) stopping: bool,
@@ -63,7 +64,7 @@ pub(super) struct Round<'u, 'a> {
     pub(super) service: &'a Arc<Service>,
     pub(super) config: &'u UpdateConfig,
     started_at: Timestamp,
-    /// From when its tries count.
+    /// From when its tries count: those before it was told to go on are no failures.
     pub(super) counts_from: Timestamp,
     pub(super) now: Timestamp,
     monitor: Duration,
@@ -144,7 +145,7 @@ impl<'u, 'a> Round<'u, 'a> {
                 let made_here = task.created_at >= self.counts_from;
                 if task.is_live() {
                     view.fresh = Some(index);
-                    view.changing = made_here && had_outdated;
+                    view.changing = had_outdated && task.created_at >= self.started_at;
                 }
                 if made_here && had_outdated {
                     view.begun_at.get_or_insert(task.created_at);

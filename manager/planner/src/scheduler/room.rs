@@ -4,7 +4,7 @@
 use super::filter::{Filters, Refusal};
 use super::fleet::{At, Fleet, FleetNode};
 use crate::current::Current;
-use crate::draft::{ServiceWork, Work};
+use crate::draft::{Position, ServiceWork, Work};
 use skep_types::{Cause, TaskState, Timestamp, UpdateState};
 use std::collections::BTreeMap;
 
@@ -25,16 +25,24 @@ pub(super) fn make(
         Some(UpdateState::RollbackStarted) => Cause::RolledBack,
         _ => return,
     };
-    // What the nodes will be once the old tasks have gone and the new ones have come.
-    let mut later: BTreeMap<At, FleetNode> = BTreeMap::new();
+    let waits = |task: &&Work<'_>| task.waits_for_node(now);
+    let waiting = waiting.iter().map(|index| &work.tasks[*index]);
+    let mut waiting = waiting.filter(waits).peekable();
+    if waiting.peek().is_none() {
+        return;
+    }
+    let old = predecessors(&work.tasks, current);
+    if old.is_empty() {
+        return;
+    }
     let pairs: Vec<(usize, At)> = waiting
-        .iter()
-        .filter(|index| work.tasks[**index].waits_for_node(now))
-        .filter_map(|index| {
-            let old = predecessor(&work.tasks, *index, current)?;
+        .filter_map(|task| {
+            let old = *old.get(&task.position())?;
             Some((old, fleet.index_of(work.tasks[old].node?)?))
         })
         .collect();
+    // What the nodes will be once the old tasks have gone and the new ones have come.
+    let mut later: BTreeMap<At, FleetNode> = BTreeMap::new();
     let (stopping, serving): (Vec<_>, Vec<_>) = pairs
         .into_iter()
         .partition(|(old, _)| work.tasks[*old].desired > TaskState::Running);
@@ -57,9 +65,13 @@ pub(super) fn make(
     }
 }
 
-/// The old task in the position of a new one, on its node.
-fn predecessor(tasks: &[Work<'_>], new: usize, current: &Current<'_>) -> Option<usize> {
-    let position = tasks[new].position();
-    let mut all = tasks.iter();
-    all.position(|task| task.may_run() && current.is_outdated(task) && task.position() == position)
+/// The old task of each position, on its node.
+fn predecessors(tasks: &[Work<'_>], current: &Current<'_>) -> BTreeMap<Position, usize> {
+    let mut old = BTreeMap::new();
+    for (index, task) in tasks.iter().enumerate() {
+        if task.may_run() && current.is_outdated(task) {
+            old.entry(task.position()).or_insert(index);
+        }
+    }
+    old
 }

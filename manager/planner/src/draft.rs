@@ -20,6 +20,8 @@ use std::sync::Arc;
 pub(crate) struct Draft<'a> {
     pub(crate) snapshot: &'a Snapshot,
     pub(crate) now: Timestamp,
+    /// Since when somebody looks: this manager leads since.
+    pub(crate) leader_since: Timestamp,
     /// State of each node, after this pass.
     pub(crate) nodes: BTreeMap<NodeId, NodeWork<'a>>,
     /// Services, and what is left of removed ones, with their tasks.
@@ -64,7 +66,11 @@ pub(crate) struct ServiceWork<'a> {
 }
 
 impl<'a> Draft<'a> {
-    pub(crate) fn new(snapshot: &'a Snapshot, now: Timestamp) -> Draft<'a> {
+    pub(crate) fn new(
+        snapshot: &'a Snapshot,
+        now: Timestamp,
+        leader_since: Timestamp,
+    ) -> Draft<'a> {
         let nodes = snapshot
             .nodes()
             .map(|node| {
@@ -95,6 +101,7 @@ impl<'a> Draft<'a> {
         Draft {
             snapshot,
             now,
+            leader_since,
             nodes,
             services,
             plan: Plan::default(),

@@ -45,7 +45,7 @@ pub fn reconcile(
     now: Timestamp,
     ids: &mut IdSource,
 ) -> Plan {
-    let mut draft = Draft::new(snapshot, now);
+    let mut draft = Draft::new(snapshot, now, liveness.leader_since);
     nodes::judge(&mut draft, liveness);
     nodes::join_mesh(&mut draft);
     nodes::forget_unheard(&mut draft);

@@ -120,6 +120,35 @@ fn an_update_that_was_held_up_by_the_managers_goes_on() {
 }
 
 #[test]
+fn time_in_which_no_manager_led_is_no_lack_of_progress() {
+    check(
+        "
+        node n1
+        service web image=a monitor=2s deadline=30s on-failure=rollback
+        service db image=a monitor=2s deadline=30s
+        run
+        hang web.1@b
+        hang db.1@b
+        update web image=b
+        update db image=b
+        run
+        say it is prepared while there is no leader
+        heal web.1@b
+        leaderless 60s
+        services
+        step 31s
+        services
+        ",
+        expect![[r#"
+            -- it is prepared while there is no leader
+            web [Updating: update in progress]
+            db [Updating: update in progress]
+            web [Completed: update completed]
+            db [Paused: update paused after 30s without progress: db.1 is preparing]"#]],
+    );
+}
+
+#[test]
 fn an_update_is_halted_and_goes_on_when_it_is_told_to() {
     check(
         "

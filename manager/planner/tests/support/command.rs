@@ -151,6 +151,12 @@ impl World {
                 self.now = self.now + seconds(rest[0]);
                 self.run();
             }
+            // No manager leads so long; then one does.
+            "leaderless" => {
+                self.now = self.now + seconds(rest[0]);
+                self.liveness = Liveness::new(self.now);
+                self.run();
+            }
             "silence" => {
                 let id = self.node_named(rest[0]);
                 self.silent.insert(id);

@@ -25,7 +25,8 @@ impl<'a> Round<'_, 'a> {
     /// When it last got further. What it waits for by its service's own settings, the
     /// time a task is watched and the time an old one has to stop, is none of its time.
     fn progressed_at(&self, draft: &Draft<'a>, work: &ServiceWork<'a>) -> Timestamp {
-        let mut at = self.counts_from;
+        // While no manager led it could not get further, or nobody was told.
+        let mut at = self.counts_from.max(draft.leader_since);
         for view in &self.views {
             // Once a position: tries that follow the first are no progress.
             at = at.max(view.begun_at.unwrap_or_default());

@@ -125,6 +125,11 @@ impl<'a> Work<'a> {
         self.ended_at()
     }
 
+    /// Since when it has run, or when it began to; `None` if it was never seen running.
+    pub(crate) fn ran_at(&self) -> Option<Timestamp> {
+        self.known.and_then(|task| task.status.ran_at)
+    }
+
     /// When it first took traffic; `None` if it never did.
     pub(crate) fn ready_at(&self) -> Option<Timestamp> {
         self.known.and_then(|task| task.status.ready_at)

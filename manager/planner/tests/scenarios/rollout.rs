@@ -149,6 +149,36 @@ fn time_in_which_no_manager_led_is_no_lack_of_progress() {
 }
 
 #[test]
+fn a_task_that_comes_to_run_is_progress_and_one_that_does_so_again_is_none() {
+    check(
+        "
+        node n1
+        service web image=a monitor=2s deadline=30s
+        service db image=a monitor=2s deadline=30s order=start-first on-failure=continue
+        run
+        hang web.1@b
+        warm web@b
+        fail db@b
+        update web image=b
+        update db image=b
+        step 28s
+        heal web.1@b
+        step 3s
+        say web warms up for as long as another deadline, db fails again and again
+        services
+        step 30s
+        services
+        ",
+        expect![[r#"
+            -- web warms up for as long as another deadline, db fails again and again
+            web [Updating: update in progress]
+            db [Paused: update paused after 30s without progress: db.1 failed]
+            web [Paused: update paused after 30s without progress: web.1 is running]
+            db [Paused: update paused after 30s without progress: db.1 failed]"#]],
+    );
+}
+
+#[test]
 fn an_update_is_halted_and_goes_on_when_it_is_told_to() {
     check(
         "

@@ -31,11 +31,14 @@ impl<'a> Round<'_, 'a> {
             // Once a position: tries that follow the first are no progress.
             at = at.max(view.begun_at.unwrap_or_default());
             let fresh = view.fresh.filter(|_| view.changing);
-            at = at.max(
-                fresh
-                    .and_then(|index| self.settles_at(&work.tasks[index]))
-                    .unwrap_or_default(),
-            );
+            let Some(task) = fresh.map(|index| &work.tasks[index]) else {
+                continue;
+            };
+            if !view.tried {
+                let came = [task.ran_at(), task.ready_at()];
+                at = came.into_iter().flatten().fold(at, Timestamp::max);
+            }
+            at = at.max(self.settles_at(task).unwrap_or_default());
         }
         if self.views.iter().any(|view| view.stopping) {
             let stopping = work.tasks.iter().filter(|task| is_stopping(draft, task));

@@ -40,7 +40,7 @@ pub(super) struct View {
     /// The last task it made here.
     pub(super) last: Option<usize>,
     /// The first task this update made here has ended by itself.
-    tried: bool,
+    pub(super) tried: bool,
     /// That task, if it failed within the monitor time.
     failed: Option<TaskId>,
     /// When another one may be made after the last that ended by itself here, and

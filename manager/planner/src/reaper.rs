@@ -132,21 +132,27 @@ impl<'a> Rolling<'a> {
 
     /// What is read in a position however long ago it was, of its tasks, oldest
     /// first: the last task that was replaced, which says that the position is
-    /// one to be changed, and the first try, which says how that went.
-    fn reads(&self, work: &[Work<'_>], tasks: &[usize]) -> [Option<usize>; 2] {
-        let mut replaced = None;
+    /// one to be changed, the first try, which says when that was begun, and the first
+    /// that ended by itself, which says how it went.
+    fn reads(&self, work: &[Work<'_>], tasks: &[usize]) -> [Option<usize>; 3] {
+        let (mut replaced, mut begun) = (None, None);
         for index in tasks {
             let task = &work[*index];
             if task.desired == TaskState::Remove {
                 continue;
             }
             if self.current.is_outdated(task) {
-                replaced = Some(*index);
+                if begun.is_none() {
+                    replaced = Some(*index);
+                }
             } else if replaced.is_some() && task.created_at >= self.started_at {
-                return [replaced, Some(*index)];
+                begun.get_or_insert(*index);
+                if task.ended_by_itself() {
+                    return [replaced, begun, Some(*index)];
+                }
             }
         }
-        [replaced, None]
+        [replaced, begun, None]
     }
 }
 

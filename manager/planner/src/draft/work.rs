@@ -135,6 +135,14 @@ impl<'a> Work<'a> {
         self.known.and_then(|task| task.status.ready_at)
     }
 
+    /// It was neither stopped nor lost with its node.
+    pub(crate) fn ended_by_itself(&self) -> bool {
+        matches!(
+            self.state,
+            TaskState::Complete | TaskState::Failed | TaskState::Rejected
+        )
+    }
+
     /// When it ended: what its node said, as far as that can be true by the
     /// managers' clock.
     pub(crate) fn ended_at(&self) -> Timestamp {

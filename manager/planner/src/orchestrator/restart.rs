@@ -21,7 +21,7 @@ const ERROR_WIDTH: usize = 200;
 /// The task after `latest`, which was made from the same template and is not
 /// live; `None` where the policy leaves the position empty.
 pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) -> Option<Origin> {
-    if !ended_by_itself(latest) {
+    if !latest.ended_by_itself() {
         // Stopped by us, or lost with its node: the policy is about tasks that
         // end by themselves.
         let cause = match latest.state {
@@ -62,13 +62,6 @@ pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) 
 /// Under another version it may be the same: a rollback brings it back.
 pub(super) fn is_of(task: &Work<'_>, template: Template<'_>) -> bool {
     task.spec_version == template.version || task.spec.runs_like(template.spec)
-}
-
-pub(super) fn ended_by_itself(task: &Work<'_>) -> bool {
-    matches!(
-        task.state,
-        TaskState::Complete | TaskState::Failed | TaskState::Rejected
-    )
 }
 
 /// When what an update made in a position is followed by another try, while the

@@ -64,3 +64,53 @@ fn an_update_that_is_let_go_on_is_not_done_while_what_it_made_before_is_in_a_cra
             web [Completed: update completed]"#]],
     );
 }
+
+#[test]
+fn what_fails_after_a_first_try_was_drained_is_a_failure_however_few_tasks_are_kept() {
+    check(
+        "
+        history 1
+        node n1
+        node n2
+        service web replicas=2 image=a monitor=5s delay=1s
+        service db replicas=3 image=a monitor=5s update-delay=400s delay=1s ratio=0.4
+        run
+        update web image=b
+        update db image=b
+        run
+        ps web
+        fail web@b
+        fail db.1@b
+        drain n1
+        step 1s
+        services
+        say of db one of three may fail: it came up then, and ended once more later
+        heal db.1@b
+        step 10s
+        kill db.1
+        step 391s
+        ps db
+        kill db.2
+        step 1s
+        services
+        ",
+        expect![[r#"
+            web.1 n1 running -> running image b
+            web.1 n1 shutdown -> shutdown image a
+            web.2 n2 running -> running image a
+            web [Paused: update paused due to failure or early termination]
+            db [Updating: update in progress]
+            -- of db one of three may fail: it came up then, and ended once more later
+            db.1 n2 running -> running image b
+            db.1 n2 failed -> shutdown image b
+            db.1 n2 failed -> shutdown image b: task: non-zero exit (137)
+            db.1 n1 shutdown -> shutdown image a
+            db.1 n1 shutdown -> shutdown image b
+            db.2 n2 running -> running image b
+            db.2 n2 shutdown -> shutdown image a
+            db.3 n2 running -> running image b
+            db.3 n1 shutdown -> shutdown image a
+            web [Paused: update paused due to failure or early termination]
+            db [Paused: update paused due to failure or early termination]"#]],
+    );
+}

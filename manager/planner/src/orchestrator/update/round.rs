@@ -39,9 +39,9 @@ pub(super) struct View {
     pub(super) begun_at: Option<Timestamp>,
     /// The last task it made here.
     pub(super) last: Option<usize>,
-    /// The first task this update made here has ended by itself.
+    /// A task that this update made here has ended by itself.
     pub(super) tried: bool,
-    /// That task, if it failed within the monitor time.
+    /// The first of those, if it failed within the monitor time.
     failed: Option<TaskId>,
     /// When another one may be made after the last that ended by itself here, and
     /// what is counted by then.
@@ -126,7 +126,6 @@ impl<'u, 'a> Round<'u, 'a> {
                 },
             };
             let mut had_outdated = false;
-            let mut is_first = true;
             let mut last_end = None;
             for index in tasks {
                 let task = &work.tasks[index];
@@ -150,16 +149,14 @@ impl<'u, 'a> Round<'u, 'a> {
                 if made_here && had_outdated {
                     view.begun_at.get_or_insert(task.created_at);
                     view.last = Some(index);
-                    let ended = restart::ended_by_itself(task);
-                    if ended && is_first {
-                        view.tried = true;
-                        view.failed = self.failed_early(task).then_some(task.id);
-                    }
-                    if ended {
+                    // What was drained or lost with its node tells nothing of the template.
+                    if task.ended_by_itself() {
+                        if !view.tried {
+                            view.tried = true;
+                            view.failed = self.failed_early(task).then_some(task.id);
+                        }
                         last_end = Some(task);
                     }
-                    // What was lost with its node tells nothing of the template.
-                    is_first &= task.state == TaskState::Orphaned;
                 }
             }
             let policy = &self.service.spec.task.restart;
@@ -211,7 +208,7 @@ impl<'u, 'a> Round<'u, 'a> {
 
     /// The position is still being changed: the next one waits for it.
     pub(super) fn is_busy(&self, view: &View, work: &ServiceWork<'a>) -> bool {
-        // Once the first task has ended, the restart policy takes over;
+        // Once a task has ended by itself, the restart policy takes over;
         // waiting for it might be waiting for ever.
         view.changing
             && !view.tried

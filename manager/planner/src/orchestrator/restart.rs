@@ -98,8 +98,7 @@ fn counted(policy: &RestartPolicy, ended: &Work<'_>) -> Restarts {
 }
 
 fn ran_steadily(task: &Work<'_>, until: Timestamp) -> bool {
-    task.ready_at()
-        .is_some_and(|at| until.since(at) >= STEADY)
+    task.ready_at().is_some_and(|at| until.since(at) >= STEADY)
 }
 
 /// The delay doubles with each failure in a row, so that a task that cannot

@@ -387,3 +387,56 @@ fn a_rollback_goes_by_its_own_order() {
             web.1 n1 shutdown -> shutdown image a"#]],
     );
 }
+
+#[test]
+fn a_global_service_that_moves_serves_until_it_is_up_elsewhere_and_leaves_one_node_at_a_time() {
+    check(
+        "
+        node n1 label=zone=a
+        node n2 label=zone=a
+        node n3 label=zone=b
+        service agent global image=a monitor=2s constraint=node.labels.zone==a
+        service hung global image=a monitor=2s deadline=60s constraint=node.labels.zone==a
+        service slow global image=a monitor=2s constraint=node.labels.zone!=b
+        run
+        hang agent@a
+        hang hung@a
+        linger slow@n1
+        update agent no-constraints constraint=node.labels.zone==b
+        update hung no-constraints constraint=node.labels.zone==b
+        update slow constraint=node.labels.zone!=a
+        run
+        say while it is prepared there, and while the first one stops
+        ps agent
+        ps slow
+        heal agent@a
+        step 1s
+        ps agent
+        say then it goes
+        step 2s
+        ps agent
+        step 59s
+        services
+        ps slow
+        ",
+        expect![[r#"
+            -- while it is prepared there, and while the first one stops
+            agent n1 running -> running image a
+            agent n2 running -> running image a
+            agent n3 preparing -> running image a
+            slow n1 running -> shutdown image a
+            slow n2 running -> running image a
+            agent n1 running -> running image a
+            agent n2 running -> running image a
+            agent n3 running -> running image a
+            -- then it goes
+            agent n1 shutdown -> shutdown image a
+            agent n2 shutdown -> shutdown image a
+            agent n3 running -> running image a
+            agent [Completed: update completed]
+            slow [Completed: update completed]
+            hung [Paused: update paused after 1m without progress: hung.n3 is preparing]
+            slow n1 running -> shutdown image a
+            slow n2 shutdown -> shutdown image a"#]],
+    );
+}

@@ -275,7 +275,7 @@ impl World {
     }
 
     /// `web.1`, or `agent@n2` for the task of a global service.
-    fn is_called(&self, task: &Task, name: &str) -> bool {
+    pub(super) fn is_called(&self, task: &Task, name: &str) -> bool {
         match name.split_once('@') {
             Some((service, node)) => {
                 *task.service_name == *service && task.node == Some(self.node_named(node))

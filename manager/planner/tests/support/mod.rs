@@ -186,7 +186,8 @@ impl World {
             }
             let next = match task.desired {
                 TaskState::Shutdown | TaskState::Remove
-                    if state == TaskState::Running && self.lingering.contains(&task.name()) =>
+                    if state == TaskState::Running
+                        && self.lingering.iter().any(|name| self.is_called(task, name)) =>
                 {
                     continue;
                 }

@@ -30,11 +30,12 @@ impl<'a> Round<'_, 'a> {
         for view in &self.views {
             // Once a position: tries that follow the first are no progress.
             at = at.max(view.begun_at.unwrap_or_default());
-            let fresh = view.fresh.filter(|_| view.changing);
+            at = at.max(view.closed_at.unwrap_or_default());
+            let fresh = view.fresh.filter(|_| view.changing || view.arrived);
             let Some(task) = fresh.map(|index| &work.tasks[index]) else {
                 continue;
             };
-            if !view.tried {
+            if !view.tried && task.restarts.in_row == 0 {
                 let came = [task.ran_at(), task.ready_at()];
                 at = came.into_iter().flatten().fold(at, Timestamp::max);
             }
@@ -51,9 +52,12 @@ impl<'a> Round<'_, 'a> {
     /// Since when it is stuck, and where.
     pub(super) fn stuck(&self, draft: &Draft<'a>, work: &ServiceWork<'a>) -> String {
         let mut text = format!("after {} without progress", words(self.deadline()));
+        let closes = self.closes();
         let waits = |view: &&View| {
             let task = view.fresh.map(|index| &work.tasks[index]);
-            self.is_busy(view, work) && task.is_some_and(|task| !task.is_ready())
+            let is_waited_for =
+                self.is_busy(view, work) || (closes && self.is_arriving(view, work));
+            is_waited_for && task.is_some_and(|task| !task.is_ready())
         };
         // Or where the old task serves, and no new one comes up beside it.
         let retried = |view: &&View| !view.outdated.is_empty() && view.last.is_some();

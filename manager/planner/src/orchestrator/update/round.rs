@@ -3,7 +3,7 @@
 //! Whether the update fails, pauses or ends is `update`'s; when it counts as stuck,
 //! `progress`'s.
 
-use super::super::{is_stopping, restart, template};
+use super::super::{is_stopping, promote, restart, template};
 use super::is_left_alone;
 use crate::allocator::has_host_ports;
 use crate::current::{Allowed, Current};
@@ -48,6 +48,12 @@ pub(super) struct View {
     retry: Option<(Timestamp, Restarts)>,
     /// The service is to have nothing here any more: its constraints were changed.
     closed: bool,
+    /// When the last old task of a closed position has had its time to stop.
+    stops_until: Option<Timestamp>,
+    /// When the last old task of a closed position ended.
+    pub(super) closed_at: Option<Timestamp>,
+    /// The live task came while this update rolls, to where there was none before.
+    pub(super) arrived: bool,
 }
 
 impl View {
@@ -124,12 +130,19 @@ impl<'u, 'a> Round<'u, 'a> {
                         !allowed.on(node.node, self.service.spec_version, &spec.task)
                     }),
                 },
+                stops_until: None,
+                closed_at: None,
+                arrived: false,
             };
             let mut had_outdated = false;
             let mut last_end = None;
             for index in tasks {
                 let task = &work.tasks[index];
-                view.stopping |= is_stopping(draft, task);
+                if is_stopping(draft, task) {
+                    view.stopping = true;
+                    let until = view.closed.then(|| promote::wait_ends(draft, task));
+                    view.stops_until = view.stops_until.max(until);
+                }
                 if task.desired == TaskState::Remove {
                     continue;
                 }
@@ -137,6 +150,8 @@ impl<'u, 'a> Round<'u, 'a> {
                     had_outdated = true;
                     if task.is_live() {
                         view.outdated.push(index);
+                    } else if view.closed && task.state.is_terminal() {
+                        view.closed_at = view.closed_at.max(Some(task.ended_at()));
                     }
                     continue;
                 }
@@ -144,7 +159,11 @@ impl<'u, 'a> Round<'u, 'a> {
                 let made_here = task.created_at >= self.counts_from;
                 if task.is_live() {
                     view.fresh = Some(index);
-                    view.changing = had_outdated && task.created_at >= self.started_at;
+                    let is_made = task.created_at >= self.started_at;
+                    view.changing = had_outdated && is_made;
+                    // Within a millisecond the version tells.
+                    view.arrived =
+                        !had_outdated && is_made && task.spec_version == self.service.spec_version;
                 }
                 if made_here && had_outdated {
                     view.begun_at.get_or_insert(task.created_at);
@@ -217,6 +236,25 @@ impl<'u, 'a> Round<'u, 'a> {
                 .is_some_and(|index| !self.is_settled(&work.tasks[index]))
     }
 
+    /// What came to where there was none is to take over from positions that are closed,
+    /// and has not settled yet.
+    pub(super) fn is_arriving(&self, view: &View, work: &ServiceWork<'a>) -> bool {
+        let is_settled = |index| self.is_settled(&work.tasks[index]);
+        view.arrived && !view.fresh.is_some_and(is_settled)
+    }
+
+    /// Something is left to be closed.
+    pub(super) fn closes(&self) -> bool {
+        let mut views = self.views.iter();
+        views.any(|view| view.closed && !view.outdated.is_empty())
+    }
+
+    /// An old task of a closed position still has time to stop: no new one waits there
+    /// for that, so the next position does.
+    fn is_closing(&self, view: &View) -> bool {
+        view.stops_until.is_some_and(|at| at > self.now)
+    }
+
     pub(super) fn settles_at(&self, task: &Work<'_>) -> Option<Timestamp> {
         task.is_ready()
             .then(|| task.ready_since() + self.monitor.max(self.config.delay))
@@ -235,7 +273,9 @@ impl<'u, 'a> Round<'u, 'a> {
         ids: &mut IdSource,
     ) -> bool {
         let mut any = false;
-        let busy = self.views.iter().filter(|v| self.is_busy(v, work)).count();
+        let is_busy = |view: &&View| self.is_busy(view, work) || self.is_closing(view);
+        let busy = self.views.iter().filter(is_busy).count();
+        let arriving = self.views.iter().any(|view| self.is_arriving(view, work));
         let mut room = match self.config.parallelism {
             0 => usize::MAX,
             n => (n as usize).saturating_sub(busy),
@@ -243,6 +283,7 @@ impl<'u, 'a> Round<'u, 'a> {
         let mut order: Vec<usize> = (0..self.views.len())
             .filter(|i| !self.views[*i].outdated.is_empty())
             .filter(|i| self.views[*i].fresh.is_none())
+            .filter(|i| !(self.views[*i].closed && arriving))
             .filter(|i| self.views[*i].retry.is_none_or(|(at, _)| at <= self.now))
             .collect();
         // What does not serve anyway goes first.
@@ -283,17 +324,24 @@ impl<'u, 'a> Round<'u, 'a> {
     }
 
     pub(super) fn wake(&self, work: &ServiceWork<'a>) -> Option<Timestamp> {
+        let closes = self.closes();
         let settle = self
             .views
             .iter()
-            .filter(|view| self.is_busy(view, work))
+            .filter(|view| self.is_busy(view, work) || (closes && self.is_arriving(view, work)))
             .filter_map(|view| self.settles_at(&work.tasks[view.fresh?]));
         let retry = self
             .views
             .iter()
             .filter(|view| !view.outdated.is_empty() && view.fresh.is_none())
             .filter_map(|view| view.retry.map(|(at, _)| at));
-        settle.chain(retry).filter(|at| *at > self.now).min()
+        let closed = self.views.iter().filter_map(|view| view.stops_until);
+        let closed = closed.filter(|_| closes);
+        settle
+            .chain(retry)
+            .chain(closed)
+            .filter(|at| *at > self.now)
+            .min()
     }
 
     pub(super) fn is_done(&self, work: &ServiceWork<'a>) -> bool {

@@ -150,8 +150,7 @@ impl fmt::Display for Cause {
 /// not be read from them: they may be forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Restarts {
-    /// Tasks in a row, up to this one, that ended by themselves before they had
-    /// run steadily.
+    /// Tasks in a row, up to this one, that failed before they had run steadily.
     pub in_row: u32,
     /// Restarts within the window, that to this task included.
     pub attempts: u32,

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 /// Swarm's default delay.
 const DEFAULT_DELAY: Duration = Duration::from_secs(5);
-/// Least delay from the second failure in a row on.
+/// Least delay from the second failure in a row on, and after what ended none.
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 /// Longest delay that repeated failures lead to, unless the policy says.
 const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
@@ -83,7 +83,8 @@ fn counted(policy: &RestartPolicy, ended: &Work<'_>) -> Restarts {
     let at = ended.ended_at();
     let attempts = before.in_window(policy.window, at);
     Restarts {
-        in_row: if ran_steadily(ended, at) {
+        // What is done is no failure.
+        in_row: if ended.state == TaskState::Complete || ran_steadily(ended, at) {
             0
         } else {
             before.in_row.saturating_add(1)
@@ -102,13 +103,13 @@ fn ran_steadily(task: &Work<'_>, until: Timestamp) -> bool {
 }
 
 /// The delay doubles with each failure in a row, so that a task that cannot
-/// start does not keep the swarm busy.
+/// start does not keep the swarm busy; nor does one that is done at once.
 fn backoff(policy: &RestartPolicy, in_row: u32) -> Duration {
     let delay = policy.delay.unwrap_or(DEFAULT_DELAY);
-    if in_row < Restarts::LOOP {
-        return delay;
-    }
     let base = delay.max(BACKOFF_MIN);
+    if in_row < Restarts::LOOP {
+        return if in_row == 0 { base } else { delay };
+    }
     let doublings = (in_row - 1).min(20);
     let most = policy.max_delay.unwrap_or(BACKOFF_MAX).max(base);
     base.saturating_mul(1 << doublings).min(most)

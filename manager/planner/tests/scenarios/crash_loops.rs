@@ -290,3 +290,64 @@ fn a_task_lost_in_a_crash_loop_takes_the_count_along() {
             web.1 n1 failed -> shutdown"#]],
     );
 }
+
+#[test]
+fn what_is_done_follows_its_delay_and_is_no_crash_loop() {
+    check(
+        "
+        node n1
+        service cron image=a delay=60s
+        complete cron.1
+        step 305s
+        ps cron
+        say and it ends a row of failures
+        fail cron.1
+        step 180s
+        ps cron
+        complete cron.1
+        step 300s
+        fail cron.1
+        step 60s
+        ps cron
+        ",
+        expect![[r#"
+            cron.1 n1 ready -> ready image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            -- and it ends a row of failures
+            cron.1 - pending -> ready image a: crash loop: ended 2 times in a row, starts again at 00:25:41 UTC; last: failed
+            cron.1 n1 failed -> shutdown image a
+            cron.1 n1 failed -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 ready -> ready image a
+            cron.1 n1 failed -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 complete -> shutdown image a
+            cron.1 n1 complete -> shutdown image a"#]],
+    );
+}
+
+#[test]
+fn what_is_done_at_once_starts_ten_times_a_second_at_most() {
+    check(
+        "
+        history 30
+        node n1
+        service quick image=a delay=0s
+        complete quick.1
+        run
+        step 0.3s
+        ps quick
+        ",
+        expect![[r#"
+            quick.1 n1 ready -> ready image a
+            quick.1 n1 complete -> shutdown image a
+            quick.1 n1 complete -> shutdown image a
+            quick.1 n1 complete -> shutdown image a
+            quick.1 n1 complete -> shutdown image a"#]],
+    );
+}

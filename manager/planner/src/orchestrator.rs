@@ -26,6 +26,7 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
         match work.service {
             Some(service) => {
                 stop_lost(draft, work, service);
+                restart::hasten(work, &service.spec.task.restart, draft.now);
                 let positions = match service.spec.mode {
                     ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
                     ServiceMode::Global => eligible(draft, work, service),

@@ -3,7 +3,7 @@
 //! What was counted is on the tasks themselves: a new leader comes to the same
 //! answer without having watched, however few ended tasks are kept.
 
-use crate::draft::{Origin, Template, Work};
+use crate::draft::{Origin, ServiceWork, Template, Work};
 use skep_types::{Cause, RestartPolicy, Restarts, TaskState, Timestamp};
 use std::time::Duration;
 
@@ -113,6 +113,37 @@ fn backoff(policy: &RestartPolicy, in_row: u32) -> Duration {
     let doublings = (in_row - 1).min(20);
     let most = policy.max_delay.unwrap_or(BACKOFF_MAX).max(base);
     base.saturating_mul(1 << doublings).min(most)
+}
+
+/// Lets tasks that wait start sooner where the delay was lowered meanwhile, and what
+/// is told of them say so.
+pub(super) fn hasten(work: &mut ServiceWork<'_>, policy: &RestartPolicy, now: Timestamp) {
+    let mut untold: Vec<(usize, Timestamp)> = Vec::new();
+    for (index, task) in work.tasks.iter_mut().enumerate() {
+        let waits = task.is_live() && task.desired == TaskState::Ready;
+        let Some(at) = task.start_at.filter(|at| waits && *at > now) else {
+            continue;
+        };
+        let at = at.min(task.created_at + backoff(policy, task.restarts.in_row));
+        task.start_at = Some(at);
+        let told = task.known.map_or("", |known| &known.status.error);
+        if task.is_held(now) && !told.contains(&time_of_day(at)) {
+            untold.push((index, at));
+        }
+    }
+    if untold.is_empty() {
+        return;
+    }
+    let positions = work.positions();
+    for (index, at) in untold {
+        let tasks = positions.get(&work.tasks[index].position());
+        let mut newest = tasks.into_iter().flatten().rev();
+        if let Some(latest) = newest.find(|other| work.tasks[**other].ended_by_itself()) {
+            let restarts = work.tasks[index].restarts;
+            let text = crash_loop(&work.tasks[*latest], restarts, at);
+            work.tasks[index].error = Some(text);
+        }
+    }
 }
 
 /// In one line what a task waits for that failed before.

@@ -351,3 +351,53 @@ fn what_is_done_at_once_starts_ten_times_a_second_at_most() {
             quick.1 n1 complete -> shutdown image a"#]],
     );
 }
+
+#[test]
+fn a_delay_that_is_lowered_holds_for_what_waits_already() {
+    check(
+        "
+        node n1
+        service web image=a delay=3600s max-delay=86400s
+        fail web.1
+        step 3700s
+        ps web
+        update web delay=60s max-delay=600s
+        run
+        ps web
+        step 100s
+        say it has waited so long already
+        ps web
+        step 240s
+        update web delay=10s
+        run
+        ps web
+        update web delay=3600s max-delay=86400s
+        run
+        say nor does a longer one stretch it
+        ps web
+        ",
+        expect![[r#"
+            web.1 - pending -> ready image a: crash loop: ended 2 times in a row, starts again at 03:16:41 UTC; last: failed
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 - pending -> ready image a: crash loop: ended 2 times in a row, starts again at 01:18:41 UTC; last: failed
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            -- it has waited so long already
+            web.1 - pending -> ready image a: crash loop: ended 3 times in a row, starts again at 01:22:41 UTC; last: failed
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 - pending -> ready image a: crash loop: ended 4 times in a row, starts again at 01:24:01 UTC; last: failed
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            -- nor does a longer one stretch it
+            web.1 - pending -> ready image a: crash loop: ended 4 times in a row, starts again at 01:30:41 UTC; last: failed
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a
+            web.1 n1 failed -> shutdown image a"#]],
+    );
+}

@@ -225,3 +225,27 @@ fn a_paused_update_uses_the_new_template_where_the_old_cannot_be_had() {
             agent n2 failed -> shutdown image a: task: non-zero exit (137)"#]],
     );
 }
+
+#[test]
+fn a_paused_update_stays_so_when_only_the_restart_policy_is_changed() {
+    check(
+        "
+        node n1
+        service web replicas=3 image=a monitor=2s delay=1s
+        run
+        update web image=b
+        step 1s
+        pause-update web
+        run
+        update web max-delay=30s
+        step 20s
+        services
+        update web spread=node.labels.zone
+        step 20s
+        services
+        ",
+        expect![[r#"
+            web [Paused: update paused on request]
+            web [Completed: update completed]"#]],
+    );
+}

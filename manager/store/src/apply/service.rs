@@ -32,7 +32,8 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
                     carry_over(previous, &present.spec, spec);
                 }
                 let status = service.update_status.filter(|s| !is_over(s.state));
-                let asked_for = present.spec == service.spec || present.spec.task != spec.task;
+                let moves = present.spec.task.placement != spec.task.placement;
+                let asked_for = present.spec == service.spec || moves;
                 service.update_status = match asked_for {
                     true => status.and_then(|status| resumed(status, write.now)),
                     false => status,

@@ -66,15 +66,19 @@ pub(super) fn is_of(task: &Work<'_>, template: Template<'_>) -> bool {
 
 /// When what an update made in a position is followed by another try, while the
 /// old task still serves there, and what is counted by then. `last` is the last try
-/// that ended by itself.
+/// that ended by itself; `None` where the policy has none follow it.
 pub(super) fn retry(
     policy: &RestartPolicy,
     last: &Work<'_>,
     least: Duration,
-) -> (Timestamp, Restarts) {
+) -> Option<(Timestamp, Restarts)> {
+    let ended_at = last.ended_at();
+    if !policy.follows(last.state, &last.restarts, ended_at) {
+        return None;
+    }
     let restarts = counted(policy, last);
-    let at = last.ended_at() + backoff(policy, restarts.in_row).max(least);
-    (at, restarts)
+    let at = ended_at + backoff(policy, restarts.in_row).max(least);
+    Some((at, restarts))
 }
 
 /// What is counted for the task after one that ended by itself.

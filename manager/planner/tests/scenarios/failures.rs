@@ -114,3 +114,45 @@ fn what_fails_after_a_first_try_was_drained_is_a_failure_however_few_tasks_are_k
             db [Paused: update paused due to failure or early termination]"#]],
     );
 }
+
+#[test]
+fn an_update_that_starts_first_tries_as_often_as_the_restart_policy_says() {
+    check(
+        "
+        history 20
+        node n1
+        service web image=a monitor=2s order=start-first on-failure=continue restart=none delay=1s deadline=120s
+        service db image=a monitor=2s order=start-first on-failure=continue attempts=2 delay=1s deadline=120s
+        run
+        fail web@b
+        fail db@b
+        update web image=b
+        update db image=b
+        step 119s
+        services
+        ps web
+        ps db
+        step 2s
+        services
+        say it tries again when it is told to
+        heal web@b
+        resume-update web
+        step 3s
+        services
+        ",
+        expect![[r#"
+            web [Updating: update in progress]
+            db [Updating: update in progress]
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 running -> running image a
+            db.1 n1 failed -> shutdown image b
+            db.1 n1 failed -> shutdown image b
+            db.1 n1 failed -> shutdown image b
+            db.1 n1 running -> running image a
+            web [Paused: update paused after 2m without progress: web.1 failed]
+            db [Paused: update paused after 2m without progress: db.1 failed]
+            -- it tries again when it is told to
+            web [Completed: update completed]
+            db [Paused: update paused after 2m without progress: db.1 failed]"#]],
+    );
+}

@@ -46,6 +46,9 @@ pub(super) struct View {
     /// When another one may be made after the last that ended by itself here, and
     /// what is counted by then.
     retry: Option<(Timestamp, Restarts)>,
+    /// None is made after that: the restart policy says so. The old task serves until
+    /// somebody looks.
+    given_up: bool,
     /// The service is to have nothing here any more: its constraints were changed.
     closed: bool,
     /// When the last old task of a closed position has had its time to stop.
@@ -123,6 +126,7 @@ impl<'u, 'a> Round<'u, 'a> {
                 tried: false,
                 failed: None,
                 retry: None,
+                given_up: false,
                 closed: match position {
                     Position::Slot(_) => false,
                     Position::Node(node) => draft.nodes.get(&node).is_some_and(|node| {
@@ -179,7 +183,8 @@ impl<'u, 'a> Round<'u, 'a> {
                 }
             }
             let policy = &self.service.spec.task.restart;
-            view.retry = last_end.map(|task| restart::retry(policy, task, RETRY_DELAY));
+            view.retry = last_end.and_then(|task| restart::retry(policy, task, RETRY_DELAY));
+            view.given_up = last_end.is_some() && view.retry.is_none();
             self.views.push(view);
         }
     }
@@ -283,7 +288,10 @@ impl<'u, 'a> Round<'u, 'a> {
         let mut order: Vec<usize> = (0..self.views.len())
             .filter(|i| !self.views[*i].outdated.is_empty())
             .filter(|i| self.views[*i].fresh.is_none())
-            .filter(|i| !(self.views[*i].closed && arriving))
+            .filter(|i| match self.views[*i].closed {
+                true => !arriving,
+                false => !self.views[*i].given_up,
+            })
             .filter(|i| self.views[*i].retry.is_none_or(|(at, _)| at <= self.now))
             .collect();
         // What does not serve anyway goes first.

@@ -8,6 +8,7 @@ use skep_types::{
     Endpoint, EndpointMode, NetworkId, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
     UpdateState, UpdateStatus, Version,
 };
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(), Refused> {
@@ -166,13 +167,16 @@ fn set_spec(write: &Write<'_>, service: &mut Service, mut spec: ServiceSpec) {
 /// way, or paused, or about to begin.
 fn is_rolling(write: &Write<'_>, service: &Service) -> bool {
     let status = service.update_status.as_ref();
-    status.is_some_and(|status| !is_over(status.state))
-        || write.state.tasks_of(service.id).any(|task| {
-            task.is_live()
-                && task.spec_version != service.spec_version
-                && !Arc::ptr_eq(&task.spec, &service.spec.task)
-                && !task.spec.runs_like(&service.spec.task)
-        })
+    if status.is_some_and(|status| !is_over(status.state)) {
+        return true;
+    }
+    // Tasks of one version have one template: each is looked at once.
+    let mut alike = BTreeSet::from([service.spec_version]);
+    write.state.tasks_of(service.id).any(|task| {
+        task.is_live()
+            && alike.insert(task.spec_version)
+            && !task.spec.runs_like(&service.spec.task)
+    })
 }
 
 /// Who asks for what is there already wants what is paused to go on, as Swarm's

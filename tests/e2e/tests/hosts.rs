@@ -1,7 +1,6 @@
 //! What is left of a test that was killed with all that watches over it, is removed by
 //! the next one; nothing of one that runs is.
 
-use rustix::process::{Pid, Signal, kill_process};
 use skep_e2e::programs::root;
 use skep_e2e::{command, leftovers};
 use std::fs;
@@ -25,21 +24,22 @@ impl Run {
         let prefix = format!("t-swept-{}", test.id());
         let folder = std::env::temp_dir().join(format!("skep-{prefix}-a1B2c3"));
         fs::create_dir_all(folder.join("h1/data")).expect("a folder can be made");
-        let mut holder = Command::new(root().join("deploy/hosts"))
+        let holder = Command::new(root().join("deploy/hosts"))
             .args(["hold", &prefix, "2"])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
             .expect("deploy/hosts starts");
-        let said = holder.stdout.take().map(BufReader::new);
-        let mut lines = said.into_iter().flat_map(BufReader::lines);
-        assert!(lines.any(|line| line.is_ok_and(|line| line == "ready")));
-        Self {
+        let mut run = Self {
             test,
             holder,
             prefix,
             folder,
-        }
+        };
+        let said = run.holder.stdout.take().map(BufReader::new);
+        let mut lines = said.into_iter().flat_map(BufReader::lines);
+        assert!(lines.any(|line| line.is_ok_and(|line| line == "ready")));
+        run
     }
 
     /// What the machine has of it.
@@ -52,6 +52,16 @@ impl Run {
     }
 }
 
+/// Whatever came of the test: its processes go, and what they held with the next sweep.
+impl Drop for Run {
+    fn drop(&mut self) {
+        for child in [&mut self.holder, &mut self.test] {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 fn hosts(arguments: &[&str]) -> Vec<String> {
     let mut hosts = Command::new(root().join("deploy/hosts"));
     let done = command::run(hosts.args(arguments), Duration::from_secs(120));
@@ -59,8 +69,7 @@ fn hosts(arguments: &[&str]) -> Vec<String> {
 }
 
 fn kill(child: &mut Child) {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    kill_process(pid.expect("it has a pid"), Signal::KILL).expect("it can be killed");
+    child.kill().expect("it can be killed");
     child.wait().expect("a child of ours can be waited for");
 }
 

@@ -12,9 +12,9 @@ use skep_types::{FileReference, HealthCheck, LogDriver, ServiceId, Task, TaskId,
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 /// Time between the stop signal and the end, where nobody says another.
 const STOP_GRACE: Duration = Duration::from_secs(10);
@@ -41,7 +41,7 @@ pub(crate) struct Executor {
     pub(crate) images: ImageStore,
     pub(crate) runtime: Runtime,
     pub(crate) network: Network,
-    told: Arc<RwLock<Option<Arc<AssignmentSet>>>>,
+    told: Arc<watch::Sender<Option<Arc<AssignmentSet>>>>,
     asked: Arc<Mutex<BTreeMap<ServiceId, Asked>>>,
 }
 
@@ -67,26 +67,27 @@ impl Executor {
     pub(crate) fn told(&self, set: Arc<AssignmentSet>) {
         self.asked()
             .retain(|service, _| set.services.contains_key(service));
-        *self.told.write().unwrap_or_else(PoisonError::into_inner) = Some(set);
+        self.told.send_replace(Some(set));
     }
 
     /// What the managers said; right after the daemon's start, nothing yet.
     fn set(&self) -> Result<Arc<AssignmentSet>, Failure> {
-        let told = self
-            .told
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let told = self.told.borrow().clone();
         told.ok_or_else(|| Failure::Temporary("waiting for a manager".to_owned()))
     }
 
-    /// Whether somebody may be sent to the task: by its service's name, address or
+    /// Waits until nobody can be sent to the task: by its service's name, address or
     /// ports, while that service is there.
-    pub(crate) fn takes_traffic(&self, task: &Task) -> bool {
-        self.set().is_ok_and(|set| {
+    pub(crate) async fn unreached(&self, task: &Task) {
+        let reached = |set: &AssignmentSet| {
             let service = set.services.get(&task.service);
             service.is_some_and(|on| !on.networks.is_empty() || !on.ports.is_empty())
-        })
+        };
+        let mut told = self.told.subscribe();
+        // The sender is as long-lived as this.
+        let _ = told
+            .wait_for(|told| !told.as_ref().is_some_and(|set| reached(set)))
+            .await;
     }
 
     /// Makes everything but the process. May be called again after a failure.

@@ -18,9 +18,6 @@ use tokio::sync::watch;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(10);
 
-/// How often it is looked whether a task that is to stop can still be sent traffic.
-const TRAFFIC_LOOKS: Duration = Duration::from_secs(1);
-
 /// What drives a task.
 pub(crate) struct TaskManager {
     pub(crate) executor: Executor,
@@ -319,19 +316,11 @@ impl TaskManager {
             return;
         }
         let delay = task.spec.container.shutdown_delay;
-        let until = Instant::now() + delay.unwrap_or(SHUTDOWN_DELAY);
         let executor = self.executor.clone();
-        let over = async {
-            while executor.takes_traffic(task) {
-                match until.saturating_duration_since(Instant::now()) {
-                    Duration::ZERO => return,
-                    left => tokio::time::sleep(left.min(TRAFFIC_LOOKS)).await,
-                }
-            }
-        };
         let gone = async { while self.assigned.changed().await.is_ok() {} };
         tokio::select! {
-            () = over => {}
+            () = tokio::time::sleep(delay.unwrap_or(SHUTDOWN_DELAY)) => {}
+            () = executor.unreached(task) => {}
             () = gone => {}
             _ = executor.wait(task.id) => {}
         }

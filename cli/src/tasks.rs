@@ -293,7 +293,7 @@ mod tests {
         held.desired = TaskState::Ready;
         held.cause = Cause::Restarted;
         held.status.error =
-            "crash loop: ended 3 times in a row, starts again at 14:03:20 UTC; last: exit code 1"
+            "crash loop: failed 3 times in a row, starts again at 14:03:20 UTC; last: exit code 1"
                 .to_owned();
         let form = |format: &str| PsArgs {
             form: FormatArgs {
@@ -307,7 +307,7 @@ mod tests {
             &view,
             &form("{{.CurrentState}}: {{.Error}}"),
             expect![[r#"
-                Pending 3 minutes ago: "crash loop: ended 3 times in a row, starts again at 14:03:20 UTC; last: exit code 1"
+                Pending 3 minutes ago: "crash loop: failed 3 times in a row, starts again at 14:03:20 UTC; last: exit code 1"
                 Shutdown 3 minutes ago: 
             "#]],
         );

@@ -208,7 +208,7 @@ fn what_waits_out_a_crash_loop_is_no_task_without_a_node() {
     task.desired = TaskState::Ready;
     task.restarts.in_row = 2;
     task.start_at = Some(Timestamp(60_000));
-    task.status.error = "crash loop: ended 2 times in a row".to_owned();
+    task.status.error = "crash loop: failed 2 times in a row".to_owned();
     assert_eq!(course.look(0), Verdict::GoOn);
     assert_eq!(course.look(59), Verdict::GoOn);
     // Its time has come, and no node takes it.

@@ -161,7 +161,7 @@ fn crash_loop(latest: &Work<'_>, restarts: Restarts, start_at: Timestamp) -> Str
         None => latest.state.to_string(),
     };
     format!(
-        "crash loop: ended {} times in a row, starts again at {}; last: {last}",
+        "crash loop: failed {} times in a row, starts again at {}; last: {last}",
         restarts.in_row,
         time_of_day(start_at)
     )

@@ -27,7 +27,7 @@ fn a_crash_loop_shows_how_often_when_next_and_why() {
             -- once is no loop: the next one is prepared meanwhile
             web.1 n1 assigned -> ready
             web.1 n1 failed -> shutdown: task: non-zero exit (137)
-            web.1 - pending -> ready: crash loop: ended 2 times in a row, starts again at 00:16:43 UTC; last: task: non-zero exit (137)
+            web.1 - pending -> ready: crash loop: failed 2 times in a row, starts again at 00:16:43 UTC; last: task: non-zero exit (137)
             web.1 n1 failed -> shutdown: task: non-zero exit (137)
             web.1 n1 failed -> shutdown: task: non-zero exit (137)
             wakes in 2000 ms
@@ -59,9 +59,9 @@ fn the_delay_doubles_up_to_its_cap_however_few_tasks_are_kept() {
         ps web
         ",
         expect![[r#"
-            web.1 - pending -> ready: crash loop: ended 11 times in a row, starts again at 00:35:12 UTC; last: failed
+            web.1 - pending -> ready: crash loop: failed 11 times in a row, starts again at 00:35:12 UTC; last: failed
             web.1 n1 failed -> shutdown
-            often.1 - pending -> ready: crash loop: ended 335 times in a row, starts again at 00:33:23 UTC; last: failed
+            often.1 - pending -> ready: crash loop: failed 335 times in a row, starts again at 00:33:23 UTC; last: failed
             often.1 n1 failed -> shutdown
             often.1 n1 failed -> shutdown
             often.1 n1 failed -> shutdown
@@ -93,7 +93,7 @@ fn a_failing_node_is_known_however_few_tasks_are_kept() {
         ",
         expect![[r#"
             -- the fifth failure on one node puts it last
-            web.1 - pending -> ready: crash loop: ended 6 times in a row, starts again at 00:16:47 UTC; last: failed
+            web.1 - pending -> ready: crash loop: failed 6 times in a row, starts again at 00:16:47 UTC; last: failed
             web.1 n2 failed -> shutdown
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown
@@ -101,7 +101,7 @@ fn a_failing_node_is_known_however_few_tasks_are_kept() {
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown
             -- they are kept as long as they are looked at
-            web.1 - pending -> ready: crash loop: ended 12 times in a row, starts again at 00:23:30 UTC; last: failed
+            web.1 - pending -> ready: crash loop: failed 12 times in a row, starts again at 00:23:30 UTC; last: failed
             web.1 n1 failed -> shutdown"#]],
     );
 }
@@ -192,7 +192,7 @@ fn what_waits_out_a_crash_loop_follows_an_update_and_a_scale_at_once() {
         ps web
         ",
         expect![[r#"
-            web.1 - pending -> ready image a: crash loop: ended 3 times in a row, starts again at 00:17:16 UTC; last: failed
+            web.1 - pending -> ready image a: crash loop: failed 3 times in a row, starts again at 00:17:16 UTC; last: failed
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
@@ -230,15 +230,15 @@ fn what_waits_on_a_drained_node_goes_and_waits_anew_when_that_is_back() {
         ps web
         ",
         expect![[r#"
-            web n1 pending -> ready image a: crash loop: ended 3 times in a row, starts again at 00:17:16 UTC; last: failed
+            web n1 pending -> ready image a: crash loop: failed 3 times in a row, starts again at 00:17:16 UTC; last: failed
             web n1 failed -> shutdown image a
             web n1 failed -> shutdown image a
             web n1 failed -> shutdown image a
-            web n2 pending -> ready image a: crash loop: ended 3 times in a row, starts again at 00:17:16 UTC; last: failed
+            web n2 pending -> ready image a: crash loop: failed 3 times in a row, starts again at 00:17:16 UTC; last: failed
             web n2 failed -> shutdown image a
             web n2 failed -> shutdown image a
             web n2 failed -> shutdown image a
-            web n1 pending -> ready image a: crash loop: ended 3 times in a row, starts again at 00:17:16 UTC; last: failed
+            web n1 pending -> ready image a: crash loop: failed 3 times in a row, starts again at 00:17:16 UTC; last: failed
             web n1 failed -> shutdown image a
             web n1 failed -> shutdown image a
             web n1 failed -> shutdown image a
@@ -246,11 +246,11 @@ fn what_waits_on_a_drained_node_goes_and_waits_anew_when_that_is_back() {
             web n2 failed -> shutdown image a
             web n2 failed -> shutdown image a
             -- the node is back: it was counted there
-            web n1 pending -> ready image a: crash loop: ended 3 times in a row, starts again at 00:17:16 UTC; last: failed
+            web n1 pending -> ready image a: crash loop: failed 3 times in a row, starts again at 00:17:16 UTC; last: failed
             web n1 failed -> shutdown image a
             web n1 failed -> shutdown image a
             web n1 failed -> shutdown image a
-            web n2 pending -> ready image a: crash loop: ended 3 times in a row, starts again at 00:17:20 UTC; last: failed
+            web n2 pending -> ready image a: crash loop: failed 3 times in a row, starts again at 00:17:20 UTC; last: failed
             web n2 failed -> shutdown image a
             web n2 failed -> shutdown image a
             web n2 failed -> shutdown image a"#]],
@@ -282,7 +282,7 @@ fn a_task_lost_in_a_crash_loop_takes_the_count_along() {
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown
             -- the fourth in a row
-            web.1 - pending -> ready: crash loop: ended 4 times in a row, starts again at 00:16:57 UTC; last: task: non-zero exit (137)
+            web.1 - pending -> ready: crash loop: failed 4 times in a row, starts again at 00:16:57 UTC; last: task: non-zero exit (137)
             web.1 n1 failed -> shutdown: task: non-zero exit (137)
             web.1 n1 orphaned -> shutdown: task: lost
             web.1 n1 failed -> shutdown
@@ -317,7 +317,7 @@ fn what_is_done_follows_its_delay_and_is_no_crash_loop() {
             cron.1 n1 complete -> shutdown image a
             cron.1 n1 complete -> shutdown image a
             -- and it ends a row of failures
-            cron.1 - pending -> ready image a: crash loop: ended 2 times in a row, starts again at 00:25:41 UTC; last: failed
+            cron.1 - pending -> ready image a: crash loop: failed 2 times in a row, starts again at 00:25:41 UTC; last: failed
             cron.1 n1 failed -> shutdown image a
             cron.1 n1 failed -> shutdown image a
             cron.1 n1 complete -> shutdown image a
@@ -377,24 +377,24 @@ fn a_delay_that_is_lowered_holds_for_what_waits_already() {
         ps web
         ",
         expect![[r#"
-            web.1 - pending -> ready image a: crash loop: ended 2 times in a row, starts again at 03:16:41 UTC; last: failed
+            web.1 - pending -> ready image a: crash loop: failed 2 times in a row, starts again at 03:16:41 UTC; last: failed
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
-            web.1 - pending -> ready image a: crash loop: ended 2 times in a row, starts again at 01:18:41 UTC; last: failed
+            web.1 - pending -> ready image a: crash loop: failed 2 times in a row, starts again at 01:18:41 UTC; last: failed
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             -- it has waited so long already
-            web.1 - pending -> ready image a: crash loop: ended 3 times in a row, starts again at 01:22:41 UTC; last: failed
+            web.1 - pending -> ready image a: crash loop: failed 3 times in a row, starts again at 01:22:41 UTC; last: failed
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
-            web.1 - pending -> ready image a: crash loop: ended 4 times in a row, starts again at 01:24:01 UTC; last: failed
+            web.1 - pending -> ready image a: crash loop: failed 4 times in a row, starts again at 01:24:01 UTC; last: failed
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             -- nor does a longer one stretch it
-            web.1 - pending -> ready image a: crash loop: ended 4 times in a row, starts again at 01:30:41 UTC; last: failed
+            web.1 - pending -> ready image a: crash loop: failed 4 times in a row, starts again at 01:30:41 UTC; last: failed
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a

@@ -101,7 +101,7 @@ fn an_old_task_that_ends_while_an_update_is_paused_comes_back_as_it_was() {
         expect![[r#"
             web [Paused: update paused due to failure or early termination]
             -- with the delay of its own policy
-            web.1 - pending -> ready image b: crash loop: ended 2 times in a row, starts again at 00:16:47 UTC; last: failed
+            web.1 - pending -> ready image b: crash loop: failed 2 times in a row, starts again at 00:16:47 UTC; last: failed
             web.1 n1 failed -> shutdown image b
             web.1 n1 failed -> shutdown image b
             web.1 n1 shutdown -> shutdown image a

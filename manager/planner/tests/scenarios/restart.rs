@@ -33,7 +33,7 @@ fn a_task_that_ends_is_followed_after_the_delay() {
             web.1 n1 running -> running
             web.1 n1 failed -> shutdown: task: non-zero exit (137)
             -- failing again and again takes longer each time
-            web.1 - pending -> ready: crash loop: ended 3 times in a row, starts again at 00:16:55 UTC; last: failed
+            web.1 - pending -> ready: crash loop: failed 3 times in a row, starts again at 00:16:55 UTC; last: failed
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown: task: non-zero exit (137)
@@ -95,7 +95,7 @@ fn history_is_kept_to_its_limit() {
         ps web
         ",
         expect![[r#"
-            web.1 - pending -> ready: crash loop: ended 12 times in a row, starts again at 00:23:30 UTC; last: failed
+            web.1 - pending -> ready: crash loop: failed 12 times in a row, starts again at 00:23:30 UTC; last: failed
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown

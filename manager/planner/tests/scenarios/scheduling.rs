@@ -227,7 +227,7 @@ fn a_node_that_keeps_failing_a_service_is_taken_last() {
         ps web
         ",
         expect![[r#"
-            web.1 - pending -> ready: crash loop: ended 6 times in a row, starts again at 00:16:47 UTC; last: failed
+            web.1 - pending -> ready: crash loop: failed 6 times in a row, starts again at 00:16:47 UTC; last: failed
             web.1 n2 failed -> shutdown
             web.1 n1 failed -> shutdown
             web.1 n1 failed -> shutdown

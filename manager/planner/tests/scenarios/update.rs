@@ -145,7 +145,7 @@ fn a_failing_update_pauses() {
         ",
         expect![[r#"
             web [Paused: update paused due to failure or early termination]
-            web.1 - pending -> ready image b: crash loop: ended 3 times in a row, starts again at 00:16:47 UTC; last: rejected
+            web.1 - pending -> ready image b: crash loop: failed 3 times in a row, starts again at 00:16:47 UTC; last: rejected
             web.1 n1 rejected -> shutdown image b
             web.1 n1 rejected -> shutdown image b
             web.1 n1 rejected -> shutdown image b
@@ -209,7 +209,7 @@ fn an_update_that_tolerates_failures_goes_on() {
         expect![[r#"
             web [Completed: update completed]
             n1: 2
-            web.1 - pending -> ready image b: crash loop: ended 4 times in a row, starts again at 00:16:56 UTC; last: failed
+            web.1 - pending -> ready image b: crash loop: failed 4 times in a row, starts again at 00:16:56 UTC; last: failed
             web.1 n1 failed -> shutdown image b
             web.1 n1 failed -> shutdown image b
             web.1 n1 failed -> shutdown image b
@@ -451,7 +451,7 @@ fn an_update_of_what_waits_to_be_started_again_is_watched_too() {
         ps web
         ",
         expect![[r#"
-            web.1 - pending -> ready image a: crash loop: ended 3 times in a row, starts again at 00:17:16 UTC; last: failed
+            web.1 - pending -> ready image a: crash loop: failed 3 times in a row, starts again at 00:17:16 UTC; last: failed
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a
             web.1 n1 failed -> shutdown image a

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use openraft::SnapshotPolicy;
 
+use crate::candidacy::Timers;
 use crate::disk::{Disk, Real};
 use crate::error::OpenError;
 use crate::storage::Place;
@@ -34,10 +35,10 @@ pub struct RaftConfig {
     /// How often a leader shows that it lives. It is also how long one
     /// message may take before it is sent again.
     pub heartbeat: Duration,
-    /// A member stands for election after this much silence at the earliest.
+    /// A member stands for election after this much silence at the earliest, and
+    /// votes for nobody before.
     pub election_min: Duration,
-    /// A member stands for election after this much silence at the latest
-    /// (plus the granularity of the clock, one and a half heartbeats).
+    /// A member stands for election after this much silence at the latest.
     pub election_max: Duration,
     /// Bytes of one log file, which is made in full before it is used.
     pub segment_bytes: usize,
@@ -111,23 +112,28 @@ impl RaftConfig {
 
     /// How long members that heard a leader vote for nobody else.
     pub(crate) fn lease(&self) -> Duration {
-        self.election_max / 2
+        self.election_min
     }
 
-    /// openraft waits for the lease of the old leader (its `election_timeout_max`)
-    /// and then for a random part of its own range, so its values are about
-    /// half of what a user means by an election timeout.
+    /// When this member stands for election.
+    pub(crate) fn timers(&self) -> Timers {
+        Timers {
+            heartbeat: self.heartbeat,
+            lease: self.lease(),
+            election_max: self.election_max,
+        }
+    }
+
+    /// openraft stands when it is told to. Of its election timeouts the one is the
+    /// lease, the other how long it waits for a vote: for as long as it may.
     pub(crate) fn core(&self) -> Result<Arc<openraft::Config>, OpenError> {
         let ms = |d: Duration| u64::try_from(d.as_millis()).unwrap_or(u64::MAX);
         let heartbeat = ms(self.heartbeat);
         let lease = ms(self.lease());
-        let min = ms(self.election_min)
-            .saturating_sub(lease)
-            .max(heartbeat + 1);
         let config = openraft::Config {
             cluster_name: "skep".into(),
             heartbeat_interval: heartbeat,
-            election_timeout_min: min,
+            election_timeout_min: lease.saturating_sub(1),
             election_timeout_max: lease,
             install_snapshot_timeout: 10_000,
             max_payload_entries: 1024,
@@ -136,6 +142,7 @@ impl RaftConfig {
             snapshot_max_chunk_size: 512 * 1024,
             max_in_snapshot_log_to_keep: self.keep_entries,
             purge_batch_size: 1,
+            enable_elect: false,
             ..openraft::Config::default()
         };
         config

@@ -122,7 +122,9 @@ pub fn request(bytes: &[u8]) {
         return;
     }
     match kind {
-        RequestKind::Vote(vote) => drop(VoteRequest::try_from(vote)),
+        RequestKind::Vote(vote) | RequestKind::PreVote(vote) => {
+            drop(VoteRequest::try_from(vote));
+        }
         RequestKind::Append(append) => {
             drop(AppendEntriesRequest::<TypeConfig>::try_from(append));
         }

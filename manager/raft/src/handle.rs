@@ -6,7 +6,7 @@ use prost::Message;
 use crate::error::HandleError;
 use crate::node::Raft;
 use crate::types::{NodeId, TypeConfig};
-use crate::wire::{self, Empty, RequestKind, ResponseKind};
+use crate::wire::{self, Empty, RequestKind, ResponseKind, from_wire_id};
 
 impl Raft {
     /// Serves a message that another member's [`crate::Transport`] brought.
@@ -112,6 +112,11 @@ impl Raft {
                 ResponseKind::Done(Empty {})
             }
             RequestKind::Ping(_) => ResponseKind::Done(Empty {}),
+            RequestKind::PreVote(request) => {
+                let last = from_wire_id(&request.last_log_id);
+                let granted = self.would_vote(last).await?;
+                ResponseKind::PreVote(wire::PreVoteResponse { granted })
+            }
         })
     }
 }

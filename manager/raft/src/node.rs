@@ -9,6 +9,7 @@ use openraft::{BasicNode, Raft as Core};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
+use crate::candidacy::Candidate;
 use crate::config::RaftConfig;
 use crate::error::OpenError;
 use crate::leadership::{self, Leadership};
@@ -16,7 +17,7 @@ use crate::network::{Factory, Peers};
 use crate::receive::Receiving;
 use crate::storage::{self, Durable, LogStore, Snapshots};
 use crate::types::{CoreRaft, Metrics, NodeId};
-use crate::{Machine, Transport, candidacy, disk, propose, pulse, read};
+use crate::{Machine, Transport, disk, propose, pulse, read};
 
 /// Proposals and reads that may queue before callers wait for room.
 const QUEUE: usize = 4096;
@@ -115,16 +116,19 @@ impl Raft {
             config.heartbeat,
             config.stall(),
         ));
-        tasks.spawn(candidacy::run(
-            core.clone(),
-            metrics.clone(),
-            config.election_max,
-        ));
+        let candidate = Candidate {
+            id: config.raft_id,
+            core: core.clone(),
+            log: log.clone(),
+            peers: peers.clone(),
+            timers: config.timers(),
+        };
+        tasks.spawn(candidate.run());
         tasks.spawn(end_with_disk(core.clone(), log.durable()));
         tasks.spawn(propose::run(core.clone(), proposed, in_flight.clone()));
         tasks.spawn(read::run(core.clone(), asked));
         tasks.spawn(bound_log(core.clone(), log.clone(), config.snapshot_bytes));
-        let raft = Self {
+        Ok(Self {
             inner: Arc::new(Inner {
                 id: config.raft_id,
                 config,
@@ -144,20 +148,7 @@ impl Raft {
                 machine,
                 tasks: Mutex::new(tasks),
             }),
-        };
-        raft.stand_if_alone().await;
-        Ok(raft)
-    }
-
-    /// A cluster of one need not wait for an election timeout.
-    async fn stand_if_alone(&self) {
-        let members = self.members();
-        let voters: Vec<u64> = members.iter().filter(|m| m.voter).map(|m| m.id).collect();
-        if voters == [self.inner.id]
-            && let Err(error) = self.inner.core.trigger().elect().await
-        {
-            tracing::debug!(%error, "cannot stand for election at once");
-        }
+        })
     }
 
     /// Makes this member a cluster of one. Does nothing if it is part of a

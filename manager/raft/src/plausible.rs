@@ -52,7 +52,7 @@ impl Known {
             format!("it comes from raft member {from}, which is this one")
         })?;
         match kind {
-            RequestKind::Vote(request) => {
+            RequestKind::Vote(request) | RequestKind::PreVote(request) => {
                 let term = self.vote(from, request.vote.as_ref(), false)?;
                 self.place(from_wire_id(&request.last_log_id), term)
             }
@@ -77,6 +77,7 @@ impl Known {
             ResponseKind::SnapshotMismatch(_)
             | ResponseKind::ReadIndex(_)
             | ResponseKind::Done(_)
+            | ResponseKind::PreVote(_)
             | ResponseKind::Refused(_) => None,
         };
         vote.map_or(Ok(()), |vote| self.term(vote.term))

@@ -228,7 +228,7 @@ pub(crate) struct Request {
     /// belongs to someone else must not answer for the old owner.
     #[prost(uint64, tag = "2")]
     pub to: u64,
-    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "RequestKind", tags = "3, 4, 5, 6, 7, 8, 9")]
     pub kind: Option<RequestKind>,
 }
 
@@ -249,6 +249,9 @@ pub(crate) enum RequestKind {
     /// Answer if you are there.
     #[prost(message, tag = "8")]
     Ping(Empty),
+    /// Would you vote for this?
+    #[prost(message, tag = "9")]
+    PreVote(VoteRequest),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -259,6 +262,12 @@ pub(crate) struct VoteResponse {
     pub granted: bool,
     #[prost(message, optional, tag = "3")]
     pub last_log_id: Option<LogId>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(crate) struct PreVoteResponse {
+    #[prost(bool, tag = "1")]
+    pub granted: bool,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -312,7 +321,7 @@ pub(crate) struct ReadIndex {
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Response {
-    #[prost(oneof = "ResponseKind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "ResponseKind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<ResponseKind>,
 }
 
@@ -333,4 +342,6 @@ pub(crate) enum ResponseKind {
     /// The request was understood and refused; the text says why.
     #[prost(string, tag = "7")]
     Refused(String),
+    #[prost(message, tag = "8")]
+    PreVote(PreVoteResponse),
 }

@@ -151,29 +151,6 @@ fn a_slow_sync_of_one_follower_disturbs_nobody() {
     });
 }
 
-/// Two that stood at the same moments for ever would elect nobody.
-#[test]
-fn who_stands_for_election_in_vain_stands_again_at_no_fixed_pace() {
-    simulated(5, async {
-        let world = World::of(5, 2).await;
-        let leader = world.leader().await.id();
-        world.crash(leader).await;
-        let left = world.wires.0.lock().unwrap()[&(3 - leader)].clone();
-        let (mut term, mut since) = (0, Instant::now());
-        let mut paces = std::collections::BTreeSet::new();
-        let begun = Instant::now();
-        while begun.elapsed() < Duration::from_secs(60) {
-            sleep(Duration::from_millis(5)).await;
-            let now = left.status().leadership.term;
-            if now != term {
-                paces.insert(since.elapsed().as_millis() / 20);
-                (term, since) = (now, Instant::now());
-            }
-        }
-        assert!(term > 30 && paces.len() > 3, "term {term}, {paces:?}");
-    });
-}
-
 /// Its own voice and the successor's are no majority of more than three.
 #[test]
 fn leadership_goes_where_it_is_handed_in_groups_of_any_size() {

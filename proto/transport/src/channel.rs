@@ -1,12 +1,16 @@
 //! Channels to other nodes.
 
-use crate::network::{Network, Tcp};
+use crate::network::{Connection, Network, Tcp};
 use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 
 /// How long a TCP connection and its handshake may take.
@@ -17,6 +21,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_millis(1500);
 /// It is given up when the probe is not answered in this time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection, or that none could be made, is news.
+const FRESH: Duration = Duration::from_millis(250);
 
 /// An address no channel can be made for.
 #[derive(Debug, thiserror::Error)]
@@ -49,35 +55,63 @@ fn connect_over(
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(PROBE_TIMEOUT)
         .keep_alive_while_idle(true);
-    let connector = tokio_rustls::TlsConnector::from(tls);
+    let connector = TlsConnector::from(tls);
     let dial = move |uri: Uri| {
         let (network, connector) = (network.clone(), connector.clone());
-        async move {
-            let host = uri
-                .host()
-                .unwrap_or_default()
-                .trim_matches(['[', ']'])
-                .to_owned();
-            let port = uri.port_u16().unwrap_or(0);
-            let dialled = async {
-                let stream = network.dial(&host, port).await?;
-                // Peers are known by the role in their certificate, not by
-                // the name they are reached at.
-                let name = ServerName::try_from("skep")
-                    .map_err(|error| std::io::Error::other(error.to_string()))?;
-                let stream = connector.connect(name, stream).await?;
-                Ok::<_, std::io::Error>(TokioIo::new(stream))
-            };
-            match tokio::time::timeout(CONNECT_TIMEOUT, dialled).await {
-                Ok(result) => result,
-                Err(_) => Err(std::io::Error::new(
-                    std::io::ErrorKind::TimedOut,
-                    format!("no answer from {host}:{port} within {CONNECT_TIMEOUT:?}"),
-                )),
-            }
-        }
+        fresh(move || dialled(network.clone(), connector.clone(), uri.clone()))
     };
     Ok(endpoint.connect_with_connector_lazy(tower::service_fn(dial)))
+}
+
+type Tls = TokioIo<TlsStream<Connection>>;
+
+/// Connects and does the handshake.
+async fn dialled(
+    network: Arc<dyn Network>,
+    connector: TlsConnector,
+    uri: Uri,
+) -> std::io::Result<Tls> {
+    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = uri.port_u16().unwrap_or(0);
+    let dialled = async {
+        let stream = network.dial(host, port).await?;
+        // Peers are known by the role in their certificate, not by the name they
+        // are reached at.
+        let name = ServerName::try_from("skep")
+            .map_err(|error| std::io::Error::other(error.to_string()))?;
+        let stream = connector.connect(name, stream).await?;
+        Ok(TokioIo::new(stream))
+    };
+    match tokio::time::timeout(CONNECT_TIMEOUT, dialled).await {
+        Ok(result) => result,
+        Err(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("no answer from {host}:{port} within {CONNECT_TIMEOUT:?}"),
+        )),
+    }
+}
+
+/// What `dial` comes to, dialled again if that is old when somebody asks for it.
+///
+/// A channel goes on with its connection only while a call waits for it. If all calls
+/// give up, the half-made one lies there, and the next call, minutes later, would be
+/// told that its handshake took too long.
+async fn fresh<T, D>(dial: impl Fn() -> D) -> std::io::Result<T>
+where
+    T: Send + 'static,
+    D: Future<Output = std::io::Result<T>> + Send + 'static,
+{
+    loop {
+        let dialled = dial();
+        let mut attempt = JoinSet::new();
+        attempt.spawn(async { (dialled.await, Instant::now()) });
+        match attempt.join_next().await {
+            Some(Ok((result, at))) if at.elapsed() < FRESH => return result,
+            Some(Ok(_)) => {}
+            Some(Err(error)) => return Err(std::io::Error::other(error)),
+            None => {}
+        }
+    }
 }
 
 /// Channels by address, made once each. Cheap to clone.
@@ -126,5 +160,47 @@ impl Channels {
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
             .remove(address);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+    use std::future::poll_fn;
+    use std::io::{Error, ErrorKind};
+    use std::pin::pin;
+    use std::task::Poll;
+    use tokio::time::{advance, sleep};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_nobody_waited_for_is_not_told_later() {
+        let dials = Cell::new(0);
+        let mut dialled = pin!(fresh(|| {
+            dials.set(dials.get() + 1);
+            let first = dials.get() == 1;
+            async move {
+                sleep(Duration::from_millis(100)).await;
+                if first {
+                    return Err(Error::from(ErrorKind::TimedOut));
+                }
+                Ok(7)
+            }
+        }));
+        let begun = poll_fn(|cx| Poll::Ready(dialled.as_mut().poll(cx).is_pending()));
+        assert!(begun.await);
+        // The call that waited has given up.
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(dialled.await.unwrap(), 7);
+        assert_eq!(dials.get(), 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_waited_for_is_told_at_once() {
+        let refused = || async { Err::<(), _>(Error::from(ErrorKind::ConnectionRefused)) };
+        let told = fresh(refused).await.unwrap_err();
+        assert_eq!(told.kind(), ErrorKind::ConnectionRefused);
+        advance(FRESH).await;
+        assert!(fresh(|| async { Ok(1) }).await.is_ok());
     }
 }

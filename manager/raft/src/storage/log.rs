@@ -135,6 +135,12 @@ impl LogStore {
         entries.map(size).sum()
     }
 
+    /// Where the log ends; it may not be on disk yet.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        let view = self.read();
+        view.entries.back().map(|e| e.log_id).or(view.purged)
+    }
+
     /// The last committed id that is known.
     pub(crate) fn committed(&self) -> Option<LogId> {
         *locked(&self.0.committed)
@@ -242,10 +248,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
-        let view = self.read();
         Ok(LogState {
-            last_purged_log_id: view.purged,
-            last_log_id: view.entries.back().map(|e| e.log_id).or(view.purged),
+            last_purged_log_id: self.read().purged,
+            last_log_id: self.last(),
         })
     }
 

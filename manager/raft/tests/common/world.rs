@@ -1,6 +1,6 @@
 //! Members on simulated disks, on one thread with a paused clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,11 +11,33 @@ use tokio::time::{Instant, sleep};
 
 use super::Ledger;
 
+/// Who can be reached, and whose cable is pulled.
 #[derive(Clone, Default)]
-pub struct Wires(pub Arc<Mutex<BTreeMap<u64, Raft>>>);
+pub struct Wires(
+    pub Arc<Mutex<BTreeMap<u64, Raft>>>,
+    Arc<Mutex<BTreeSet<u64>>>,
+);
+
+impl Wires {
+    pub fn cut(&self, id: u64) {
+        self.1.lock().unwrap().insert(id);
+    }
+
+    pub fn mend(&self, id: u64) {
+        self.1.lock().unwrap().remove(&id);
+    }
+
+    fn join(&self, from: u64, to: u64) -> bool {
+        let cut = self.1.lock().unwrap();
+        !cut.contains(&from) && !cut.contains(&to)
+    }
+}
+
+/// One member's end.
+struct End(u64, Wires);
 
 #[async_trait]
-impl Transport for Wires {
+impl Transport for End {
     async fn send(&self, to: u64, at: &str, message: Vec<u8>) -> Result<Vec<u8>, TransportError> {
         let failed = |reason: String| TransportError {
             target: to,
@@ -23,7 +45,11 @@ impl Transport for Wires {
             reason,
         };
         sleep(Duration::from_micros(300)).await;
-        let peer = self.0.lock().unwrap().get(&to).cloned();
+        let End(from, wires) = self;
+        if !wires.join(*from, to) {
+            std::future::pending::<()>().await;
+        }
+        let peer = wires.0.lock().unwrap().get(&to).cloned();
         let peer = peer.ok_or_else(|| failed("nobody there".into()))?;
         let answer = peer.handle(message, |_| true).await;
         sleep(Duration::from_micros(300)).await;
@@ -77,7 +103,7 @@ impl World {
         let id = config.raft_id;
         let ledger = Arc::new(Ledger::default());
         self.ledgers.insert(id, ledger.clone());
-        let raft = Raft::open(config, ledger, Arc::new(self.wires.clone())).await?;
+        let raft = Raft::open(config, ledger, Arc::new(End(id, self.wires.clone()))).await?;
         self.wires.0.lock().unwrap().insert(id, raft.clone());
         Ok(raft)
     }
@@ -98,6 +124,13 @@ impl World {
     pub fn leading(&self) -> Option<Raft> {
         let running = self.wires.0.lock().unwrap();
         let leads = |raft: &&Raft| raft.leadership().borrow().is_leader;
+        running.values().find(leads).cloned()
+    }
+
+    /// Who leads, besides one who may not know that it does not any more.
+    pub fn leading_without(&self, former: u64) -> Option<Raft> {
+        let running = self.wires.0.lock().unwrap();
+        let leads = |raft: &&Raft| raft.id() != former && raft.leadership().borrow().is_leader;
         running.values().find(leads).cloned()
     }
 

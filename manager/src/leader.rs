@@ -13,13 +13,19 @@ const BEFORE_ANEW: Duration = Duration::from_secs(1);
 /// Follows leadership for as long as it is not dropped.
 pub(crate) async fn run(shared: Shared) {
     let mut leadership = shared.raft.leadership();
+    let mut former = None;
     loop {
         let current = leadership.borrow_and_update().clone();
+        if let Some((leader, _)) = &current.leader
+            && *leader != shared.raft.id()
+        {
+            former = Some(*leader);
+        }
         if current.is_leader {
             tracing::info!(term = current.term, "leading");
             shared.sessions.begin_term();
             let mut duties = JoinSet::new();
-            duties.spawn(reconciler::run(shared.clone()));
+            duties.spawn(reconciler::run(shared.clone(), former.take()));
             duties.spawn(keeper::run(shared.clone()));
             duties.spawn(rotation::run(shared.clone()));
             duties.spawn(pulse(shared.clone()));

@@ -2,6 +2,9 @@
 
 use crate::shared::Shared;
 use skep_manager_planner::{IdSource, reconcile};
+use skep_manager_store::Snapshot;
+use skep_types::{Node, NodeId, Timestamp};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -15,15 +18,17 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 const REST_MIN: Duration = Duration::from_millis(2);
 const REST_MAX: Duration = Duration::from_secs(1);
 
-/// Reconciles until it is dropped. Run by the leader only.
-pub(crate) async fn run(shared: Shared) {
+/// Reconciles until it is dropped. Run by the leader only; the Raft member `former` led
+/// before it.
+pub(crate) async fn run(shared: Shared, former: Option<u64>) {
     let mut ids = IdSource::new(rand::random());
     let mut changes = shared.state.changes();
     loop {
         changes.borrow_and_update();
         let snapshot = shared.state.snapshot();
         let now = shared.state.now();
-        let liveness = shared.sessions.liveness(now, snapshot.heartbeat());
+        let mut liveness = shared.sessions.liveness(now, snapshot.heartbeat());
+        liveness.former = former.and_then(|id| last_heard(&shared, &snapshot, id, now));
         let begun = Instant::now();
         let plan = reconcile(&snapshot, &liveness, now, &mut ids);
         let took = begun.elapsed();
@@ -58,4 +63,22 @@ pub(crate) async fn run(shared: Shared) {
             tokio::time::sleep(took.min(REST_MAX)).await;
         }
     }
+}
+
+/// The node that is this Raft member, and when it last spoke as one.
+fn last_heard(
+    shared: &Shared,
+    snapshot: &Snapshot,
+    raft_id: u64,
+    now: Timestamp,
+) -> Option<(NodeId, Timestamp)> {
+    let silent = shared.raft.last_heard(raft_id)?.elapsed().as_millis();
+    let silent = u64::try_from(silent).unwrap_or(u64::MAX);
+    let is_it = |node: &&Arc<Node>| {
+        node.manager
+            .as_ref()
+            .is_some_and(|seat| seat.raft_id == raft_id)
+    };
+    let node = snapshot.nodes().find(is_it)?;
+    Some((node.id, Timestamp(now.0.saturating_sub(silent))))
 }

@@ -11,6 +11,9 @@ pub struct Liveness {
     pub leader_since: Timestamp,
     /// Last sign of life of each node since then.
     pub heard: BTreeMap<NodeId, Heard>,
+    /// The manager that led before, and when it was last heard, as a manager. Its
+    /// silence began before this one led.
+    pub former: Option<(NodeId, Timestamp)>,
 }
 
 /// A sign of life.
@@ -29,6 +32,7 @@ impl Liveness {
         Liveness {
             leader_since,
             heard: BTreeMap::new(),
+            former: None,
         }
     }
 

@@ -13,6 +13,8 @@ const MISSED_HEARTBEATS: u32 = 3;
 /// The same for a node that has not yet spoken to a new leader: it first has
 /// to find it.
 const MISSED_HEARTBEATS_NEW_LEADER: u32 = 4;
+/// So many it may miss in any case, if it led before: it, too, has to find the new one.
+const MISSED_HEARTBEATS_FORMER_LEADER: u32 = 2;
 /// How long a node that never spoke is kept. Its object is made before the machine
 /// has its certificate, so that of a join whose answer was lost stays behind.
 const UNHEARD: Duration = Duration::from_secs(60 * 60);
@@ -28,7 +30,14 @@ pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
             Some(heard) => heard.at + heartbeat.max(heard.period) * MISSED_HEARTBEATS,
             None => {
                 let since = liveness.leader_since.max(work.node.meta.created_at);
-                since + heartbeat * MISSED_HEARTBEATS_NEW_LEADER
+                let latest = since + heartbeat * MISSED_HEARTBEATS_NEW_LEADER;
+                match liveness.former {
+                    Some((former, heard)) if former == *id => latest.min(
+                        (heard + heartbeat * MISSED_HEARTBEATS)
+                            .max(since + heartbeat * MISSED_HEARTBEATS_FORMER_LEADER),
+                    ),
+                    _ => latest,
+                }
             }
         };
         let silent = draft.now >= deadline;

@@ -67,6 +67,12 @@ impl Raft {
         }
     }
 
+    /// When this member was last heard, by an answer or a question; never, if it is
+    /// not known.
+    pub fn last_heard(&self, member: u64) -> Option<Instant> {
+        self.inner.peers.last_heard(member)
+    }
+
     /// The state as of now.
     pub fn status(&self) -> Status {
         let inner = &self.inner;

@@ -119,6 +119,7 @@ impl Heartbeats {
         Liveness {
             leader_since: before(self.since),
             heard: heard.collect(),
+            former: None,
         }
     }
 }

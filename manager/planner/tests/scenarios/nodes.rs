@@ -109,6 +109,52 @@ fn a_new_leader_waits_before_it_calls_a_node_down() {
 }
 
 #[test]
+fn the_silence_of_a_former_leader_began_before_the_next_one_led() {
+    check(
+        "
+        node n1
+        node n2
+        run
+        silence n1
+        step 0.7s
+        leader n1 heard 0.7s
+        step 2.2s
+        nodes
+        step 0.1s
+        nodes
+        ",
+        expect![[r#"
+            n1 ready 10.255.0.1 
+            n2 ready 10.255.0.2 
+            n1 down 10.255.0.1 heartbeat failure
+            n2 ready 10.255.0.2"#]],
+    );
+}
+
+#[test]
+fn a_former_leader_has_two_heartbeats_to_find_the_next_one() {
+    check(
+        "
+        node n1
+        node n2
+        run
+        silence n1
+        step 2s
+        leader n1 heard 9s
+        step 1.9s
+        nodes
+        step 0.1s
+        nodes
+        ",
+        expect![[r#"
+            n1 ready 10.255.0.1 
+            n2 ready 10.255.0.2 
+            n1 down 10.255.0.1 heartbeat failure
+            n2 ready 10.255.0.2"#]],
+    );
+}
+
+#[test]
 fn a_paused_node_keeps_its_tasks_and_gets_no_more() {
     check(
         "

@@ -10,7 +10,8 @@
 //! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
 //! pause-update web | resume-update web
 //! scale web 5 | update web image=b | rollback web | rm web
-//! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1 | leader
+//! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1
+//! leader | leader n1 heard 1s (ago; it led before)
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
 //! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
@@ -182,7 +183,13 @@ impl World {
                     blocked_until: Timestamp(0),
                 }));
             }
-            "leader" => self.liveness = Liveness::new(self.now),
+            "leader" => {
+                self.liveness = Liveness::new(self.now);
+                if let [former, "heard", ago] = rest {
+                    let heard = self.now.0 - seconds(ago).as_millis() as u64;
+                    self.liveness.former = Some((self.node_named(former), Timestamp(heard)));
+                }
+            }
             "fail" => self.verdict(rest[0], TaskState::Failed),
             "reject" => self.verdict(rest[0], TaskState::Rejected),
             "complete" => self.verdict(rest[0], TaskState::Complete),

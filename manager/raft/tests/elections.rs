@@ -29,6 +29,25 @@ fn a_member_that_was_cut_off_deposes_nobody_when_it_is_back() {
     }
 }
 
+/// It would be elected by the third, which hears the leader well.
+#[test]
+fn who_alone_hears_no_leader_deposes_nobody() {
+    for seed in 1..=5 {
+        simulated(seed, async move {
+            let world = World::of(seed, 3).await;
+            let leader = world.leader().await;
+            let term = leader.leadership().borrow().term;
+            let follower = (1..=3).find(|id| *id != leader.id()).unwrap();
+            world.wires.part(leader.id(), follower);
+            sleep(LONG).await;
+            world.wires.mend(follower);
+            sleep(LONG).await;
+            let now = leader.leadership().borrow().clone();
+            assert!(now.is_leader && now.term == term, "seed {seed}: {now:?}");
+        });
+    }
+}
+
 #[test]
 fn who_finds_no_majority_raises_no_terms() {
     simulated(5, async {

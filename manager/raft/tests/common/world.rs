@@ -11,25 +11,37 @@ use tokio::time::{Instant, sleep};
 
 use super::Ledger;
 
-/// Who can be reached, and whose cable is pulled.
+/// Who can be reached, and between whom the line is cut.
 #[derive(Clone, Default)]
 pub struct Wires(
     pub Arc<Mutex<BTreeMap<u64, Raft>>>,
-    Arc<Mutex<BTreeSet<u64>>>,
+    Arc<Mutex<BTreeSet<(u64, u64)>>>,
 );
 
 impl Wires {
-    pub fn cut(&self, id: u64) {
-        self.1.lock().unwrap().insert(id);
+    /// Nothing passes between these two.
+    pub fn part(&self, one: u64, other: u64) {
+        self.1.lock().unwrap().extend([(one, other), (other, one)]);
     }
 
+    /// Nothing passes to or from this one.
+    pub fn cut(&self, id: u64) {
+        self.part(id, id);
+    }
+
+    /// What was parted from it, or cut off, no longer is.
     pub fn mend(&self, id: u64) {
-        self.1.lock().unwrap().remove(&id);
+        self.1
+            .lock()
+            .unwrap()
+            .retain(|(from, to)| ![*from, *to].contains(&id));
     }
 
     fn join(&self, from: u64, to: u64) -> bool {
         let cut = self.1.lock().unwrap();
-        !cut.contains(&from) && !cut.contains(&to)
+        ![(from, to), (from, from), (to, to)]
+            .iter()
+            .any(|pair| cut.contains(pair))
     }
 }
 

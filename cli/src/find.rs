@@ -131,7 +131,7 @@ pub fn node<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skep_types::{Endpoint, Meta, ServiceId, ServiceSpec, Version};
+    use skep_types::{Endpoint, Meta, Revision, ServiceId, ServiceSpec, Timestamp, Version};
 
     fn named(number: u128, name: &str, stack: Option<&str>) -> Service {
         Service {
@@ -146,7 +146,8 @@ mod tests {
                 ..ServiceSpec::default()
             },
             spec_version: Version(1),
-            previous_spec: None,
+            revision: Revision::first(Timestamp(0)),
+            past: Vec::new(),
             endpoint: Endpoint::default(),
             update_status: None,
         }

@@ -3,9 +3,9 @@
 use crate::view::{NodeView, View};
 use skep_proto::pb;
 use skep_types::{
-    Endpoint, Meta, Node, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Role, Service,
-    ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskState, TaskStatus, Timestamp,
-    Version,
+    Endpoint, Meta, Node, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role,
+    Service, ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskState, TaskStatus,
+    Timestamp, Version,
 };
 
 /// A node that is Ready.
@@ -45,7 +45,8 @@ pub fn service(number: u128, name: &str, replicas: u32) -> Service {
             ..ServiceSpec::default()
         },
         spec_version: Version(1),
-        previous_spec: None,
+        revision: Revision::first(Timestamp(0)),
+        past: Vec::new(),
         endpoint: Endpoint::default(),
         update_status: None,
     }

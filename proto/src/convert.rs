@@ -8,6 +8,7 @@ pub(crate) mod format;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod node;
+pub(crate) mod revision;
 pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod task;

@@ -207,8 +207,9 @@ fn actions() -> Vec<Action> {
         Action::Service(ServiceAction::Rollback {
             id: service().id,
             version,
+            to: 4,
             message: "back".to_owned(),
-            keep: true,
+            failed: true,
         }),
         Action::Service(ServiceAction::Remove { id: service().id }),
         Action::Service(ServiceAction::SetEndpoint {
@@ -220,6 +221,7 @@ fn actions() -> Vec<Action> {
             id: service().id,
             version,
             status: service().update_status.unwrap(),
+            outcome: Some(RevisionOutcome::Superseded),
         }),
         Action::Network(NetworkAction::Create {
             id: network,

@@ -14,8 +14,8 @@ use std::time::Duration;
 pub fn service(service: &Service) -> Value {
     let mut out = head(&service.id.to_string(), &service.meta);
     out["Spec"] = spec(&service.spec);
-    if let Some(previous) = &service.previous_spec {
-        out["PreviousSpec"] = spec(previous);
+    if let Some(before) = service.before() {
+        out["PreviousSpec"] = spec(&service.as_before(before));
     }
     let endpoint = &service.endpoint;
     out["Endpoint"] = lean(json!({

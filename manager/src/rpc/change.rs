@@ -116,14 +116,14 @@ fn action(snapshot: &Snapshot, now: Timestamp, change: Change) -> Result<(Bytes,
         Change::RollbackService(service) => {
             let service_id: ServiceId =
                 id(&service, "rollback_service").map_err(status::invalid)?;
-            let found = known(snapshot.service(service_id), "service", service_id)?;
-            let action = ServiceAction::Rollback {
-                id: service_id,
-                version: found.meta.version,
-                message: "manually requested rollback".to_owned(),
-                keep: true,
-            };
-            (service, Action::Service(action))
+            (service, roll_back(snapshot, service_id, None)?)
+        }
+        Change::RollbackTo(pb::RollbackTo {
+            id: service,
+            revision,
+        }) => {
+            let service_id: ServiceId = id(&service, "rollback_to.id").map_err(status::invalid)?;
+            (service, roll_back(snapshot, service_id, Some(revision))?)
         }
         Change::PauseUpdate(service) => {
             let service_id: ServiceId = id(&service, "pause_update").map_err(status::invalid)?;
@@ -366,11 +366,23 @@ fn not_now(error: validate::Invalid) -> Status {
     Status::failed_precondition(error.to_string())
 }
 
+fn roll_back(snapshot: &Snapshot, id: ServiceId, to: Option<u64>) -> Result<Action, Status> {
+    let service = known(snapshot.service(id), "service", id)?;
+    Ok(Action::Service(ServiceAction::Rollback {
+        id,
+        version: service.meta.version,
+        to: validate::roll_back(snapshot, service, to).map_err(not_now)?,
+        message: "manually requested rollback".to_owned(),
+        failed: false,
+    }))
+}
+
 fn set_update_status(service: &Service, status: UpdateStatus) -> Action {
     Action::Service(ServiceAction::SetUpdateStatus {
         id: service.id,
         version: service.meta.version,
         status,
+        outcome: None,
     })
 }
 

@@ -4,7 +4,7 @@ use super::status;
 use crate::shared::Shared;
 use skep_manager_ca::{CaBundle, JoinToken, trusted_pem, unlock_key_text};
 use skep_manager_raft::Reachability;
-use skep_proto::{id, id_bytes, pb, task_on_wire};
+use skep_proto::{id, id_bytes, pb, service_on_wire, task_on_wire};
 use skep_types::{Cluster, NodeId, ServiceId, Task, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +51,7 @@ pub(crate) fn read(shared: &Shared, request: &pb::ReadRequest) -> Result<pb::Rea
     if request.services {
         response.services = snapshot
             .services()
-            .map(|service| service.as_ref().into())
+            .map(|service| service_on_wire(service, request.revisions))
             .collect();
     }
     if request.tasks {

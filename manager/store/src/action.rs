@@ -8,8 +8,8 @@ use ipnet::Ipv4Net;
 use skep_types::{
     Attachment, BlockOwner, Cause, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
     JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
-    NodeSpec, NodeStatus, Restarts, Role, RootCa, SecretId, SecretSpec, ServiceId, ServiceSpec,
-    Slot, TaskId, TaskState, TaskStatus, Timestamp, UnlockKey, UpdateStatus, Version,
+    NodeSpec, NodeStatus, Restarts, RevisionOutcome, Role, RootCa, SecretId, SecretSpec, ServiceId,
+    ServiceSpec, Slot, TaskId, TaskState, TaskStatus, Timestamp, UnlockKey, UpdateStatus, Version,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -155,9 +155,9 @@ pub enum ServiceAction {
         /// Intent.
         spec: Box<ServiceSpec>,
     },
-    /// Replaces its intent; the present one becomes the previous one. While a
-    /// template is rolled out, or its update is paused, only another template
-    /// makes it so, and ends that update.
+    /// Replaces its intent. What is more than a change of labels or of the number
+    /// of tasks makes a new revision; while a template is rolled out, or its update is
+    /// paused, only another template does, and ends that update.
     Update {
         /// The service.
         id: ServiceId,
@@ -166,17 +166,18 @@ pub enum ServiceAction {
         /// New intent.
         spec: Box<ServiceSpec>,
     },
-    /// Returns to the previous intent.
+    /// Returns to an earlier revision, by a new one like it.
     Rollback {
         /// The service.
         id: ServiceId,
         /// Version read or planned on.
         version: Version,
+        /// Number of the revision.
+        to: u64,
         /// Said in the update status, e.g. `manually requested rollback`.
         message: String,
-        /// Keep the present intent as the previous one, so that a second
-        /// rollback returns to it. Not done after a failed update.
-        keep: bool,
+        /// The present revision has failed.
+        failed: bool,
     },
     /// Removes it; its tasks are stopped and go by themselves.
     Remove {
@@ -200,6 +201,8 @@ pub enum ServiceAction {
         version: Version,
         /// New progress.
         status: UpdateStatus,
+        /// What has come of the present revision by that.
+        outcome: Option<RevisionOutcome>,
     },
 }
 

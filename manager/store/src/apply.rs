@@ -6,6 +6,7 @@
 mod cluster;
 mod network;
 mod node;
+mod revision;
 mod secret;
 mod service;
 mod task;

@@ -141,9 +141,14 @@ pub enum Refused {
     /// The mode of a service cannot be changed.
     #[error("service mode change is not allowed: remove service {0} and create it again")]
     ModeChanged(String),
-    /// There is nothing to roll back to.
-    #[error("service {0} does not have a previous spec")]
-    NoPreviousSpec(String),
+    /// A revision is not kept.
+    #[error("service {service} has no revision {number} to go back to")]
+    NoRevision {
+        /// Name of the service.
+        service: String,
+        /// The number.
+        number: u64,
+    },
     /// The template a task was to be made from is not kept.
     #[error("task template {version} of service {service} is not known")]
     NoTemplate {

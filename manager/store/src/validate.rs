@@ -7,7 +7,7 @@
 mod rollout;
 mod service;
 
-pub use rollout::{pause_update, resume_update};
+pub use rollout::{pause_update, resume_update, roll_back};
 pub use service::{validate_service, validate_service_update};
 
 use crate::snapshot::Snapshot;
@@ -112,13 +112,13 @@ pub enum Invalid {
     /// A cluster setting is out of its range.
     #[error("{0}")]
     Setting(String),
-    /// An update cannot be halted, or let go on.
+    /// An update cannot be halted, let go on, or taken back.
     #[error("service {service}: {why}")]
     Rollout {
         /// Name of the service.
         service: String,
         /// Why.
-        why: &'static str,
+        why: String,
     },
     /// A service cannot be renamed.
     #[error("renaming services is not supported")]

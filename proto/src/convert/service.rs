@@ -4,9 +4,8 @@ use super::basic::{address, address_bytes, id, id_bytes, millis, port, require, 
 use crate::{Invalid, pb};
 use skep_types::{
     Endpoint, EndpointMode, EndpointSpec, FailureAction, LogDriver, NetworkAttachmentSpec,
-    Placement, PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, Service,
-    ServiceMode, ServiceSpec, TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState,
-    UpdateStatus, Version, Vip,
+    Placement, PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, ServiceMode,
+    ServiceSpec, TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -444,56 +443,6 @@ impl TryFrom<pb::UpdateStatus> for UpdateStatus {
             completed_at: completed_at_ms.map(Timestamp),
             message,
             resumed_at: resumed_at_ms.map(Timestamp),
-        })
-    }
-}
-
-impl From<&Service> for pb::Service {
-    fn from(service: &Service) -> Self {
-        let Service {
-            id,
-            meta,
-            spec,
-            spec_version,
-            previous_spec,
-            endpoint,
-            update_status,
-        } = service;
-        pb::Service {
-            id: id_bytes(*id),
-            meta: Some(meta.into()),
-            spec: Some(spec.into()),
-            spec_version: spec_version.0,
-            previous_spec: previous_spec.as_deref().map(Into::into),
-            endpoint: Some(endpoint.into()),
-            update_status: update_status.as_ref().map(Into::into),
-        }
-    }
-}
-
-impl TryFrom<pb::Service> for Service {
-    type Error = Invalid;
-    fn try_from(service: pb::Service) -> Result<Self, Invalid> {
-        let pb::Service {
-            id: id_field,
-            meta,
-            spec,
-            spec_version,
-            previous_spec,
-            endpoint,
-            update_status,
-        } = service;
-        Ok(Service {
-            id: id(&id_field, "service.id")?,
-            meta: require(meta, "service.meta")?.into(),
-            spec: require(spec, "service.spec")?.try_into()?,
-            spec_version: Version(spec_version),
-            previous_spec: previous_spec
-                .map(TryInto::try_into)
-                .transpose()?
-                .map(Box::new),
-            endpoint: require(endpoint, "service.endpoint")?.try_into()?,
-            update_status: update_status.map(TryInto::try_into).transpose()?,
         })
     }
 }

@@ -192,10 +192,24 @@ pub fn service() -> Service {
         meta: meta(),
         spec: service_spec(),
         spec_version: Version(5),
-        previous_spec: Some(Box::new(ServiceSpec {
-            mode: ServiceMode::Global,
-            ..service_spec()
-        })),
+        revision: Revision {
+            number: 8,
+            made_at: Timestamp(4),
+            returns_to: Some(7),
+            outcome: Some(RevisionOutcome::Failed),
+        },
+        past: vec![PastRevision {
+            revision: Revision {
+                number: 7,
+                made_at: Timestamp(3),
+                returns_to: Some(1),
+                outcome: Some(RevisionOutcome::Superseded),
+            },
+            spec: ServiceSpec {
+                mode: ServiceMode::Global,
+                ..service_spec()
+            },
+        }],
         endpoint: Endpoint {
             mode: EndpointMode::Vip,
             ports: vec![port()],

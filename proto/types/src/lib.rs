@@ -22,6 +22,7 @@ pub mod meta;
 pub mod network;
 pub mod node;
 pub mod resources;
+pub mod revision;
 pub mod secret;
 pub mod service;
 pub mod task;
@@ -45,6 +46,7 @@ pub use node::{
     Platform, Role,
 };
 pub use resources::{ByteCount, NanoCpus, Resources};
+pub use revision::{PastRevision, Revision, RevisionOutcome};
 pub use secret::{Config, ConfigSpec, Secret, SecretSpec};
 pub use service::{
     FailureAction, LogDriver, Placement, RestartCondition, RestartPolicy, Service, ServiceMode,

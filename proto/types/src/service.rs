@@ -6,6 +6,7 @@ use crate::id::ServiceId;
 use crate::meta::{Labels, Meta, Timestamp, Version};
 use crate::network::NetworkAttachmentSpec;
 use crate::resources::Resources;
+use crate::revision::{PastRevision, Revision};
 use crate::task::{Restarts, TaskState};
 use std::sync::Arc;
 use std::time::Duration;
@@ -237,7 +238,7 @@ pub enum FailureAction {
     Pause,
     /// Go on.
     Continue,
-    /// Return to the previous spec.
+    /// Return to the last revision that was rolled out whole.
     Rollback,
 }
 
@@ -263,9 +264,11 @@ pub struct Service {
     /// Version at which the task template last changed; tasks of another one
     /// are outdated, unless they run alike and are where they may be.
     pub spec_version: Version,
-    /// What a rollback returns to: the spec before the last change; while a
-    /// template is rolled out, before that.
-    pub previous_spec: Option<Box<ServiceSpec>>,
+    /// Which revision it is of.
+    pub revision: Revision,
+    /// Earlier ones, oldest first; where it is read by itself, it may have been left
+    /// out.
+    pub past: Vec<PastRevision>,
     /// Addresses and ports in force.
     pub endpoint: Endpoint,
     /// Progress of the last update.

@@ -35,6 +35,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let view = client
         .read(pb::ReadRequest {
             services: true,
+            revisions: true,
             networks: true,
             ..Default::default()
         })

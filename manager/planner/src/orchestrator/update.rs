@@ -14,7 +14,9 @@ use crate::draft::{Draft, Position, ServiceWork, Work};
 use crate::ids::IdSource;
 use round::Round;
 use skep_manager_store::{Action, ServiceAction};
-use skep_types::{FailureAction, Service, TaskState, UpdateState, UpdateStatus};
+use skep_types::{
+    FailureAction, PastRevision, RevisionOutcome, Service, TaskState, UpdateState, UpdateStatus,
+};
 use std::sync::Arc;
 
 /// Begins an update where tasks are outdated; `empty` are the positions without a
@@ -51,7 +53,7 @@ pub(super) fn begin(
         message: "update in progress".to_owned(),
         resumed_at: None,
     };
-    set_status(draft, work, service, status);
+    set_status(draft, work, service, status, None);
     true
 }
 
@@ -166,7 +168,13 @@ fn complete(
         message: message.to_owned(),
         ..status.clone()
     };
-    set_status(draft, work, service, status);
+    set_status(
+        draft,
+        work,
+        service,
+        status,
+        Some(RevisionOutcome::Completed),
+    );
 }
 
 /// Pauses or rolls back.
@@ -179,13 +187,17 @@ fn fail(
     reason: &str,
 ) {
     let rollback = is_rollback(status);
-    // There is nothing behind a rollback, nor behind a first version.
-    if action == FailureAction::Rollback && !rollback && can_return(draft, service) {
+    // A rollback that fails is not rolled back.
+    if action == FailureAction::Rollback
+        && !rollback
+        && let Some(good) = way_back(draft, service)
+    {
         let rollback = ServiceAction::Rollback {
             id: service.id,
             version: service.meta.version,
+            to: good.revision.number,
             message: format!("update rolled back {reason}"),
-            keep: false,
+            failed: true,
         };
         draft.plan.actions.push(Action::Service(rollback));
         // New ones would be of the template that goes.
@@ -202,13 +214,13 @@ fn fail(
         message: format!("{what} {reason}"),
         ..status.clone()
     };
-    set_status(draft, work, service, status);
+    set_status(draft, work, service, status, Some(RevisionOutcome::Failed));
 }
 
-/// There is a previous spec, and all that it refers to is still there.
-fn can_return(draft: &Draft<'_>, service: &Service) -> bool {
-    let previous = service.previous_spec.as_ref();
-    previous.is_some_and(|previous| template::is_whole(draft.snapshot, &previous.task))
+/// The last good revision, if all that it refers to is still there.
+fn way_back<'s>(draft: &Draft<'_>, service: &'s Service) -> Option<&'s PastRevision> {
+    let is_whole = |past: &&PastRevision| template::is_whole(draft.snapshot, &past.spec.task);
+    service.last_good().filter(is_whole)
 }
 
 /// At most one a pass: it begins, or goes on, or ends.
@@ -217,6 +229,7 @@ fn set_status(
     work: &mut ServiceWork<'_>,
     service: &Service,
     status: UpdateStatus,
+    outcome: Option<RevisionOutcome>,
 ) {
     work.update_status = Some(status.clone());
     draft
@@ -226,5 +239,6 @@ fn set_status(
             id: service.id,
             version: service.meta.version,
             status,
+            outcome,
         }));
 }

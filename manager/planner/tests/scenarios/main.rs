@@ -10,6 +10,7 @@ mod nodes;
 mod paused;
 mod placement;
 mod restart;
+mod revisions;
 mod rollout;
 mod scheduling;
 mod update;

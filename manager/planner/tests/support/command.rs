@@ -9,7 +9,7 @@
 //! pool 10.1.0.0/16 | heartbeat 10s | history 1
 //! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
 //! pause-update web | resume-update web
-//! scale web 5 | update web image=b | rollback web | rm web
+//! scale web 5 | update web image=b | rollback web [REVISION] | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1
 //! leader | leader n1 heard 1s (ago; it led before)
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
@@ -20,7 +20,7 @@
 
 use super::World;
 use skep_manager_planner::Liveness;
-use skep_manager_store::validate::{Invalid, pause_update, resume_update};
+use skep_manager_store::validate::{Invalid, pause_update, resume_update, roll_back};
 use skep_manager_store::{Action, ClusterAction, NodeAction, ServiceAction, TaskAction};
 use skep_types::{
     Availability, ByteCount, ClusterSpec, EndpointMode, FailureAction, NanoCpus,
@@ -117,14 +117,8 @@ impl World {
                 });
             }
             "rollback" => {
-                let service = self.store.state().service_named(rest[0]).unwrap();
-                let action = ServiceAction::Rollback {
-                    id: service.id,
-                    version: service.meta.version,
-                    message: "manually requested rollback".into(),
-                    keep: true,
-                };
-                self.must(Action::Service(action));
+                let to = rest.get(1).map(|number| number.parse().unwrap());
+                self.roll_back(rest[0], to);
             }
             "pause-update" => self.set_update_status(rest[0], |service, _| pause_update(service)),
             "resume-update" => self.set_update_status(rest[0], resume_update),
@@ -236,6 +230,25 @@ impl World {
                     id: service.id,
                     version: service.meta.version,
                     status,
+                    outcome: None,
+                };
+                self.must(Action::Service(action));
+            }
+            Err(refused) => self.out.push_str(&format!("refused: {refused}\n")),
+        }
+    }
+
+    fn roll_back(&mut self, name: &str, to: Option<u64>) {
+        let state = self.store.state();
+        let service = state.service_named(name).unwrap();
+        match roll_back(state, service, to) {
+            Ok(to) => {
+                let action = ServiceAction::Rollback {
+                    id: service.id,
+                    version: service.meta.version,
+                    to,
+                    message: "manually requested rollback".into(),
+                    failed: false,
                 };
                 self.must(Action::Service(action));
             }

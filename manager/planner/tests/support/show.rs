@@ -1,7 +1,8 @@
 //! What a scenario prints.
 
 use super::World;
-use skep_types::{BlockOwner, NodeState, Task, Timestamp};
+use skep_types::{BlockOwner, NodeState, Task, TaskState, Timestamp};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 impl World {
@@ -13,6 +14,8 @@ impl World {
             }
             "ps" => self.show_tasks(&mut out, words[1]),
             "count" => self.show_counts(&mut out, words[1]),
+            "images" => self.show_images(&mut out, words[1]),
+            "revisions" => self.show_revisions(&mut out, words[1]),
             "nodes" => self.show_nodes(&mut out),
             "services" => self.show_services(&mut out),
             "networks" => self.show_networks(&mut out),
@@ -87,6 +90,38 @@ impl World {
                 let _ = write!(out, ": {}", task.status.error);
             }
             out.push('\n');
+        }
+    }
+
+    /// Images of the tasks that run, and how many there are of each.
+    fn show_images(&self, out: &mut String, service: &str) {
+        let mut images: BTreeMap<&str, u32> = BTreeMap::new();
+        let tasks = self.store.state().tasks();
+        for task in tasks.filter(|task| &*task.service_name == service) {
+            if task.is_live() && task.status.state == TaskState::Running {
+                *images.entry(&task.spec.container.image).or_default() += 1;
+            }
+        }
+        let images: Vec<String> = images
+            .iter()
+            .map(|(image, count)| format!("{count} {image}"))
+            .collect();
+        let _ = writeln!(out, "{}", images.join(", "));
+    }
+
+    /// What the service was, oldest first, and is.
+    fn show_revisions(&self, out: &mut String, service: &str) {
+        let service = self.store.state().service_named(service).unwrap();
+        let past = service.past.iter().map(|past| (&past.revision, &past.spec));
+        for (revision, spec) in past.chain([(&service.revision, &service.spec)]) {
+            let back = revision
+                .returns_to
+                .map_or(String::new(), |to| format!(" as {to}"));
+            let outcome = revision
+                .outcome
+                .map_or(String::new(), |outcome| format!(" {outcome:?}"));
+            let image = &spec.task.container.image;
+            let _ = writeln!(out, "{} {image}{back}{outcome}", revision.number);
         }
     }
 

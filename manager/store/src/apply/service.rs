@@ -1,12 +1,13 @@
 //! Changes of services.
 
-use super::{Write, changed};
+use super::{Write, changed, revision};
 use crate::action::ServiceAction;
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
+use crate::validate::resume_update;
 use skep_types::{
-    Endpoint, EndpointMode, NetworkId, Service, ServiceId, ServiceMode, ServiceSpec, Timestamp,
-    UpdateState, UpdateStatus, Version,
+    Endpoint, EndpointMode, NetworkId, Revision, RevisionOutcome, Service, ServiceId, ServiceMode,
+    ServiceSpec, Timestamp, UpdateState, UpdateStatus, Version,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,22 +27,19 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             require_references(write, spec)?;
             let mut service = Service::clone(&present);
             set_spec(write, &mut service, ServiceSpec::clone(spec));
-            if spec.task.runs_like(&present.spec.task) && is_rolling(write, &present) {
+            let rolling = is_rolling(write, &present);
+            if spec.task.runs_like(&present.spec.task) && rolling {
                 // The same is rolled out as before, or waits for somebody to look.
-                // What it would go back to is the template before it.
-                if let Some(previous) = &mut service.previous_spec {
-                    carry_over(previous, &present.spec, spec);
-                }
-                let status = service.update_status.filter(|s| !is_over(s.state));
+                revision::carry_over(&mut service, &present.spec);
                 let moves = present.spec.task.placement != spec.task.placement;
-                let asked_for = present.spec == service.spec || moves;
-                service.update_status = match asked_for {
-                    true => status.and_then(|status| resumed(status, write.now)),
-                    false => status,
-                };
+                if present.spec == service.spec || moves {
+                    resume(&mut service, write.now);
+                }
             } else {
-                if present.spec != service.spec {
-                    service.previous_spec = Some(Box::new(present.spec.clone()));
+                if !present.spec.is_revision(&service.spec) {
+                    revision::next(&present, &mut service, rolling, None, write.now);
+                } else {
+                    revision::carry_over(&mut service, &present.spec);
                 }
                 // Whatever an earlier update came to is over; the planner starts
                 // the one this change calls for.
@@ -53,19 +51,24 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
         ServiceAction::Rollback {
             id,
             version,
+            to,
             message,
-            keep,
+            failed,
         } => {
             let present = fresh(write, *id, *version)?;
-            let previous = present
-                .previous_spec
-                .clone()
-                .ok_or_else(|| Refused::NoPreviousSpec(present.spec.name.clone()))?;
-            require_same_mode(&present, &previous)?;
-            require_references(write, &previous)?;
+            let past = present.past_revision(*to).ok_or(Refused::NoRevision {
+                service: present.spec.name.clone(),
+                number: *to,
+            })?;
+            let spec = present.as_before(past);
+            require_references(write, &spec)?;
+            let rolling = is_rolling(write, &present);
             let mut service = Service::clone(&present);
-            set_spec(write, &mut service, *previous);
-            service.previous_spec = keep.then(|| Box::new(present.spec.clone()));
+            set_spec(write, &mut service, spec);
+            if *failed {
+                service.revision.outcome = Some(RevisionOutcome::Failed);
+            }
+            revision::next(&present, &mut service, rolling, Some(*to), write.now);
             service.update_status = Some(UpdateStatus {
                 state: UpdateState::RollbackStarted,
                 started_at: write.now,
@@ -106,10 +109,12 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             id,
             version,
             status,
+            outcome,
         } => {
             let present = fresh(write, *id, *version)?;
             let mut service = Service::clone(&present);
             service.update_status = Some(status.clone());
+            come_to(&mut service.revision, *outcome);
             put(write, &present, service);
             Ok(())
         }
@@ -129,12 +134,14 @@ fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<()
     }
     require_references(write, spec)?;
     let meta = write.created();
+    let revision = Revision::first(meta.created_at);
     write.state.put_service(Service {
         id,
         meta,
         spec: spec.clone(),
         spec_version: write.index,
-        previous_spec: None,
+        revision,
+        past: Vec::new(),
         endpoint: Endpoint {
             mode: spec.endpoint.mode,
             ..Endpoint::default()
@@ -180,19 +187,21 @@ fn is_rolling(write: &Write<'_>, service: &Service) -> bool {
 }
 
 /// Who asks for what is there already wants what is paused to go on, as Swarm's
-/// users know it, and so does who says where its tasks may go instead; the planner
-/// begins an update that has no status anew.
-fn resumed(status: UpdateStatus, now: Timestamp) -> Option<UpdateStatus> {
-    match status.state {
-        UpdateState::Paused => None,
-        UpdateState::RollbackPaused => Some(UpdateStatus {
-            state: UpdateState::RollbackStarted,
-            message: "rollback in progress".to_owned(),
-            resumed_at: Some(now),
-            ..status
-        }),
-        _ => Some(status),
+/// users know it, and so does who says where its tasks may go instead.
+fn resume(service: &mut Service, now: Timestamp) {
+    if let Ok(status) = resume_update(service, now) {
+        service.update_status = Some(status);
+        come_to(&mut service.revision, None);
     }
+}
+
+/// What is known of a revision once its update went on or ended.
+fn come_to(revision: &mut Revision, outcome: Option<RevisionOutcome>) {
+    // What goes on has not failed; what was rolled out once stays good.
+    let known = revision
+        .outcome
+        .filter(|known| *known == RevisionOutcome::Completed);
+    revision.outcome = outcome.or(known);
 }
 
 fn is_over(state: UpdateState) -> bool {
@@ -202,41 +211,6 @@ fn is_over(state: UpdateState) -> bool {
         | UpdateState::Paused
         | UpdateState::RollbackStarted
         | UpdateState::RollbackPaused => false,
-    }
-}
-
-/// What is changed beside what tasks run while that is rolled out stays so when it
-/// goes back: scaling a service is no part of its update.
-fn carry_over(previous: &mut ServiceSpec, old: &ServiceSpec, new: &ServiceSpec) {
-    let ServiceSpec {
-        name: _,
-        labels,
-        mode,
-        task,
-        update,
-        rollback,
-        endpoint,
-    } = new;
-    if task.placement != old.task.placement {
-        Arc::make_mut(&mut previous.task).placement = task.placement.clone();
-    }
-    if task.restart != old.task.restart {
-        Arc::make_mut(&mut previous.task).restart = task.restart.clone();
-    }
-    if *labels != old.labels {
-        previous.labels.clone_from(labels);
-    }
-    if *mode != old.mode {
-        previous.mode = *mode;
-    }
-    if *update != old.update {
-        previous.update = update.clone();
-    }
-    if *rollback != old.rollback {
-        previous.rollback = rollback.clone();
-    }
-    if *endpoint != old.endpoint {
-        previous.endpoint = endpoint.clone();
     }
 }
 

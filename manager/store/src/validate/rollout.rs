@@ -1,6 +1,7 @@
-//! What becomes of an update that somebody halts, or lets go on.
+//! What becomes of an update that somebody halts, lets go on, or takes back.
 
-use super::Invalid;
+use super::{Invalid, validate_service_update};
+use crate::snapshot::Snapshot;
 use skep_types::{Service, Timestamp, UpdateState, UpdateStatus};
 
 /// The status of an update that is to change no further task.
@@ -51,6 +52,51 @@ pub fn resume_update(service: &Service, now: Timestamp) -> Result<UpdateStatus, 
     })
 }
 
+/// The number of the revision to go back to: this one, or else the newest earlier one
+/// that did not fail.
+///
+/// # Errors
+/// There is none, or something that it needs is not there any more.
+pub fn roll_back(snapshot: &Snapshot, service: &Service, to: Option<u64>) -> Result<u64, Invalid> {
+    let found = match to {
+        Some(number) if number == service.revision.number => {
+            return refuse(service, format!("it is at revision {number} already"));
+        }
+        Some(number) => service.past_revision(number),
+        None => service.before(),
+    };
+    let Some(past) = found else {
+        let numbers: Vec<String> = service
+            .past
+            .iter()
+            .map(|past| past.revision.number.to_string())
+            .collect();
+        let numbers = numbers.join(", ");
+        return match to {
+            _ if numbers.is_empty() => refuse(service, "it has no earlier revision"),
+            Some(number) => refuse(
+                service,
+                format!("it has no revision {number} to go back to, but {numbers}"),
+            ),
+            None => refuse(
+                service,
+                format!(
+                    "no earlier revision differs from the present one and did not fail; \
+                     name one to go back to: {numbers}"
+                ),
+            ),
+        };
+    };
+    let number = past.revision.number;
+    match validate_service_update(snapshot, service, &service.as_before(past)) {
+        Ok(()) => Ok(number),
+        Err(error) => refuse(
+            service,
+            format!("revision {number} cannot be had back: {error}"),
+        ),
+    }
+}
+
 const NO_UPDATE: &str = "no update of it is under way";
 
 fn present(service: &Service) -> Result<&UpdateStatus, Invalid> {
@@ -60,9 +106,9 @@ fn present(service: &Service) -> Result<&UpdateStatus, Invalid> {
     }
 }
 
-fn refuse<T>(service: &Service, why: &'static str) -> Result<T, Invalid> {
+fn refuse<T>(service: &Service, why: impl Into<String>) -> Result<T, Invalid> {
     Err(Invalid::Rollout {
         service: service.spec.name.clone(),
-        why,
+        why: why.into(),
     })
 }

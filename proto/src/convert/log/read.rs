@@ -5,6 +5,7 @@ use crate::convert::cluster::unlock_key;
 use crate::convert::format::known;
 use crate::convert::network::block;
 use crate::convert::node::role;
+use crate::convert::revision::outcome;
 use crate::convert::task::{cause, task_state};
 use crate::pb::action as wire;
 use crate::{Invalid, pb};
@@ -147,12 +148,14 @@ impl TryFrom<pb::Action> for Action {
                 id: service,
                 version,
                 message,
-                keep,
+                failed,
+                to_revision,
             }) => Action::Service(ServiceAction::Rollback {
                 id: id(&service, "rollback_service.id")?,
                 version: Version(version),
+                to: to_revision,
                 message,
-                keep,
+                failed,
             }),
             Wire::RemoveService(service) => Action::Service(ServiceAction::Remove {
                 id: id(&service, "remove_service")?,
@@ -170,10 +173,12 @@ impl TryFrom<pb::Action> for Action {
                 id: service,
                 version,
                 status,
+                outcome: outcome_field,
             }) => Action::Service(ServiceAction::SetUpdateStatus {
                 id: id(&service, "set_update_status.id")?,
                 version: Version(version),
                 status: require(status, "set_update_status.status")?.try_into()?,
+                outcome: outcome_field.map(outcome).transpose()?,
             }),
             Wire::CreateNetwork(wire::CreateNetwork { id: network, spec }) => {
                 Action::Network(NetworkAction::Create {

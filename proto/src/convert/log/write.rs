@@ -146,13 +146,15 @@ fn service(action: &ServiceAction) -> wire::Action {
         ServiceAction::Rollback {
             id,
             version,
+            to,
             message,
-            keep,
+            failed,
         } => wire::Action::RollbackService(wire::RollbackService {
             id: id_bytes(*id),
             version: version.0,
             message: message.clone(),
-            keep: *keep,
+            failed: *failed,
+            to_revision: *to,
         }),
         ServiceAction::Remove { id } => wire::Action::RemoveService(id_bytes(*id)),
         ServiceAction::SetEndpoint {
@@ -168,10 +170,12 @@ fn service(action: &ServiceAction) -> wire::Action {
             id,
             version,
             status,
+            outcome,
         } => wire::Action::SetUpdateStatus(wire::SetUpdateStatus {
             id: id_bytes(*id),
             version: version.0,
             status: Some(status.into()),
+            outcome: outcome.map(|outcome| pb::RevisionOutcome::from(outcome).into()),
         }),
     }
 }

@@ -6,9 +6,9 @@ use crate::containers::Container;
 use skep_manager_store::{Dump, Snapshot, Store};
 use skep_types::{
     Attachment, BlockOwner, Endpoint, Meta, Network, NetworkId, NetworkSpec, Node, NodeDescription,
-    NodeId, NodeSpec, NodeState, NodeStatus, Role, SecretId, Service, ServiceId, ServiceMode,
-    ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateOrder,
-    Version,
+    NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role, SecretId, Service, ServiceId,
+    ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
+    UpdateOrder, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -49,7 +49,8 @@ impl Scene {
             meta: Meta::default(),
             spec,
             spec_version: Version(1),
-            previous_spec: None,
+            revision: Revision::first(Timestamp(0)),
+            past: Vec::new(),
             endpoint: Endpoint::default(),
             update_status: None,
         };

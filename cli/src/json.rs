@@ -10,8 +10,7 @@ use crate::view::NodeView;
 use serde_json::{Map, Value, json};
 use skep_proto::pb;
 use skep_types::{
-    Availability, BlockOwner, Config, Labels, Meta, Network, NodeState, Protocol, PublishMode,
-    Role, Secret,
+    Availability, BlockOwner, Config, Labels, Meta, Network, NodeState, PublishMode, Role, Secret,
 };
 
 /// An object without its empty members, at every depth but the first two.
@@ -206,15 +205,6 @@ pub fn node_state(state: NodeState) -> &'static str {
         NodeState::Down => "down",
         NodeState::Ready => "ready",
         NodeState::Disconnected => "disconnected",
-    }
-}
-
-/// `tcp`, `udp` or `sctp`.
-pub fn protocol(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Tcp => "tcp",
-        Protocol::Udp => "udp",
-        Protocol::Sctp => "sctp",
     }
 }
 

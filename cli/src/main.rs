@@ -12,6 +12,7 @@ mod client;
 mod commands;
 mod each;
 mod error;
+mod explain;
 mod filter;
 mod find;
 mod flags;

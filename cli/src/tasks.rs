@@ -2,7 +2,6 @@
 
 use crate::filter::Filters;
 use crate::human::{ago, capital, ellipsis, id};
-use crate::json;
 use crate::output::now_ms;
 use crate::table::{FormatArgs, Table};
 use crate::view::{View, natural};
@@ -210,7 +209,7 @@ pub fn ports(ports: &[PortConfig], mode: PublishMode) -> String {
             "*:{}->{}/{}",
             span(first.published, last.published),
             span(first.target, last.target),
-            json::protocol(first.protocol)
+            first.protocol
         )
     });
     texts.collect::<Vec<_>>().join(", ")

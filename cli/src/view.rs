@@ -26,6 +26,8 @@ pub struct View {
     pub secrets: Vec<Secret>,
     /// Configs, by name.
     pub configs: Vec<Config>,
+    /// Why tasks are where they are.
+    pub explained: pb::Explained,
 }
 
 /// A node, and what the leader knows of it as a manager.
@@ -51,6 +53,7 @@ impl View {
             networks,
             secrets,
             configs,
+            explained,
         } = answer;
         let mut shared: BTreeMap<(ServiceId, u64), Arc<TaskSpec>> = BTreeMap::new();
         for entry in specs {
@@ -60,6 +63,7 @@ impl View {
         }
         let mut view = View {
             cluster,
+            explained: explained.unwrap_or_default(),
             ..View::default()
         };
         for entry in nodes {

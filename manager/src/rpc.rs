@@ -5,6 +5,7 @@ pub(crate) mod change;
 pub mod control;
 pub(crate) mod describe;
 pub(crate) mod dispatcher;
+mod explain;
 pub(crate) mod gate;
 pub(crate) mod logs;
 pub(crate) mod peer;

@@ -1,6 +1,7 @@
 //! `skep node`.
 
 mod demote;
+mod explain;
 mod inspect;
 mod ls;
 mod promote;
@@ -23,6 +24,8 @@ use skep_types::{Node, NodeSpec};
 pub enum Command {
     /// List the nodes
     Ls(ls::Args),
+    /// Say what a node has given away, and which services it would take
+    Explain(explain::Args),
     /// Show all that is known of nodes
     Inspect(inspect::Args),
     /// Change a node's labels, role or availability
@@ -41,6 +44,7 @@ pub enum Command {
 pub async fn run(command: Command, host: &Host) -> Result<()> {
     match command {
         Command::Ls(args) => ls::run(args, host).await,
+        Command::Explain(args) => explain::run(args, host).await,
         Command::Inspect(args) => inspect::run(args, host).await,
         Command::Update(args) => update::run(args, host).await,
         Command::Promote(args) => promote::run(args, host).await,

@@ -2,6 +2,7 @@
 
 mod create;
 mod effect;
+mod explain;
 mod inspect;
 mod logs;
 mod ls;
@@ -27,6 +28,8 @@ pub use ls::table as services_table;
 pub enum Command {
     /// Run an image as a service
     Create(Box<create::Args>),
+    /// Say why tasks run where they do, and why others do not run
+    Explain(explain::Args),
     /// Show all that is known of services
     Inspect(inspect::Args),
     /// Show what the tasks of a service print
@@ -52,6 +55,7 @@ pub enum Command {
 pub async fn run(command: Command, host: &Host) -> Result<()> {
     match command {
         Command::Create(args) => create::run(*args, host).await,
+        Command::Explain(args) => explain::run(args, host).await,
         Command::Inspect(args) => inspect::run(args, host).await,
         Command::Logs(args) => logs::run(args, host).await,
         Command::Ls(args) => ls::run(args, host).await,

@@ -1,6 +1,6 @@
 //! Services and their parts as JSON.
 
-use super::{head, labels, lean, protocol, publish_mode};
+use super::{head, labels, lean, publish_mode};
 use crate::human::timestamp;
 use serde_json::{Value, json};
 use skep_types::{
@@ -243,7 +243,7 @@ fn update(config: &UpdateConfig) -> Value {
 fn ports(ports: &[PortConfig]) -> Value {
     let port = |port: &PortConfig| {
         let mut out = json!({
-            "Protocol": protocol(port.protocol),
+            "Protocol": port.protocol.to_string(),
             "TargetPort": port.target,
             "PublishedPort": port.published,
             "PublishMode": publish_mode(port.mode),

@@ -95,6 +95,28 @@ impl<'a> Allocator<'a> {
         Ok(attachments)
     }
 
+    /// Whether a task on these networks would get its addresses on a node. Nothing is
+    /// given out, though blocks that were looked into stay with the node in this pass.
+    ///
+    /// # Errors
+    /// As [`Allocator::attach`].
+    pub(crate) fn try_attach(
+        &mut self,
+        draft: &Draft<'a>,
+        node: NodeId,
+        networks: &[NetworkId],
+    ) -> Result<(), Exhausted> {
+        if let Ok(attachments) = self.attach(draft.snapshot, node, networks) {
+            for attachment in &attachments {
+                self.detach(node, attachment);
+            }
+            return Ok(());
+        }
+        // The nodes before it may have used up the blocks.
+        let mut alone = Allocator::new(draft);
+        alone.attach(draft.snapshot, node, networks).map(drop)
+    }
+
     fn detach(&mut self, node: NodeId, attachment: &Attachment) {
         if let IpAddr::V4(address) = attachment.address
             && let Some(network) = self.networks.get_mut(&attachment.network)

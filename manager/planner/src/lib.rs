@@ -21,6 +21,7 @@
 mod allocator;
 mod current;
 mod draft;
+mod explain;
 mod ids;
 mod liveness;
 mod nodes;
@@ -29,6 +30,7 @@ mod plan;
 mod reaper;
 mod scheduler;
 
+pub use explain::{Explained, Fit, NodeUse, Subject, Vacancy, Verdict, explain};
 pub use ids::IdSource;
 pub use liveness::{Heard, Liveness};
 pub use plan::Plan;

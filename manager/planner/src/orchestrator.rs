@@ -9,6 +9,9 @@ mod restart;
 mod slots;
 mod template;
 mod update;
+mod vacancies;
+
+pub(crate) use vacancies::vacancies;
 
 use crate::current::{Allowed, Current};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Work};

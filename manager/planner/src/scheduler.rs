@@ -8,6 +8,9 @@ mod candidates;
 mod filter;
 mod fleet;
 mod room;
+mod verdicts;
+
+pub(crate) use verdicts::verdicts;
 
 use crate::allocator::Allocator;
 use crate::current::Current;

@@ -1,6 +1,6 @@
 //! One consistent view of the objects asked for.
 
-use super::status;
+use super::{explain, status};
 use crate::shared::Shared;
 use skep_manager_ca::{CaBundle, JoinToken, trusted_pem, unlock_key_text};
 use skep_manager_raft::Reachability;
@@ -97,6 +97,9 @@ pub(crate) fn read(shared: &Shared, request: &pb::ReadRequest) -> Result<pb::Rea
             .configs()
             .map(|config| config.as_ref().into())
             .collect();
+    }
+    if let Some(asked) = &request.explain {
+        response.explained = Some(explain::answer(&snapshot, shared.state.now(), asked)?);
     }
     Ok(response)
 }

@@ -1,6 +1,7 @@
 //! How a service is reached: mode, published ports, virtual addresses.
 
 use crate::id::NetworkId;
+use std::fmt;
 use std::net::IpAddr;
 
 /// What the user asks for.
@@ -47,6 +48,17 @@ pub enum Protocol {
     Udp,
     /// SCTP.
     Sctp,
+}
+
+/// `tcp`, `udp` or `sctp`.
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Protocol::Tcp => "tcp",
+            Protocol::Udp => "udp",
+            Protocol::Sctp => "sctp",
+        })
+    }
 }
 
 /// Where a published port is open.

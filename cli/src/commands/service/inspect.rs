@@ -195,7 +195,7 @@ fn pretty(view: &View, service: &Service) -> String {
     }
     for port in &service.endpoint.ports {
         add(format!(" PublishedPort = {}", port.published));
-        add(format!("  Protocol = {}", json::protocol(port.protocol)));
+        add(format!("  Protocol = {}", port.protocol));
         add(format!("  TargetPort = {}", port.target));
         add(format!("  PublishMode = {}", json::publish_mode(port.mode)));
     }

@@ -2,7 +2,9 @@
 
 use super::fleet::{Fleet, FleetNode, host_ports};
 use skep_types::constraint::Constraint;
-use skep_types::{Placement, Protocol, Resources, Service, TaskSpec, UpdateOrder, UpdateState};
+use skep_types::{
+    Node, Placement, Protocol, Resources, Service, TaskSpec, UpdateOrder, UpdateState,
+};
 use std::collections::BTreeMap;
 
 /// Why a node may not run a task: the first filter it fails.
@@ -22,45 +24,67 @@ pub(super) struct Filters {
     /// The update under way, or the next one, starts the new task first.
     pub(super) surges: bool,
     constraints: Vec<Constraint>,
-    /// A constraint that cannot be read holds nowhere.
-    unreadable: bool,
+    /// Constraints that cannot be read hold nowhere.
+    unreadable: Vec<String>,
     max_replicas: u32,
 }
 
 impl Filters {
     pub(super) fn new(service: &Service, spec: &TaskSpec, placement: &Placement) -> Filters {
-        let texts = &placement.constraints;
-        let constraints: Vec<Constraint> = texts
-            .iter()
-            .filter_map(|text| Constraint::parse(text).ok())
-            .collect();
+        let (mut constraints, mut unreadable) = (Vec::new(), Vec::new());
+        for text in &placement.constraints {
+            match Constraint::parse(text) {
+                Ok(constraint) => constraints.push(constraint),
+                Err(_) => unreadable.push(text.clone()),
+            }
+        }
         Filters {
             resources: spec.resources.clone(),
             ports: host_ports(service),
             surges: order(service) == UpdateOrder::StartFirst,
-            unreadable: constraints.len() < texts.len(),
             constraints,
+            unreadable,
             max_replicas: placement.max_replicas_per_node,
         }
     }
 
     pub(super) fn check(&self, node: &FleetNode) -> Result<(), Refusal> {
-        if !node.takes_tasks {
-            return Err(Refusal::NotReady);
+        match self.refusals(node).next() {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
         }
-        if !node.has_room(&self.resources) {
-            return Err(Refusal::Resources);
+    }
+
+    /// All that is against a node, in the order of the filters.
+    pub(super) fn refusals(&self, node: &FleetNode) -> impl Iterator<Item = Refusal> {
+        let all = [
+            Refusal::NotReady,
+            Refusal::Resources,
+            Refusal::Constraints,
+            Refusal::HostPort,
+            Refusal::MaxReplicas,
+        ];
+        all.into_iter()
+            .filter(move |refusal| self.refuses(*refusal, node))
+    }
+
+    fn refuses(&self, refusal: Refusal, node: &FleetNode) -> bool {
+        match refusal {
+            Refusal::NotReady => !node.takes_tasks,
+            Refusal::Resources => !node.has_room(&self.resources),
+            Refusal::Constraints => {
+                !self.unreadable.is_empty() || !self.constraints.iter().all(|c| c.holds(&node.node))
+            }
+            Refusal::HostPort => self.ports.iter().any(|port| node.ports.contains(port)),
+            Refusal::MaxReplicas => self.max_replicas != 0 && node.of_limit >= self.max_replicas,
         }
-        if self.unreadable || !self.constraints.iter().all(|c| c.holds(&node.node)) {
-            return Err(Refusal::Constraints);
-        }
-        if self.ports.iter().any(|port| node.ports.contains(port)) {
-            return Err(Refusal::HostPort);
-        }
-        if self.max_replicas != 0 && node.of_limit >= self.max_replicas {
-            return Err(Refusal::MaxReplicas);
-        }
-        Ok(())
+    }
+
+    /// The constraints that a node does not satisfy.
+    pub(super) fn broken_constraints(&self, node: &Node) -> impl Iterator<Item = String> {
+        let broken = self.constraints.iter().filter(|c| !c.holds(node));
+        let broken = broken.map(Constraint::to_string);
+        self.unreadable.iter().cloned().chain(broken)
     }
 }
 

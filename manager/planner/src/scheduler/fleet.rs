@@ -3,6 +3,7 @@
 use super::filter::Filters;
 use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, Work};
+use crate::explain::NodeUse;
 use skep_types::{
     ByteCount, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service, Timestamp,
 };
@@ -52,11 +53,8 @@ impl FleetNode {
     pub(super) fn has_room(&self, resources: &Resources) -> bool {
         let NanoCpus(cpu) = resources.cpu_reservation;
         let ByteCount(memory) = resources.memory_reservation;
-        let fits = |asked: u64, reserved: u64, total: u64| {
-            asked == 0 || asked <= total.saturating_sub(reserved)
-        };
-        fits(cpu, self.cpu_reserved, self.node.description.cpus.0)
-            && fits(memory, self.memory_reserved, self.node.description.memory.0)
+        let (NanoCpus(free_cpu), ByteCount(free_memory)) = self.free();
+        cpu <= free_cpu && memory <= free_memory
     }
 
     /// Share of what the node has that is reserved, in thousandths.
@@ -88,10 +86,31 @@ impl FleetNode {
     }
 
     fn avoided(&self) -> u32 {
-        if self.failures >= FAILURES_MAX {
-            self.failures
-        } else {
-            0
+        self.blamed().unwrap_or(0)
+    }
+
+    /// So many failures of the present group that it is tried last.
+    pub(super) fn blamed(&self) -> Option<u32> {
+        (self.failures >= FAILURES_MAX).then_some(self.failures)
+    }
+
+    /// What can still be reserved.
+    pub(super) fn free(&self) -> (NanoCpus, ByteCount) {
+        let total = &self.node.description;
+        (
+            NanoCpus(total.cpus.0.saturating_sub(self.cpu_reserved)),
+            ByteCount(total.memory.0.saturating_sub(self.memory_reserved)),
+        )
+    }
+
+    /// What is given away.
+    pub(super) fn in_use(&self) -> NodeUse {
+        NodeUse {
+            node: self.id,
+            cpu_reserved: NanoCpus(self.cpu_reserved),
+            memory_reserved: ByteCount(self.memory_reserved),
+            tasks: self.tasks,
+            ports: self.ports.iter().copied().collect(),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod support;
 
 mod crash_loops;
+mod explain;
 mod failures;
 mod networks;
 mod nodes;

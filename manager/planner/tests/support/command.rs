@@ -15,6 +15,7 @@
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
 //! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
+//! explain web | explain-node n1
 //! ps web | nodes | services | networks | addresses web | why
 //! ```
 

@@ -7,7 +7,7 @@
 mod command;
 mod show;
 
-use skep_manager_planner::{IdSource, Liveness, Plan, reconcile};
+use skep_manager_planner::{Fit, IdSource, Liveness, Plan, Subject, explain, reconcile};
 use skep_manager_store::{
     Action, Applied, ClusterAction, NetworkAction, NodeAction, ServiceAction, Store, TaskAction,
 };
@@ -128,6 +128,7 @@ impl World {
             self.last.explanations.clone_from(&plan.explanations);
             self.last.wake_at = plan.wake_at;
             if plan.actions.is_empty() {
+                self.explained_alike(&plan.explanations);
                 return;
             }
             let actions = plan.actions.clone();
@@ -141,6 +142,23 @@ impl World {
             self.last.actions = actions;
         }
         panic!("no fixpoint after {PASSES_MAX} passes: {:#?}", self.plan());
+    }
+
+    /// What waits because no node takes it is not told of a node that would.
+    fn explained_alike(&self, waiting: &[(TaskId, String)]) {
+        let state = self.store.state();
+        for (task, reason) in waiting {
+            let task = state.task(*task).unwrap();
+            let of_present = state
+                .service(task.service)
+                .is_some_and(|service| service.spec_version == task.spec_version);
+            if task.node.is_some() || !of_present || !reason.starts_with("no suitable node") {
+                continue;
+            }
+            let told = explain(state, self.now, Subject::Service(task.service));
+            let fits = told.verdicts.iter().find(|told| told.fit <= Fit::Fits);
+            assert!(fits.is_none(), "{}: {reason}, but {fits:?}", task.name());
+        }
     }
 
     /// The store may refuse to call a node Down that was changed meanwhile: what

@@ -1,7 +1,8 @@
 //! What a scenario prints.
 
 use super::World;
-use skep_types::{BlockOwner, NodeState, Task, TaskState, Timestamp};
+use skep_manager_planner::{NodeUse, Subject, explain};
+use skep_types::{BlockOwner, ByteCount, NanoCpus, NodeState, Task, TaskState, Timestamp};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -17,6 +18,8 @@ impl World {
             "images" => self.show_images(&mut out, words[1]),
             "revisions" => self.show_revisions(&mut out, words[1]),
             "nodes" => self.show_nodes(&mut out),
+            "explain" => self.explain_service(&mut out, words[1]),
+            "explain-node" => self.explain_node(&mut out, words[1]),
             "services" => self.show_services(&mut out),
             "networks" => self.show_networks(&mut out),
             "addresses" => self.show_addresses(&mut out, words[1]),
@@ -52,6 +55,45 @@ impl World {
                 None => "gone".to_owned(),
             },
         )
+    }
+
+    fn explain_service(&self, out: &mut String, service: &str) {
+        let state = self.store.state();
+        let of = Subject::Service(state.service_named(service).unwrap().id);
+        let explained = explain(state, self.now, of);
+        for verdict in &explained.verdicts {
+            let node = &state.node(verdict.node).unwrap().description.hostname;
+            let (fit, tasks, why) = (verdict.fit, verdict.tasks, verdict.why.join("; "));
+            let _ = writeln!(out, "{node} {fit:?} {tasks} {why}");
+        }
+        for vacancy in &explained.vacancies {
+            let node = vacancy.node.and_then(|node| state.node(node));
+            let place = match node {
+                Some(node) => node.description.hostname.clone(),
+                None => vacancy.slot.unwrap().0.to_string(),
+            };
+            let _ = writeln!(out, "empty {service}@{place}: {}", vacancy.why);
+        }
+    }
+
+    fn explain_node(&self, out: &mut String, node: &str) {
+        let state = self.store.state();
+        let explained = explain(state, self.now, Subject::Node(self.node_named(node)));
+        for given in &explained.nodes {
+            let NodeUse {
+                node: _,
+                cpu_reserved: NanoCpus(cpu),
+                memory_reserved: ByteCount(memory),
+                tasks,
+                ports,
+            } = given;
+            let _ = writeln!(out, "{node} {cpu} {memory} {tasks} {ports:?}");
+        }
+        for verdict in &explained.verdicts {
+            let service = &state.service(verdict.service).unwrap().spec.name;
+            let (fit, tasks, why) = (verdict.fit, verdict.tasks, verdict.why.join("; "));
+            let _ = writeln!(out, "{service} {fit:?} {tasks} {why}");
+        }
     }
 
     fn show_tasks(&self, out: &mut String, service: &str) {

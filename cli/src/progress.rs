@@ -153,9 +153,10 @@ fn leave(cut: Cut, names: &[&str], judge: &Judge, mut screen: Screen) -> Result<
 
 /// How long a swarm may be without a leader, or the daemon's connection broken,
 /// while somebody waits.
-const TROUBLE: Duration = Duration::from_secs(15);
+pub const TROUBLE: Duration = Duration::from_secs(15);
 
-async fn until(deadline: Option<Instant>) {
+/// Sleeps until then; for ever where there is no such time.
+pub async fn until(deadline: Option<Instant>) {
     match deadline {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
@@ -163,7 +164,7 @@ async fn until(deadline: Option<Instant>) {
 }
 
 /// Waits for something to happen, at most one period.
-async fn next(events: &mut mpsc::Receiver<()>) {
+pub async fn next(events: &mut mpsc::Receiver<()>) {
     if let Ok(Some(())) = tokio::time::timeout(PERIOD, events.recv()).await {
         tokio::time::sleep(BURST).await;
         while events.try_recv().is_ok() {}
@@ -174,7 +175,7 @@ async fn next(events: &mut mpsc::Receiver<()>) {
 
 /// A tick for each event of the swarm. Ends when the stream cannot be had;
 /// then the period alone has to do.
-fn watch(client: &Client) -> mpsc::Receiver<()> {
+pub fn watch(client: &Client) -> mpsc::Receiver<()> {
     let (out, ticks) = mpsc::channel(16);
     let mut control = client.control();
     tokio::spawn(async move {

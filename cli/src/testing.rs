@@ -24,6 +24,7 @@ pub fn node(number: u128, hostname: &str) -> NodeView {
         },
         role: Role::Worker,
         role_since: Default::default(),
+        drain_since: None,
         manager: None,
         mesh: None,
     };

@@ -164,6 +164,7 @@ mod tests {
             status: NodeStatus::default(),
             role,
             role_since: Default::default(),
+            drain_since: None,
             manager: raft_id.map(|raft_id| ManagerStatus {
                 raft_id,
                 address: format!("10.0.0.{bits}:2377"),

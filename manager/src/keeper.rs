@@ -217,6 +217,7 @@ mod tests {
             status: NodeStatus::default(),
             role,
             role_since: Default::default(),
+            drain_since: None,
             manager: None,
             mesh: None,
         })))

@@ -208,6 +208,7 @@ mod tests {
                 },
                 role: Role::Worker,
                 role_since: Timestamp(0),
+                drain_since: None,
                 manager: None,
                 mesh: None,
             };

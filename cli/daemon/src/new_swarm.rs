@@ -121,6 +121,7 @@ pub(crate) fn first_node(advertise: SocketAddr, availability: Availability) -> N
         status: NodeStatus::default(),
         role: Role::Manager,
         role_since: Default::default(),
+        drain_since: None,
         manager: Some(ManagerStatus {
             raft_id: 1,
             address: advertise.to_string(),

@@ -201,6 +201,7 @@ mod tests {
                 status: Default::default(),
                 role,
                 role_since: Timestamp(0),
+                drain_since: None,
                 manager: None,
                 mesh: None,
             },

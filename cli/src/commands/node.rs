@@ -1,6 +1,7 @@
 //! `skep node`.
 
 mod demote;
+mod drain;
 mod explain;
 mod inspect;
 mod ls;
@@ -30,6 +31,8 @@ pub enum Command {
     Inspect(inspect::Args),
     /// Change a node's labels, role or availability
     Update(update::Args),
+    /// Move all tasks off nodes, and wait until they have left
+    Drain(drain::Args),
     /// Make nodes managers
     Promote(promote::Args),
     /// Make managers workers
@@ -47,6 +50,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
         Command::Explain(args) => explain::run(args, host).await,
         Command::Inspect(args) => inspect::run(args, host).await,
         Command::Update(args) => update::run(args, host).await,
+        Command::Drain(args) => drain::run(args, host).await,
         Command::Promote(args) => promote::run(args, host).await,
         Command::Demote(args) => demote::run(args, host).await,
         Command::Rm(args) => rm::run(args, host).await,

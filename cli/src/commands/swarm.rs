@@ -70,7 +70,7 @@ pub enum Availability {
     Active,
     /// Those there stay, no new ones
     Pause,
-    /// No tasks
+    /// No tasks; those there are moved as their services' updates change tasks
     Drain,
 }
 

@@ -188,6 +188,7 @@ pub(crate) fn node(bits: u128) -> Node {
         },
         role: Role::Worker,
         role_since: Timestamp(0),
+        drain_since: None,
         manager: None,
         mesh: Some(Ipv4Addr::from(
             u32::from(Ipv4Addr::new(10, 255, 0, 0)) + low,

@@ -167,6 +167,7 @@ fn swarm(
             status: NodeStatus::default(),
             role: Role::Worker,
             role_since: Default::default(),
+            drain_since: None,
             manager: None,
             mesh: None,
         }))));

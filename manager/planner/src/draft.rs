@@ -42,15 +42,15 @@ impl NodeWork<'_> {
         self.state == NodeState::Ready && self.node.spec.availability == Availability::Active
     }
 
+    /// What is there stays, though no new task may come.
+    pub(crate) fn keeps_tasks(&self) -> bool {
+        self.state == NodeState::Ready && self.node.spec.availability == Availability::Pause
+    }
+
     /// It is silent, and that is agreed on: nothing follows from what the store may yet
     /// refuse.
     pub(crate) fn is_down(&self) -> bool {
         self.state == NodeState::Down && self.node.status.state == NodeState::Down
-    }
-
-    /// Tasks there have to go elsewhere.
-    pub(crate) fn is_lost(&self) -> bool {
-        self.is_down() || self.node.spec.availability == Availability::Drain
     }
 }
 
@@ -106,11 +106,6 @@ impl<'a> Draft<'a> {
             services,
             plan: Plan::default(),
         }
-    }
-
-    /// Whether a task on that node has to go elsewhere.
-    pub(crate) fn is_lost(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_none_or(NodeWork::is_lost)
     }
 
     /// Whether nothing is heard of what runs on that node, nor can it be told to stop.
@@ -290,6 +285,7 @@ impl<'a> ServiceWork<'a> {
             state: TaskState::New,
             cause: origin.cause,
             stop_cause: None,
+            leaves: None,
             restarts: origin.restarts,
             start_at: origin.start_at,
             attachments: Vec::new(),

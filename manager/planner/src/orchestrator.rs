@@ -4,6 +4,7 @@
 //! One path for everything: whatever happened, the positions a service should
 //! fill are compared with its tasks. Rolling changes are `update`'s.
 
+mod moves;
 mod promote;
 mod restart;
 mod slots;
@@ -13,7 +14,7 @@ mod vacancies;
 
 pub(crate) use vacancies::vacancies;
 
-use crate::current::{Allowed, Current};
+use crate::current::Current;
 use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
 use skep_types::constraint::Constraint;
@@ -25,10 +26,13 @@ use std::sync::Arc;
 pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
     // Taken out, so that the rest of the draft can be read meanwhile.
     let mut services = std::mem::take(&mut draft.services);
+    let busy = moves::busy_drained(draft);
     for work in services.values_mut() {
         match work.service {
             Some(service) => {
-                stop_lost(draft, work, service);
+                stop_lost(draft, work);
+                moves::mark(draft, work, service);
+                let beside = moves::stop(draft, work, service, &busy);
                 restart::hasten(work, &service.spec.task.restart, draft.now);
                 let positions = match service.spec.mode {
                     ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
@@ -38,7 +42,9 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
                     continue;
                 }
                 fill(draft, work, service, &positions, ids);
+                moves::start(draft, work, service, beside, ids);
                 update::roll(draft, work, service, ids);
+                moves::wake(draft, work, service);
                 promote::promote(draft, work);
             }
             // The service is gone: its tasks stop, then go.
@@ -52,36 +58,17 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
     draft.services = services;
 }
 
-/// What ended is not wanted any more; what is on a lost node, or on one that the
-/// constraints do not allow any more, has to go elsewhere.
-///
-/// A node that was allowed until the constraints were changed is no such node: its tasks
-/// are outdated, and moved as an update moves tasks.
-fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &Service) {
-    let mut allowed = Allowed::default();
+/// What ended is not wanted any more; what is on a lost node has to go elsewhere.
+fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
     for task in &mut work.tasks {
         if task.desired > TaskState::Running {
             continue;
         }
         if task.state.is_terminal() {
             task.desire(TaskState::Shutdown);
-            continue;
+        } else if task.node.is_some_and(|node| draft.is_silent(node)) {
+            task.stop(TaskState::Shutdown, Cause::NodeLost);
         }
-        let Some(id) = task.node else { continue };
-        let misplaced = draft.nodes.get(&id).is_some_and(|node| {
-            !allowed.on(node.node, service.spec_version, &service.spec.task)
-                && !allowed.on(node.node, task.spec_version, task.spec)
-        });
-        let cause = if draft.is_silent(id) {
-            Cause::NodeLost
-        } else if draft.is_lost(id) {
-            Cause::Drained
-        } else if misplaced {
-            Cause::Constraint
-        } else {
-            continue;
-        };
-        task.stop(TaskState::Shutdown, cause);
     }
 }
 
@@ -97,11 +84,20 @@ fn eligible(draft: &Draft<'_>, work: &ServiceWork<'_>, service: &Service) -> Vec
     }
     let live = work.tasks.iter().filter(|task| task.is_live());
     let served: BTreeSet<NodeId> = live.filter_map(|task| task.node).collect();
+    // Where it ended by itself, or with its machine, on a node that keeps what it has.
+    let ended: BTreeSet<NodeId> = work
+        .tasks
+        .iter()
+        .filter(|task| task.state.is_terminal() && task.desired != TaskState::Remove)
+        .filter(|task| task.stop_cause.is_none())
+        .filter_map(|task| task.node)
+        .collect();
     draft
         .nodes
         .values()
         .filter(|node| !served.contains(&node.node.id))
-        .filter(|node| node.takes_tasks() && constraints.iter().all(|c| c.holds(node.node)))
+        .filter(|node| constraints.iter().all(|c| c.holds(node.node)))
+        .filter(|node| node.takes_tasks() || (node.keeps_tasks() && ended.contains(&node.node.id)))
         .map(|node| Position::Node(node.node.id))
         .collect()
 }

@@ -66,7 +66,12 @@ fn trim(
         };
         // Without a live task the last one says why there is none, and what was
         // counted.
-        let keep = history.max(1).saturating_sub(live);
+        let mut keep = history.max(1).saturating_sub(live);
+        // What was tried beside a task that serves says when to try again.
+        let newest = tasks.last().map(|index| &work.tasks[*index]);
+        if live > 0 && newest.is_some_and(|task| !task.is_live()) {
+            keep = keep.max(1);
+        }
         let read = rolling.as_ref().map(|r| r.reads(&work.tasks, &tasks));
         let ended: Vec<usize> = tasks
             .into_iter()

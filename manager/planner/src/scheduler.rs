@@ -19,7 +19,7 @@ use candidates::Candidates;
 use filter::Filters;
 use fleet::Fleet;
 use skep_manager_store::Snapshot;
-use skep_types::{NetworkId, NodeId, Service, ServiceId, TaskState, Timestamp, Version};
+use skep_types::{Cause, NetworkId, NodeId, Service, ServiceId, TaskState, Timestamp, Version};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -143,7 +143,11 @@ impl Group {
             task.error = Some("no suitable node (the node is gone)".to_owned());
             return;
         };
-        if let Err(refusal) = self.filters.check(fleet.node(at)) {
+        let checked = match task.cause {
+            Cause::Restarted | Cause::NodeLost => self.filters.check_again(fleet.node(at)),
+            _ => self.filters.check(fleet.node(at)),
+        };
+        if let Err(refusal) = checked {
             task.error = Some(filter::explain(&[(refusal, 1)]));
             return;
         }

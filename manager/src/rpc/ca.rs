@@ -108,6 +108,7 @@ impl pb::ca_server::Ca for CaService {
             },
             role,
             role_since: Default::default(),
+            drain_since: None,
             manager: None,
             mesh: None,
         };

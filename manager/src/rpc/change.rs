@@ -253,6 +253,7 @@ fn action(snapshot: &Snapshot, now: Timestamp, change: Change) -> Result<(Bytes,
                 .try_into()
                 .map_err(status::invalid)?;
             let found = known(snapshot.node(node_id), "node", node_id)?;
+            validate::validate_node(&spec).map_err(refuse)?;
             may_change_role(snapshot, found, spec.role)?;
             let version = if version == 0 {
                 found.meta.version

@@ -306,6 +306,7 @@ mod tests {
             status: NodeStatus::default(),
             role: Role::Worker,
             role_since: Default::default(),
+            drain_since: None,
             manager: None,
             mesh: None,
         };

@@ -13,7 +13,7 @@ pub use service::{validate_service, validate_service_update};
 use crate::snapshot::Snapshot;
 use ipnet::Ipv4Net;
 use skep_types::secret::{CONFIG_MAX_BYTES, SECRET_MAX_BYTES};
-use skep_types::{ClusterSpec, ConfigSpec, NetworkSpec, SecretSpec};
+use skep_types::{ClusterSpec, ConfigSpec, NetworkSpec, NodeSpec, SecretSpec};
 use std::time::Duration;
 
 /// Longest name of a service or network.
@@ -210,6 +210,22 @@ pub fn validate_config(snapshot: &Snapshot, spec: &ConfigSpec) -> Result<(), Inv
         });
     }
     size("config", &spec.name, spec.data.len(), 0, CONFIG_MAX_BYTES)
+}
+
+/// Checks what is wanted of a node.
+///
+/// # Errors
+/// The first setting out of its range.
+pub fn validate_node(spec: &NodeSpec) -> Result<(), Invalid> {
+    if spec
+        .drain_deadline
+        .is_some_and(|deadline| deadline > NodeSpec::DRAIN_DEADLINE_MAX)
+    {
+        return Err(Invalid::Setting(
+            "a node cannot be given more than 30 days to be drained".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// Checks settings of the cluster.

@@ -266,6 +266,7 @@ fn first_node(id: NodeId, address: &str) -> Node {
         status: NodeStatus::default(),
         role: Role::Manager,
         role_since: Default::default(),
+        drain_since: None,
         manager: Some(ManagerStatus {
             raft_id: 1,
             address: address.to_owned(),

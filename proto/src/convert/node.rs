@@ -1,12 +1,13 @@
 //! Nodes.
 
-use super::basic::{address, address_bytes, id, id_bytes, ipv4, require, wire_enum};
+use super::basic::{address, address_bytes, id, id_bytes, ipv4, millis, require, wire_enum};
 use super::format::format;
 use crate::{Invalid, pb};
 use skep_types::{
     Availability, ByteCount, ManagerStatus, NanoCpus, Node, NodeDescription, NodeSpec, NodeState,
     NodeStatus, NodeTls, Platform, Role, Timestamp,
 };
+use std::time::Duration;
 
 wire_enum!(Role, Role, role, "node.role", { Worker = Worker, Manager = Manager });
 wire_enum!(Availability, Availability, availability, "node.availability", {
@@ -30,11 +31,13 @@ impl From<&NodeSpec> for pb::NodeSpec {
             labels,
             role,
             availability,
+            drain_deadline,
         } = spec;
         pb::NodeSpec {
             labels: labels.clone(),
             role: pb::Role::from(*role).into(),
             availability: pb::Availability::from(*availability).into(),
+            drain_deadline_ms: drain_deadline.map(millis),
         }
     }
 }
@@ -46,11 +49,13 @@ impl TryFrom<pb::NodeSpec> for NodeSpec {
             labels,
             role: role_field,
             availability: availability_field,
+            drain_deadline_ms,
         } = spec;
         Ok(NodeSpec {
             labels,
             role: role(role_field)?,
             availability: availability(availability_field)?,
+            drain_deadline: drain_deadline_ms.map(Duration::from_millis),
         })
     }
 }
@@ -236,6 +241,7 @@ impl From<&Node> for pb::Node {
             status,
             role,
             role_since,
+            drain_since,
             manager,
             mesh,
         } = node;
@@ -247,6 +253,7 @@ impl From<&Node> for pb::Node {
             status: Some(status.into()),
             role: pb::Role::from(*role).into(),
             role_since_ms: role_since.0,
+            drain_since_ms: drain_since.map(|at| at.0),
             manager: manager.as_ref().map(Into::into),
             mesh: mesh
                 .map(|mesh| address_bytes(mesh.into()))
@@ -266,6 +273,7 @@ impl TryFrom<pb::Node> for Node {
             status,
             role: role_field,
             role_since_ms,
+            drain_since_ms,
             manager,
             mesh,
         } = node;
@@ -277,6 +285,7 @@ impl TryFrom<pb::Node> for Node {
             status: require(status, "node.status")?.try_into()?,
             role: role(role_field)?,
             role_since: Timestamp(role_since_ms),
+            drain_since: drain_since_ms.map(Timestamp),
             manager: manager.map(Into::into),
             mesh: if mesh.is_empty() {
                 None

@@ -287,6 +287,7 @@ pub fn node() -> Node {
             labels: labels(),
             role: Role::Manager,
             availability: Availability::Drain,
+            drain_deadline: Some(Duration::from_secs(9)),
         },
         description: NodeDescription {
             hostname: "h1".to_owned(),
@@ -313,6 +314,7 @@ pub fn node() -> Node {
         },
         role: Role::Manager,
         role_since: Timestamp(5),
+        drain_since: Some(Timestamp(6)),
         manager: Some(ManagerStatus {
             raft_id: 8,
             address: "10.1.1.1:2377".to_owned(),

@@ -5,6 +5,7 @@ use crate::id::NodeId;
 use crate::meta::{Labels, Meta, Timestamp};
 use crate::resources::{ByteCount, NanoCpus};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 /// A node as the cluster keeps it.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Node {
     pub role: Role,
     /// Since when: an older certificate for another role is void.
     pub role_since: Timestamp,
+    /// Since when it is drained, while it is.
+    pub drain_since: Option<Timestamp>,
     /// Its place among the managers, while it is one.
     pub manager: Option<ManagerStatus>,
     /// Its address inside the WireGuard mesh.
@@ -38,6 +41,26 @@ pub struct NodeSpec {
     pub role: Role,
     /// Whether tasks may run there.
     pub availability: Availability,
+    /// Time in which a drained node's tasks may be moved one after the other, as their
+    /// services say; what is left then stops at once. An hour when not set.
+    pub drain_deadline: Option<Duration>,
+}
+
+impl NodeSpec {
+    /// Most that `drain_deadline` can be.
+    pub const DRAIN_DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+}
+
+/// Nomad's default.
+const DRAIN_DEADLINE: Duration = Duration::from_secs(60 * 60);
+
+impl Node {
+    /// When tasks that are still wanted there stop at once, while it is drained.
+    pub fn drained_by(&self) -> Option<Timestamp> {
+        let since = self.drain_since.unwrap_or(self.meta.updated_at);
+        let deadline = self.spec.drain_deadline.unwrap_or(DRAIN_DEADLINE);
+        (self.spec.availability == Availability::Drain).then(|| since + deadline)
+    }
 }
 
 /// What a node does in the swarm.
@@ -58,7 +81,7 @@ pub enum Availability {
     Active,
     /// Those there stay, no new ones.
     Pause,
-    /// None.
+    /// No: those there are moved, as their services' tasks are updated.
     Drain,
 }
 

@@ -340,6 +340,7 @@ fn found(site: &Site, spec: ClusterSpec) -> Outcome<(Identity, Start)> {
         status: NodeStatus::default(),
         role: Role::Manager,
         role_since: Timestamp::default(),
+        drain_since: None,
         manager: Some(ManagerStatus {
             raft_id: 1,
             address: site.address(),

@@ -61,6 +61,7 @@ fn welcome() -> pb::Welcome {
         status: NodeStatus::default(),
         role: Role::Worker,
         role_since: Default::default(),
+        drain_since: None,
         manager: None,
         mesh: None,
     };

@@ -132,6 +132,7 @@ async fn begin(dir: PathBuf, address: &str) -> Result<Manager> {
         status: NodeStatus::default(),
         role: Role::Manager,
         role_since: Default::default(),
+        drain_since: None,
         manager: Some(ManagerStatus {
             raft_id: 1,
             address: address.to_owned(),

@@ -43,8 +43,12 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             }
         }
         spec.labels.extend(args.label_add.iter().cloned());
-        if let Some(availability) = args.availability {
-            spec.availability = availability.into();
+        if let Some(availability) = args.availability.map(Into::into)
+            && spec.availability != availability
+        {
+            spec.availability = availability;
+            // That of an earlier drain is none of this one.
+            spec.drain_deadline = None;
         }
         match args.role {
             Some(Role::Worker) => spec.role = skep_types::Role::Worker,

@@ -23,6 +23,8 @@ pub(crate) struct Work<'a> {
     pub(crate) cause: Cause,
     /// Why it was told to stop.
     pub(crate) stop_cause: Option<Cause>,
+    /// Why it has to leave its node, which answers.
+    pub(crate) leaves: Option<Cause>,
     /// What was counted before it in its position.
     pub(crate) restarts: Restarts,
     /// It does not start before.
@@ -51,6 +53,7 @@ impl<'a> Work<'a> {
             state: task.status.state,
             cause: task.cause,
             stop_cause: task.stop_cause,
+            leaves: None,
             restarts: task.restarts,
             start_at: task.start_at,
             attachments: Vec::new(),

@@ -15,6 +15,8 @@ const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
 /// A task that ran so long, from when it took traffic, ends a row of failures.
 const STEADY: Duration = Duration::from_secs(5 * 60);
+/// Least time before a failed try beside an old task that serves is followed by another.
+pub(super) const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Characters of the last error that are told again.
 const ERROR_WIDTH: usize = 200;
 

@@ -5,8 +5,8 @@ use skep_types::{Cause, NodeId, Slot, TaskState};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The slots that should have a live task and have none. Those that are too
-/// many lose their tasks here: first the ones that do not run, then those on
-/// nodes with most tasks of the service, then the highest.
+/// many lose their tasks here: first the ones that do not run or have to leave
+/// their node, then those on nodes with most tasks of the service, then the highest.
 ///
 /// `work.tasks` is still sorted by slot: nothing was created yet.
 pub(super) fn choose(work: &mut ServiceWork<'_>, replicas: u32) -> Vec<Position> {
@@ -25,7 +25,7 @@ pub(super) fn choose(work: &mut ServiceWork<'_>, replicas: u32) -> Vec<Position>
             node: None,
         };
         for task in kept.filter(|task| task.is_live()) {
-            let runs = task.state == TaskState::Running;
+            let runs = task.state == TaskState::Running && task.leaves.is_none();
             if !slot.live || (runs && !slot.runs) {
                 slot.node = task.node;
             }

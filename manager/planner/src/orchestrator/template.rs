@@ -7,9 +7,9 @@ use skep_types::constraint::Constraint;
 use skep_types::{Cause, Service, TaskSpec, UpdateState};
 use std::sync::Arc;
 
-/// The present one; but while an update is paused, that of the task which was there
-/// last. Somebody is to look at what the new one did first: old tasks that end must
-/// not be changed one by one meanwhile.
+/// The present one; but while an update is paused, or the node is, that of the task
+/// which was there last. Somebody is to look at what the new one did first: old tasks
+/// that end must not be changed one by one meanwhile.
 pub(super) fn choose<'a>(
     draft: &Draft<'_>,
     service: &'a Arc<Service>,
@@ -22,6 +22,7 @@ pub(super) fn choose<'a>(
         state,
         Some(UpdateState::Paused | UpdateState::RollbackPaused)
     );
+    let paused = paused || super::update::is_left_alone(draft, position);
     latest
         .filter(|task| paused && current.runs_other(task))
         .filter(|task| {

@@ -5,8 +5,11 @@
 //! is under way, and since when, from the service. Which positions are changed next
 //! is `round`'s; this begins, ends and fails an update.
 
+mod pace;
 mod progress;
 mod round;
+
+pub(super) use pace::Pace;
 
 use super::template;
 use crate::current::Current;
@@ -43,7 +46,12 @@ pub(super) fn begin(
     let is_changed = |task: &Work<'_>| {
         task.is_live() && current.is_outdated(task) && !is_left_alone(draft, task.position())
     };
-    if !work.tasks.iter().any(is_changed) && !is_refilled(work, &current, empty) {
+    let filled: Vec<Position> = empty
+        .iter()
+        .copied()
+        .filter(|position| !is_left_alone(draft, *position))
+        .collect();
+    if !work.tasks.iter().any(is_changed) && !is_refilled(work, &current, &filled) {
         return false;
     }
     let status = UpdateStatus {
@@ -82,7 +90,7 @@ fn is_refilled(work: &ServiceWork<'_>, current: &Current<'_>, empty: &[Position]
 }
 
 /// What is on a paused node stays as it is.
-fn is_left_alone(draft: &Draft<'_>, position: Position) -> bool {
+pub(super) fn is_left_alone(draft: &Draft<'_>, position: Position) -> bool {
     match position {
         Position::Slot(_) => false,
         Position::Node(node) => !draft.nodes.get(&node).is_some_and(|n| n.takes_tasks()),

@@ -12,7 +12,7 @@ pub(crate) fn vacancies(draft: &mut Draft<'_>, id: ServiceId) -> Vec<(Position, 
     let Some(service) = work.service else {
         return Vec::new();
     };
-    stop_lost(draft, &mut work, service);
+    stop_lost(draft, &mut work);
     let empty = match service.spec.mode {
         ServiceMode::Replicated { replicas } => slots::choose(&mut work, replicas),
         ServiceMode::Global => eligible(draft, &work, service),

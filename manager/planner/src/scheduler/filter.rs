@@ -55,6 +55,15 @@ impl Filters {
         }
     }
 
+    /// The node may take no new task, and this one was there before.
+    pub(super) fn check_again(&self, node: &FleetNode) -> Result<(), Refusal> {
+        let counts = |refusal: &Refusal| *refusal != Refusal::NotReady || !node.keeps_tasks;
+        match self.refusals(node).find(counts) {
+            Some(refusal) => Err(refusal),
+            None => Ok(()),
+        }
+    }
+
     /// All that is against a node, in the order of the filters.
     pub(super) fn refusals(&self, node: &FleetNode) -> impl Iterator<Item = Refusal> {
         let all = [

@@ -30,6 +30,8 @@ pub(super) struct FleetNode {
     pub(super) id: NodeId,
     pub(super) node: Arc<Node>,
     pub(super) takes_tasks: bool,
+    /// What was there may be there again.
+    pub(super) keeps_tasks: bool,
     cpu_reserved: u64,
     memory_reserved: u64,
     /// Live tasks.
@@ -136,6 +138,7 @@ impl Fleet {
                 id: *id,
                 node: Arc::clone(work.node),
                 takes_tasks: work.takes_tasks(),
+                keeps_tasks: work.keeps_tasks(),
                 cpu_reserved: 0,
                 memory_reserved: 0,
                 tasks: 0,

@@ -102,8 +102,8 @@ fn what_fails_after_a_first_try_was_drained_is_a_failure_however_few_tasks_are_k
             db [Updating: update in progress]
             -- of db one of three may fail: it came up then, and ended once more later
             db.1 n2 running -> running image b
-            db.1 n2 failed -> shutdown image b
             db.1 n2 failed -> shutdown image b: task: non-zero exit (137)
+            db.1 n2 failed -> shutdown image b
             db.1 n1 shutdown -> shutdown image a
             db.1 n1 shutdown -> shutdown image b
             db.2 n2 running -> running image b

@@ -4,6 +4,7 @@
 mod support;
 
 mod crash_loops;
+mod drains;
 mod explain;
 mod failures;
 mod networks;

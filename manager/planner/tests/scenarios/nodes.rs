@@ -31,7 +31,7 @@ fn a_drained_node_gets_no_tasks_and_loses_those_it_has() {
             web.1 n2 assigned -> ready
             web.1 n1 running -> shutdown
             web.2 n2 running -> running
-            agent n1 running -> shutdown
+            agent n1 running -> running
             agent n2 running -> running
             -- then the new ones run
             web.1 n2 running -> running

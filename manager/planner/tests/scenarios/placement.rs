@@ -158,7 +158,7 @@ fn constraints_name_sets_numbers_and_what_is_there() {
         run
         label n1 slots=4
         label n2 slots=6
-        run
+        step 10s
         ps many
         ",
         expect![[r#"

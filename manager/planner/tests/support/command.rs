@@ -161,7 +161,13 @@ impl World {
                 let id = self.node_named(rest[0]);
                 self.silent.remove(&id);
             }
-            "drain" => self.availability(rest[0], Availability::Drain),
+            "drain" => {
+                let deadline = rest.get(1).map(|deadline| seconds(deadline));
+                self.node_spec(rest[0], |spec| {
+                    spec.availability = Availability::Drain;
+                    spec.drain_deadline = deadline;
+                });
+            }
             "pause" => self.availability(rest[0], Availability::Pause),
             "active" => self.availability(rest[0], Availability::Active),
             "label" => {
@@ -203,6 +209,13 @@ impl World {
                 self.lingering.remove(rest[0]);
             }
             "kill" => self.end(rest[0], TaskState::Failed, "task: non-zero exit (137)"),
+            // The same of a global service's task on that node.
+            "kill-on" => self.end(
+                &self.on(rest),
+                TaskState::Failed,
+                "task: non-zero exit (137)",
+            ),
+            "lose-on" => self.end(&self.on(rest), TaskState::Orphaned, "task: lost"),
             // Its node was started anew.
             "lose" => self.end(rest[0], TaskState::Orphaned, "task: lost"),
             // Its node has tried for long to prepare it.
@@ -261,12 +274,18 @@ impl World {
         self.verdicts.insert(task.to_owned(), state);
     }
 
+    fn on(&self, words: &[&str]) -> String {
+        format!("{}.{}", words[0], self.node_named(words[1]))
+    }
+
+    /// The newest of those that are called so ends.
     fn end(&mut self, name: &str, state: TaskState, error: &str) {
         let task = self
             .store
             .state()
             .tasks()
-            .find(|task| task.is_live() && self.is_called(task, name))
+            .filter(|task| task.is_live() && self.is_called(task, name))
+            .max_by_key(|task| task.meta.created_at)
             .expect(name);
         let status = TaskStatus {
             state,

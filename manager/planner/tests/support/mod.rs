@@ -282,6 +282,7 @@ impl World {
             },
             role: Role::Worker,
             role_since: Default::default(),
+            drain_since: None,
             manager: None,
             mesh: None,
         }))));

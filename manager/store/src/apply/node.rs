@@ -102,6 +102,7 @@ fn create(write: &mut Write<'_>, node: &Node) -> Result<(), Refused> {
     let mut node = node.clone();
     node.meta = write.created();
     node.role_since = write.now;
+    node.drain_since = (node.spec.availability == Availability::Drain).then_some(write.now);
     let name = node.description.hostname.clone();
     write.state.put_node(node);
     write.event(object, EventAction::Create, name, Vec::new());
@@ -177,6 +178,11 @@ fn edit(
     }
     let mut node = Node::clone(&present);
     edit(&mut node)?;
+    if node.spec.availability != Availability::Drain {
+        node.drain_since = None;
+    } else if present.spec.availability != Availability::Drain {
+        node.drain_since = Some(write.now);
+    }
     if node == *present {
         return Ok(());
     }

@@ -5,8 +5,10 @@ use crate::action::{DesiredChange, Explanation, NewTask, Placement, TaskAction};
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
 use crate::snapshot::may_run;
+use skep_types::constraint::Constraint;
 use skep_types::{
-    NodeId, Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Version,
+    Availability, NodeId, Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus,
+    Version,
 };
 use std::sync::Arc;
 
@@ -103,11 +105,13 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
         return Err(Refused::IdTaken(object));
     }
     // A plan that was proposed twice must not fill a slot twice. Start-first
-    // updates put two tasks into a slot, but of different versions.
+    // updates put two tasks into a slot, but of different versions; start-first moves
+    // put one beside what has to leave its node.
     let twin = write.state.tasks_in(origin.service.id, new.slot).any(|t| {
         t.is_live()
             && t.spec_version == origin.spec_version
             && (new.slot != Slot(0) || t.node == new.node)
+            && !(new.slot != Slot(0) && has_to_leave(write, &origin.service, t))
     });
     if twin {
         return Err(Refused::Stale {
@@ -333,4 +337,14 @@ fn put(write: &mut Write<'_>, mut task: Task) {
     let (object, name) = (ObjectId::Task(task.id), task.name());
     write.state.put_task(task);
     write.event(object, EventAction::Update, name, attributes);
+}
+
+/// Its node is drained, or not one that the constraints allow.
+fn has_to_leave(write: &Write<'_>, service: &Service, task: &Task) -> bool {
+    let Some(node) = task.node.and_then(|node| write.state.node(node)) else {
+        return false;
+    };
+    let mut texts = service.spec.task.placement.constraints.iter();
+    node.spec.availability == Availability::Drain
+        || texts.any(|text| Constraint::parse(text).is_ok_and(|c| !c.holds(node)))
 }

@@ -72,6 +72,7 @@ impl Fixture {
             status: NodeStatus::default(),
             role: Role::Worker,
             role_since: Default::default(),
+            drain_since: None,
             manager: None,
             mesh: None,
         }))));

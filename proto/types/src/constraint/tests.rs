@@ -26,6 +26,7 @@ fn node() -> Node {
         },
         role: Role::Worker,
         role_since: Default::default(),
+        drain_since: None,
         manager: None,
         mesh: None,
     }

@@ -2,7 +2,8 @@
 //!
 //! Judged twice. When the managers release a task to run, everything else in
 //! its slot must have ended, as far as they can know, unless
-//! - the service's update starts the new task before it stops the old one;
+//! - the service starts new tasks before it stops old ones, and the new one comes by an
+//!   update, or from a node that is to be left;
 //! - the other's node does not answer and was given up: it may be cut off, and
 //!   goes on with what it runs until it hears again;
 //! - the other had its time to stop, and its node has not said that it did.
@@ -16,8 +17,8 @@
 use super::{HostSight, Verdict};
 use skep_manager_store::{Snapshot, may_run};
 use skep_types::{
-    NodeId, NodeState, PublishMode, Service, ServiceId, Slot, Task, TaskId, TaskState, UpdateOrder,
-    UpdateState,
+    Cause, NodeId, NodeState, PublishMode, Service, ServiceId, Slot, Task, TaskId, TaskState,
+    UpdateOrder, UpdateState,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -53,7 +54,8 @@ impl Slots {
             for other in others {
                 // It serves until the new one does, or makes room for it.
                 let serves = other.is_live() || task.status.state < TaskState::Assigned;
-                let is_replaced = serves && other.spec_version != task.spec_version;
+                let moves = matches!(task.cause, Cause::Drained | Cause::Constraint);
+                let is_replaced = serves && (moves || other.spec_version != task.spec_version);
                 let excused = (is_replaced && starts_first(service))
                     || other.node.is_none_or(|node| is_down(before, after, node))
                     || had_its_time(before, task, other);

@@ -93,6 +93,7 @@ impl Scene {
             },
             role: Role::Worker,
             role_since: Timestamp::default(),
+            drain_since: None,
             manager: None,
             mesh: None,
         };

@@ -3,8 +3,9 @@
 //! Whether the update fails, pauses or ends is `update`'s; when it counts as stuck,
 //! `progress`'s.
 
-use super::super::{is_stopping, promote, restart, template};
+use super::super::{is_stopping, moves, promote, restart, template};
 use super::is_left_alone;
+use super::pace::{DEFAULT_MONITOR, Pace};
 use crate::allocator::has_host_ports;
 use crate::current::{Allowed, Current};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Template, Work};
@@ -14,12 +15,6 @@ use skep_types::{
 };
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Swarm's default monitor time.
-const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
-/// Least time before a failed first start of an update that starts first is
-/// tried again; the old task serves meanwhile.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// One position, as far as the update is concerned.
 pub(super) struct View {
@@ -183,7 +178,8 @@ impl<'u, 'a> Round<'u, 'a> {
                 }
             }
             let policy = &self.service.spec.task.restart;
-            view.retry = last_end.and_then(|task| restart::retry(policy, task, RETRY_DELAY));
+            view.retry =
+                last_end.and_then(|task| restart::retry(policy, task, restart::RETRY_DELAY));
             view.given_up = last_end.is_some() && view.retry.is_none();
             self.views.push(view);
         }
@@ -278,7 +274,11 @@ impl<'u, 'a> Round<'u, 'a> {
         ids: &mut IdSource,
     ) -> bool {
         let mut any = false;
-        let is_busy = |view: &&View| self.is_busy(view, work) || self.is_closing(view);
+        // What is moved for another reason is missing just as well.
+        let moved = moves::under_way(work, &Pace::of(self.service), None, self.now);
+        let is_moved = |view: &View| view.outdated.is_empty() && moved.contains(&view.position);
+        let is_busy =
+            |view: &&View| self.is_busy(view, work) || self.is_closing(view) || is_moved(view);
         let busy = self.views.iter().filter(is_busy).count();
         let arriving = self.views.iter().any(|view| self.is_arriving(view, work));
         let mut room = match self.config.parallelism {
@@ -294,11 +294,12 @@ impl<'u, 'a> Round<'u, 'a> {
             })
             .filter(|i| self.views[*i].retry.is_none_or(|(at, _)| at <= self.now))
             .collect();
-        // What does not serve anyway goes first.
+        // What does not serve anyway goes first, then what has to leave its node.
         order.sort_by_key(|i| {
-            let view = &self.views[*i];
+            let outdated = &self.views[*i].outdated;
             let serves = |index: &usize| work.tasks[*index].is_ready();
-            view.outdated.iter().any(serves)
+            let stays = |index: &usize| work.tasks[*index].leaves.is_none();
+            (outdated.iter().any(serves), outdated.iter().all(stays))
         });
         for at in order {
             if room == 0 {

@@ -1,0 +1,253 @@
+//! Moves tasks off nodes that they have to leave though all is well with them: nodes
+//! that are drained, and ones that changed so that the constraints do not hold there.
+//!
+//! They are moved as the service's update moves tasks: so many at a time, in that
+//! order, each watched as long. Nothing is remembered: what is under way is read from
+//! the tasks, which say why they were made.
+
+use super::update::Pace;
+use super::{is_stopping, restart, template};
+use crate::current::{Allowed, Current};
+use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
+use crate::ids::IdSource;
+use skep_types::{Availability, Cause, NodeId, Restarts, Service, Slot, TaskState, Timestamp};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Marks what has to leave its node.
+pub(super) fn mark(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &Service) {
+    let mut allowed = Allowed::default();
+    for task in &mut work.tasks {
+        if !task.is_live() {
+            continue;
+        }
+        let Some(node) = task.node.and_then(|id| draft.nodes.get(&id)) else {
+            continue;
+        };
+        // A node that was allowed until the constraints were changed is none of these:
+        // its tasks are outdated.
+        let misplaced = !allowed.on(node.node, service.spec_version, &service.spec.task)
+            && !allowed.on(node.node, task.spec_version, task.spec);
+        task.leaves = if misplaced {
+            Some(Cause::Constraint)
+        } else if node.node.spec.availability == Availability::Drain {
+            Some(Cause::Drained)
+        } else {
+            None
+        };
+    }
+}
+
+/// Nodes that are drained and not yet rid of all tasks of slots. Those of global services
+/// go last: what runs on every node serves the others.
+pub(super) fn busy_drained(draft: &Draft<'_>) -> BTreeSet<NodeId> {
+    let is_drained = |id: &NodeId| {
+        let node = draft.nodes.get(id);
+        node.is_some_and(|node| node.node.spec.availability == Availability::Drain)
+    };
+    let drained: Vec<NodeId> = draft.nodes.keys().copied().filter(is_drained).collect();
+    let is_busy = |id: &NodeId| {
+        let mut tasks = draft.snapshot.tasks_on(*id);
+        tasks.any(|task| task.slot != Slot(0) && skep_manager_store::may_run(task))
+    };
+    drained.into_iter().filter(is_busy).collect()
+}
+
+/// Positions that get a second task before the first is stopped, and what was counted of
+/// earlier tries.
+pub(super) struct Beside(Vec<(usize, Restarts)>);
+
+/// Stops what may be stopped now of what has to leave.
+pub(super) fn stop(
+    draft: &mut Draft<'_>,
+    work: &mut ServiceWork<'_>,
+    service: &Arc<Service>,
+    busy: &BTreeSet<NodeId>,
+) -> Beside {
+    let mut beside = Beside(Vec::new());
+    stop_unplanned(draft, work, busy);
+    let mut live = work.tasks.iter().filter(|task| task.is_live());
+    if !live.any(|task| task.leaves.is_some() || is_moved(task)) {
+        return beside;
+    }
+    let pace = Pace::of(service);
+    let positions = work.positions();
+    let update = pace.rolls.then(|| template::change_of(service));
+    let mut room = pace.room(under_way(work, &pace, update, draft.now).len());
+    let mut waiting: Vec<(Cause, Position, usize)> = Vec::new();
+    for (position, tasks) in &positions {
+        let live = |i: &usize| work.tasks[*i].is_live();
+        let live: Vec<usize> = tasks.iter().copied().filter(live).collect();
+        let stays: Vec<usize> = live
+            .iter()
+            .copied()
+            .filter(|i| work.tasks[*i].leaves.is_none())
+            .collect();
+        let leaves = live.iter().find(|i| work.tasks[**i].leaves.is_some());
+        let Some(first) = leaves.copied() else {
+            part(work, &stays);
+            continue;
+        };
+        if matches!(position, Position::Node(_)) {
+            continue;
+        }
+        let cause = work.tasks[first].leaves.unwrap_or(Cause::Drained);
+        let served = stays.iter().any(|i| work.tasks[*i].is_ready());
+        let alone = live.len() == 1;
+        if served || (!alone && !pace.starts_first) || (!alone && stays.is_empty()) {
+            // The newest is kept where it is all there is.
+            let gone = live.len() - usize::from(stays.is_empty());
+            for index in live[..gone].iter().filter(|i| !stays.contains(*i)) {
+                work.tasks[*index].stop(TaskState::Shutdown, cause);
+            }
+        } else if alone {
+            waiting.push((cause, *position, first));
+        }
+    }
+    // Where it must not be before where it need not be.
+    waiting.sort_by_key(|(cause, position, _)| (*cause != Cause::Constraint, *position));
+    let current = Current::new(&draft.nodes, service, &work.tasks);
+    for (cause, position, index) in waiting {
+        if room == 0 {
+            break;
+        }
+        if !pace.starts_first {
+            work.tasks[index].stop(TaskState::Shutdown, cause);
+            room -= 1;
+            continue;
+        }
+        // An update replaces it anyway, and takes it first.
+        if pace.rolls && current.is_outdated(&work.tasks[index]) {
+            continue;
+        }
+        let tried = positions[&position].iter().rev();
+        let tried = tried.map(|i| &work.tasks[*i]).take_while(|t| !t.is_live());
+        let last = tried
+            .filter(|task| task.desired != TaskState::Remove)
+            .find(|task| task.ended_by_itself());
+        let policy = &service.spec.task.restart;
+        let counted = match last.map(|last| restart::retry(policy, last, restart::RETRY_DELAY)) {
+            None => Restarts::default(),
+            // The old one serves until the node's time is over.
+            Some(None) => continue,
+            Some(Some((at, _))) if at > draft.now => {
+                draft.plan.wake(at);
+                continue;
+            }
+            Some(Some((_, restarts))) => restarts,
+        };
+        beside.0.push((index, counted));
+        room -= 1;
+    }
+    beside
+}
+
+/// What is stopped without waiting for others: what does not serve, what its node was
+/// given no more time for, and what is of its node alone.
+fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTreeSet<NodeId>) {
+    for task in work.tasks.iter_mut().filter(|task| task.is_live()) {
+        let (Some(cause), Some(id)) = (task.leaves, task.node) else {
+            continue;
+        };
+        let until = draft.nodes.get(&id).and_then(|node| node.node.drained_by());
+        let waits = match cause {
+            Cause::Drained => until.is_some_and(|at| at > draft.now),
+            _ => true,
+        };
+        let goes = match task.position() {
+            Position::Slot(_) => !waits || !task.is_ready(),
+            Position::Node(_) => cause == Cause::Constraint || !waits || !busy.contains(&id),
+        };
+        if goes {
+            task.stop(TaskState::Shutdown, cause);
+        } else if let Some(at) = until.filter(|at| *at > draft.now) {
+            draft.plan.wake(at);
+        }
+    }
+}
+
+/// Two of a kind, and neither has to leave: a move that is not needed any more.
+fn part(work: &mut ServiceWork<'_>, live: &[usize]) {
+    let mut live = live.to_vec();
+    // Oldest first, and what serves before what does not.
+    live.sort_by_key(|i| !work.tasks[*i].is_ready());
+    for (at, index) in live.iter().enumerate() {
+        let version = work.tasks[*index].spec_version;
+        let twin = live[..at]
+            .iter()
+            .any(|i| work.tasks[*i].spec_version == version);
+        if twin {
+            work.tasks[*index].stop(TaskState::Shutdown, Cause::Drained);
+        }
+    }
+}
+
+/// Positions whose task came in a move, or by that cause, and has not been watched long
+/// enough.
+pub(super) fn under_way(
+    work: &ServiceWork<'_>,
+    pace: &Pace,
+    by: Option<Cause>,
+    now: Timestamp,
+) -> BTreeSet<Position> {
+    work.tasks
+        .iter()
+        .filter(|task| task.is_live() && task.leaves.is_none())
+        .filter(|task| is_moved(task) || Some(task.cause) == by)
+        .filter(|task| pace.settles_at(task).is_none_or(|at| at > now))
+        .map(Work::position)
+        .collect()
+}
+
+fn is_moved(task: &Work<'_>) -> bool {
+    matches!(task.cause, Cause::Drained | Cause::Constraint)
+}
+
+/// Makes the second tasks.
+pub(super) fn start<'a>(
+    draft: &Draft<'a>,
+    work: &mut ServiceWork<'a>,
+    service: &'a Arc<Service>,
+    beside: Beside,
+    ids: &mut IdSource,
+) {
+    if beside.0.is_empty() {
+        return;
+    }
+    let current = Current::new(&draft.nodes, service, &work.tasks);
+    let positions = work.positions();
+    for (index, restarts) in beside.0 {
+        let old = &work.tasks[index];
+        let Some(cause) = old.leaves.filter(|_| old.is_live()) else {
+            continue;
+        };
+        let position = old.position();
+        let template = template::choose(draft, service, position, Some(old), &current);
+        let mut others = positions[&position].iter().map(|i| &work.tasks[*i]);
+        let stopping = others.any(|task| is_stopping(draft, task));
+        let origin = Origin {
+            desired: match stopping {
+                true => TaskState::Ready,
+                false => TaskState::Running,
+            },
+            restarts,
+            ..Origin::new(cause)
+        };
+        work.create(template, ids.task(), position, origin, draft.now);
+    }
+}
+
+/// Looks again when the next may be moved.
+pub(super) fn wake(draft: &mut Draft<'_>, work: &ServiceWork<'_>, service: &Service) {
+    let mut live = work.tasks.iter().filter(|task| task.is_live());
+    let pace = Pace::of(service);
+    if !pace.rolls && !live.any(|task| task.leaves.is_some()) {
+        return;
+    }
+    let settle = work.tasks.iter().filter(|task| task.is_live());
+    let settle = settle.filter(|task| is_moved(task) || pace.rolls);
+    let settle = settle.filter_map(|task| pace.settles_at(task));
+    if let Some(at) = settle.filter(|at| *at > draft.now).min() {
+        draft.plan.wake(at);
+    }
+}

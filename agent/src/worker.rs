@@ -349,6 +349,7 @@ mod tests {
             stop_cause: None,
             restarts: Default::default(),
             start_at: None,
+            run: 0,
         }
     }
 }

@@ -6,6 +6,7 @@
 //! `judge`'s, how it looks is `render`'s and `screen`'s.
 
 mod assess;
+mod job;
 mod judge;
 mod render;
 mod screen;

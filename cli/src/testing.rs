@@ -50,6 +50,7 @@ pub fn service(number: u128, name: &str, replicas: u32) -> Service {
         past: Vec::new(),
         endpoint: Endpoint::default(),
         update_status: None,
+        job: Default::default(),
     }
 }
 
@@ -98,6 +99,7 @@ impl View {
             stop_cause: None,
             restarts: Default::default(),
             start_at: None,
+            run: 0,
         });
         let last = self.tasks.len() - 1;
         &mut self.tasks[last]

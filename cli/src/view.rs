@@ -3,10 +3,10 @@
 use anyhow::{Context as _, Result};
 use skep_proto::{id, pb, task_with_spec};
 use skep_types::{
-    Config, Network, Node, NodeId, NodeState, Secret, Service, ServiceId, ServiceMode, Task,
-    TaskSpec, TaskState,
+    Config, JobRun, Network, Node, NodeId, NodeState, Secret, Service, ServiceId, ServiceMode,
+    Slot, Task, TaskSpec, TaskState,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// What a manager answered. Kinds that were not asked for are empty.
@@ -121,12 +121,40 @@ impl View {
         let running = mine().filter(|task| self.runs(task)).count();
         let desired = match service.spec.mode {
             ServiceMode::Replicated { replicas } => replicas as usize,
+            ServiceMode::ReplicatedJob {
+                completions,
+                concurrent: 0,
+            } => completions as usize,
+            ServiceMode::ReplicatedJob { concurrent, .. } => concurrent as usize,
             // A task each on the nodes that can have one: Down ones cannot.
-            ServiceMode::Global => mine()
+            ServiceMode::Global | ServiceMode::GlobalJob => mine()
                 .filter(|task| task.desired <= TaskState::Running && self.is_on_live_node(task))
                 .count(),
         };
         (running, desired)
+    }
+
+    /// Places of a run of a job that are done, and places there are.
+    pub fn completed(&self, service: &Service, run: &JobRun) -> (usize, usize) {
+        let mine = self.tasks.iter().filter(|task| task.service == service.id);
+        let (mut done, mut open) = (BTreeSet::new(), BTreeSet::new());
+        for task in mine.filter(|task| task.run == run.number) {
+            let place = (task.slot, task.node.filter(|_| task.slot == Slot(0)));
+            if task.status.state == TaskState::Complete {
+                done.insert(place);
+            } else if task.is_live() {
+                open.insert(place);
+            }
+        }
+        // Tasks of runs that are over may be forgotten; a node that came later does what
+        // was done on the others.
+        let ended = run.end.map_or(0, |end| end.succeeded as usize);
+        let count = done.len().max(ended);
+        let total = match service.spec.mode {
+            ServiceMode::ReplicatedJob { completions, .. } => completions as usize,
+            _ => count + open.difference(&done).count(),
+        };
+        (count, total)
     }
 
     /// A node's host name, or its id where it is not known (any more).

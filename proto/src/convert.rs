@@ -5,6 +5,7 @@ pub(crate) mod basic;
 pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod format;
+pub(crate) mod job;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod node;

@@ -223,6 +223,15 @@ fn actions() -> Vec<Action> {
             status: service().update_status.unwrap(),
             outcome: Some(RevisionOutcome::Superseded),
         }),
+        Action::Service(ServiceAction::SetJobStatus {
+            id: service().id,
+            version,
+            status: job_status(),
+        }),
+        Action::Service(ServiceAction::Expire {
+            id: service().id,
+            version,
+        }),
         Action::Network(NetworkAction::Create {
             id: network,
             spec: Box::new(network_spec()),
@@ -272,6 +281,7 @@ fn actions() -> Vec<Action> {
                 cause: Cause::NodeLost,
                 restarts: restarts(),
                 start_at: Some(Timestamp(9)),
+                run: 10,
             }],
         }),
         Action::Task(TaskAction::Place {

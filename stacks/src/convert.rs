@@ -9,6 +9,7 @@ mod deploy;
 mod health;
 mod ignored;
 mod image;
+mod mode;
 mod mounts;
 mod service;
 

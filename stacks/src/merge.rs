@@ -248,6 +248,11 @@ fn merge_deploy(base: &mut crate::model::Deploy, over: crate::model::Deploy) {
     let most = over.placement.max_replicas_per_node;
     set(&mut base.placement.max_replicas_per_node, most);
     set(&mut base.endpoint_mode, over.endpoint_mode);
+    inside(&mut base.job, over.job, |b, o| {
+        set(&mut b.deadline, o.deadline);
+        set(&mut b.ttl, o.ttl);
+        set(&mut b.max_concurrent, o.max_concurrent);
+    });
 }
 
 fn merge_update(base: &mut crate::model::Update, over: crate::model::Update) {

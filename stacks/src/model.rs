@@ -235,6 +235,17 @@ section! {
         restart_policy: Option<RestartPolicy>,
         placement: Placement,
         endpoint_mode: String,
+        #[serde(rename = "x-job")]
+        job: Option<Job>,
+    }
+}
+
+section! {
+    /// What holds for the runs of a job.
+    Job {
+        deadline: Option<Nanos>,
+        ttl: Option<Nanos>,
+        max_concurrent: Option<i64>,
     }
 }
 

@@ -11,6 +11,7 @@ mod references;
 mod rm;
 mod rollback;
 mod rollout;
+mod runs;
 mod scale;
 mod settings;
 mod update;
@@ -45,6 +46,8 @@ pub enum Command {
     /// Halt an update, let it go on, or see how far it is
     #[command(subcommand)]
     Rollout(rollout::Command),
+    /// List the runs of a job, with how they ended
+    Runs(runs::Args),
     /// Set how many tasks services have
     Scale(scale::Args),
     /// Change a service
@@ -63,6 +66,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
         Command::Rm(args) => rm::run(args, host).await,
         Command::Rollback(args) => rollback::run(args, host).await,
         Command::Rollout(command) => rollout::run(command, host).await,
+        Command::Runs(args) => runs::run(args, host).await,
         Command::Scale(args) => scale::run(args, host).await,
         Command::Update(args) => update::run(*args, host).await,
     }

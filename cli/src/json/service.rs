@@ -4,9 +4,9 @@ use super::{head, labels, lean, publish_mode};
 use crate::human::timestamp;
 use serde_json::{Value, json};
 use skep_types::{
-    ContainerSpec, EndpointMode, FailureAction, FileReference, HealthCheck, Mount, MountKind,
-    PortConfig, RestartCondition, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
-    UpdateOrder, UpdateState,
+    ContainerSpec, EndpointMode, FailureAction, FileReference, HealthCheck, JobRun, Mount,
+    MountKind, PortConfig, RestartCondition, Service, ServiceMode, ServiceSpec, TaskSpec,
+    UpdateConfig, UpdateOrder, UpdateState,
 };
 use std::time::Duration;
 
@@ -38,7 +38,27 @@ pub fn service(service: &Service) -> Value {
             "Message": status.message,
         }));
     }
+    if let Some(newest) = service.job.newest() {
+        out["JobStatus"] = json!({
+            "JobIteration": {"Index": newest.number},
+            "LastExecution": timestamp(newest.started_at.0),
+            "Runs": service.job.runs.iter().map(job_run).collect::<Vec<_>>(),
+        });
+    }
     out
+}
+
+fn job_run(run: &JobRun) -> Value {
+    lean(json!({
+        "Number": run.number,
+        "Cause": run.cause.name(),
+        "StartedAt": timestamp(run.started_at.0),
+        "EndedAt": run.end.map(|end| timestamp(end.at.0)),
+        "Outcome": run.end.map(|end| end.outcome.name()),
+        "Succeeded": run.end.map(|end| end.succeeded),
+        "Failed": run.end.map(|end| end.failed),
+        "ExitCode": run.end.and_then(|end| end.exit_code),
+    }))
 }
 
 /// The state of an update in Docker's words.
@@ -54,21 +74,35 @@ pub fn update_state(state: UpdateState) -> &'static str {
 }
 
 fn spec(spec: &ServiceSpec) -> Value {
-    json!({
+    let mut out = json!({
         "Name": spec.name,
         "Labels": labels(&spec.labels),
         "TaskTemplate": task_spec(&spec.task),
         "Mode": match spec.mode {
             ServiceMode::Replicated { replicas } => json!({"Replicated": {"Replicas": replicas}}),
             ServiceMode::Global => json!({"Global": {}}),
+            ServiceMode::ReplicatedJob { completions, concurrent } => json!({"ReplicatedJob": {
+                "MaxConcurrent": concurrent,
+                "TotalCompletions": completions,
+            }}),
+            ServiceMode::GlobalJob => json!({"GlobalJob": {}}),
         },
-        "UpdateConfig": update(&spec.update),
-        "RollbackConfig": update(&spec.rollback),
         "EndpointSpec": lean(json!({
             "Mode": mode(spec.endpoint.mode),
             "Ports": ports(&spec.endpoint.ports),
         })),
-    })
+    });
+    if !spec.mode.is_job() {
+        out["UpdateConfig"] = update(&spec.update);
+        out["RollbackConfig"] = update(&spec.rollback);
+    }
+    if let Some(job) = &spec.job {
+        out["Job"] = lean(json!({
+            "Deadline": job.deadline.map(nanos),
+            "TTL": job.ttl.map(nanos),
+        }));
+    }
+    out
 }
 
 /// The template of a service's tasks.

@@ -1,9 +1,9 @@
-//! What one view of the swarm says of one service: pure.
+//! What one view of the swarm says of one service: pure. Jobs are `job`'s.
 
 use crate::view::View;
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Placement, Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState,
+    JobRun, Placement, Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -38,6 +38,8 @@ pub struct Report {
     pub monitor: Duration,
     /// When the last of its tasks began to run, in milliseconds since the epoch.
     pub running_since: u64,
+    /// Its newest run, where it is a job: what is done is completed, then.
+    pub run: Option<JobRun>,
 }
 
 /// A position of a service.
@@ -106,11 +108,16 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         failed: Vec::new(),
         monitor: DEFAULT_MONITOR,
         running_since: 0,
+        run: None,
     };
     let Some(service) = view.services.iter().find(|service| service.id == id) else {
         return report;
     };
     report.exists = true;
+    if service.spec.mode.is_job() {
+        super::job::assess(view, service, &mut report);
+        return report;
+    }
     report.global = service.spec.mode == ServiceMode::Global;
     report.monitor = service.spec.update.monitor.unwrap_or(DEFAULT_MONITOR);
     let status = service.update_status.as_ref();
@@ -171,7 +178,7 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         slots.push((*slot as usize, bar));
     }
     match service.spec.mode {
-        ServiceMode::Global => {
+        ServiceMode::Global | ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => {
             report.total = slots.len();
             report.bars = slots.into_iter().map(|(_, bar)| bar).collect();
             report.bars.sort_by(|a, b| a.label.cmp(&b.label));
@@ -243,7 +250,7 @@ fn present<'a>(tasks: &[&'a Task]) -> Option<&'a Task> {
     })
 }
 
-fn attempt(view: &View, task: &Task) -> Attempt {
+pub(super) fn attempt(view: &View, task: &Task) -> Attempt {
     let status = &task.status;
     let error = match (&status.error, status.exit_code, status.oom_killed) {
         (error, ..) if !error.is_empty() => error.clone(),
@@ -264,7 +271,7 @@ fn attempt(view: &View, task: &Task) -> Attempt {
 }
 
 /// `service.slot`, or `service.host` for a global service.
-fn short_name(view: &View, task: &Task) -> String {
+pub(super) fn short_name(view: &View, task: &Task) -> String {
     match (task.slot.0, task.node) {
         (0, Some(node)) => format!("{}.{}", task.service_name, view.hostname(node)),
         (slot, _) => format!("{}.{slot}", task.service_name),

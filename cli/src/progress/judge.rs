@@ -1,8 +1,9 @@
 //! When waiting is over. Keeps what a single view cannot show: since when a
-//! service is up, and which failures are new.
+//! service is up, and which failures are new. Where a run of a job is, is `job`'s.
 
 use super::assess::Report;
-use skep_types::{ServiceId, TaskId, TaskState, UpdateState};
+use super::job::{self, Standing};
+use skep_types::{JobRun, ServiceId, TaskId, TaskState, UpdateState};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
@@ -163,6 +164,9 @@ impl Course {
         if self.phase == Phase::Done {
             return;
         }
+        if let Some(run) = report.run.filter(|_| report.exists) {
+            return self.look_at_run(report, &run, now);
+        }
         self.count(report);
         self.last = standing(report);
         let up = report.is_up();
@@ -210,6 +214,31 @@ impl Course {
                 (None, Phase::Verifying(_) | Phase::Relapsed) => Phase::Relapsed,
                 (None, _) => Phase::Coming,
             },
+        };
+    }
+
+    /// A job has no attempts that are too many: its restart policy says when it has
+    /// failed.
+    fn look_at_run(&mut self, report: &Report, run: &JobRun, now: Instant) {
+        let (name, done, total) = (&report.name, report.done, report.total);
+        self.last = format!("job {name} has {done} out of {total} tasks completed");
+        self.phase = match job::standing(report, run) {
+            Standing::Running => {
+                self.stuck_since = None;
+                Phase::Coming
+            }
+            Standing::Waiting => match self.hopeless(report, now) {
+                Some(why) => {
+                    self.why = why;
+                    Phase::Failed
+                }
+                None => Phase::Coming,
+            },
+            Standing::Succeeded => Phase::Done,
+            Standing::Failed(why) => {
+                self.why = format!("{why}{}", reason(report));
+                Phase::Failed
+            }
         };
     }
 

@@ -60,6 +60,9 @@ pub fn overall(reports: &[Report], judge: &Judge) -> String {
     let back = reports
         .iter()
         .any(|report| judge.phase(report.id) == Phase::RollingBack);
+    if reports.iter().all(|report| report.run.is_some()) {
+        return format!("job progress: {done} out of {total} complete");
+    }
     match (back, total) {
         (true, _) => format!("rolling back update: {done} out of {total} tasks"),
         (false, 0) if reports.iter().any(|report| report.global) => {
@@ -105,6 +108,7 @@ pub fn verify(report: &Report, phase: Phase, single: bool) -> Option<String> {
             time.as_secs_f32().ceil()
         ),
         Phase::Relapsed => format!("verify: {whose}Detected task failure"),
+        Phase::Done if report.run.is_some() => format!("{whose}job complete"),
         Phase::Done => format!("verify: Service {} converged", report.name),
         Phase::Coming | Phase::RollingBack | Phase::Failed => return None,
     })

@@ -116,6 +116,7 @@ pub(crate) fn store(
             cause: Cause::Created,
             restarts: Restarts::default(),
             start_at: None,
+            run: 0,
         };
         let create = TaskAction::Create {
             service: id,

@@ -139,6 +139,7 @@ impl<'a> Draft<'a> {
                             cause: task.cause,
                             restarts: task.restarts,
                             start_at: task.start_at,
+                            run: task.run,
                         });
                     }
                     continue;
@@ -269,9 +270,10 @@ impl<'a> ServiceWork<'a> {
         origin: Origin,
         now: Timestamp,
     ) {
-        let (slot, node) = match position {
-            Position::Slot(slot) => (slot, None),
-            Position::Node(node) => (Slot(0), Some(node)),
+        let (run, slot, node) = match position {
+            Position::Slot(slot) => (0, slot, None),
+            Position::Node(node) => (0, Slot(0), Some(node)),
+            Position::Run(run, slot, node) => (run, slot, node),
         };
         self.tasks.push(Work {
             known: None,
@@ -288,6 +290,7 @@ impl<'a> ServiceWork<'a> {
             leaves: None,
             restarts: origin.restarts,
             start_at: origin.start_at,
+            run,
             attachments: Vec::new(),
             placed: false,
             error: origin.error,

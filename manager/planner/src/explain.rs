@@ -96,17 +96,13 @@ pub fn explain(snapshot: &Snapshot, now: Timestamp, subject: Subject) -> Explain
         Subject::Service(service) => vacancies(&mut draft, service),
         Subject::Node(_) => Vec::new(),
     };
-    let vacancy = |(position, why)| match position {
-        Position::Slot(slot) => Vacancy {
-            slot: Some(slot),
-            node: None,
-            why,
-        },
-        Position::Node(node) => Vacancy {
-            slot: None,
-            node: Some(node),
-            why,
-        },
+    let vacancy = |(position, why)| {
+        let (slot, node) = match position {
+            Position::Slot(slot) => (Some(slot), None),
+            Position::Node(node) => (None, Some(node)),
+            Position::Run(_, slot, node) => (Some(slot), node),
+        };
+        Vacancy { slot, node, why }
     };
     Explained {
         nodes,

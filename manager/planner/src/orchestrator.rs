@@ -2,8 +2,10 @@
 //! ones, replacements of what ended or was lost.
 //!
 //! One path for everything: whatever happened, the positions a service should
-//! fill are compared with its tasks. Rolling changes are `update`'s.
+//! fill are compared with its tasks. Rolling changes are `update`'s, runs of jobs
+//! `jobs`'.
 
+mod jobs;
 mod moves;
 mod promote;
 mod restart;
@@ -15,7 +17,7 @@ mod vacancies;
 pub(crate) use vacancies::vacancies;
 
 use crate::current::Current;
-use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
+use crate::draft::{Draft, NodeWork, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
 use skep_types::constraint::Constraint;
 use skep_types::{Cause, NodeId, Service, ServiceMode, TaskState};
@@ -34,9 +36,16 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
                 moves::mark(draft, work, service);
                 let beside = moves::stop(draft, work, service, &busy);
                 restart::hasten(work, &service.spec.task.restart, draft.now);
+                if service.spec.mode.is_job() {
+                    jobs::advance(draft, work, service, ids);
+                    promote::promote(draft, work);
+                    continue;
+                }
                 let positions = match service.spec.mode {
                     ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
-                    ServiceMode::Global => eligible(draft, work, service),
+                    ServiceMode::Global
+                    | ServiceMode::ReplicatedJob { .. }
+                    | ServiceMode::GlobalJob => eligible(draft, work, service),
                 };
                 if update::begin(draft, work, service, &positions) {
                     continue;
@@ -74,14 +83,6 @@ fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
 
 /// The nodes that should have a live task of a global service and have none.
 fn eligible(draft: &Draft<'_>, work: &ServiceWork<'_>, service: &Service) -> Vec<Position> {
-    let texts = &service.spec.task.placement.constraints;
-    let constraints: Vec<Constraint> = texts
-        .iter()
-        .filter_map(|text| Constraint::parse(text).ok())
-        .collect();
-    if constraints.len() < texts.len() {
-        return Vec::new();
-    }
     let live = work.tasks.iter().filter(|task| task.is_live());
     let served: BTreeSet<NodeId> = live.filter_map(|task| task.node).collect();
     // Where it ended by itself, or with its machine, on a node that keeps what it has.
@@ -92,14 +93,34 @@ fn eligible(draft: &Draft<'_>, work: &ServiceWork<'_>, service: &Service) -> Vec
         .filter(|task| task.stop_cause.is_none())
         .filter_map(|task| task.node)
         .collect();
-    draft
-        .nodes
-        .values()
+    satisfying(draft, service)
         .filter(|node| !served.contains(&node.node.id))
-        .filter(|node| constraints.iter().all(|c| c.holds(node.node)))
         .filter(|node| node.takes_tasks() || (node.keeps_tasks() && ended.contains(&node.node.id)))
         .map(|node| Position::Node(node.node.id))
         .collect()
+}
+
+/// The nodes that take new tasks of a service.
+fn allowed_nodes(draft: &Draft<'_>, service: &Service) -> Vec<NodeId> {
+    satisfying(draft, service)
+        .filter(|node| node.takes_tasks())
+        .map(|node| node.node.id)
+        .collect()
+}
+
+/// The nodes on which the constraints of a service hold.
+fn satisfying<'d, 'a>(
+    draft: &'d Draft<'a>,
+    service: &Service,
+) -> impl Iterator<Item = &'d NodeWork<'a>> + use<'d, 'a> {
+    let texts = &service.spec.task.placement.constraints;
+    let constraints: Vec<Constraint> = texts
+        .iter()
+        .filter_map(|text| Constraint::parse(text).ok())
+        .collect();
+    let readable = constraints.len() == texts.len();
+    let nodes = draft.nodes.values();
+    nodes.filter(move |node| readable && constraints.iter().all(|c| c.holds(node.node)))
 }
 
 /// Puts a task into every position that lacks one, unless the restart policy

@@ -73,6 +73,11 @@ fn trim(
             keep = keep.max(1);
         }
         let read = rolling.as_ref().map(|r| r.reads(&work.tasks, &tasks));
+        let run = tasks.first().map(|index| work.tasks[*index].run);
+        let keep = match run.filter(|run| *run != 0) {
+            Some(run) if !keeps_run(service, run, history) => 0,
+            _ => keep,
+        };
         let ended: Vec<usize> = tasks
             .into_iter()
             .filter(|i| !work.tasks[*i].is_live())
@@ -80,7 +85,8 @@ fn trim(
         let surplus = ended.len().saturating_sub(keep);
         for index in &ended[..surplus] {
             let is_read = read.is_some_and(|read| read.contains(&Some(*index)));
-            if work.tasks[*index].may_run() || is_read {
+            let task = &work.tasks[*index];
+            if task.may_run() || is_read || is_of_open_run(service, task) {
                 continue;
             }
             let telling = telling.get_or_insert_with(|| failures_that_tell(&work.tasks, now));
@@ -91,6 +97,24 @@ fn trim(
         }
     }
     wake
+}
+
+/// Tasks of that run of a job are kept: it is not over, or one of the newest that are.
+fn keeps_run(service: &Service, run: u64, history: usize) -> bool {
+    let newer = service.job.runs.iter().rev();
+    let mut kept = newer
+        .enumerate()
+        .filter(|(newer, run)| run.end.is_none() || *newer < history.max(1));
+    kept.any(|(_, kept)| kept.number == run)
+}
+
+/// What is done in a run is read from its tasks until it is over.
+fn is_of_open_run(service: &Service, task: &Work<'_>) -> bool {
+    task.state == TaskState::Complete
+        && service
+            .job
+            .run(task.run)
+            .is_some_and(|run| service.is_current(run))
 }
 
 /// Failures by which the scheduler still judges a node, the newest few of each, and

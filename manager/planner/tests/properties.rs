@@ -5,7 +5,8 @@ mod support;
 
 use proptest::prelude::*;
 use skep_manager_planner::reconcile;
-use skep_types::{Availability, NodeState, TaskState, Timestamp};
+use skep_types::{Availability, NodeState, ServiceMode, Slot, TaskState, Timestamp};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use support::World;
 
@@ -32,6 +33,15 @@ fn line() -> impl Strategy<Value = String> {
         Just("update db order=stop-first".to_owned()),
         Just("warm web@a".to_owned()),
         Just("ready web@a".to_owned()),
+        (0..5_u32).prop_map(|count| format!("scale batch {count}")),
+        Just("update batch force".to_owned()),
+        Just("update batch attempts=1 delay=1s".to_owned()),
+        (1..4_u32, 0..3_usize).prop_map(|(slot, verb)| {
+            let verb = ["fail", "complete", "heal"][verb];
+            format!("{verb} batch.{slot}")
+        }),
+        Just("complete scan@a".to_owned()),
+        Just("heal scan@a".to_owned()),
         (service, 0..4_usize).prop_map(|(name, verb)| {
             let verb = ["fail", "reject", "complete", "heal"][verb];
             format!("{verb} {name}.1")
@@ -63,6 +73,8 @@ fn world(order: &str) -> World {
         &format!("service web replicas=3 net=front net=back port=0:80 cpu=0.5 order={order}"),
         &format!("service db replicas=1 net=back constraint=node.labels.zone==z1 order={order}"),
         "service agent global image=a parallelism=2 monitor=1s",
+        "service batch completions=3 concurrent=2 job-deadline=60s",
+        "service scan global-job image=a constraint=node.labels.zone==z0",
         "step 1s",
     ] {
         world.line(line);
@@ -100,6 +112,34 @@ fn promises_hold(world: &mut World) {
     }
 }
 
+/// A run never does more at a time than it may, nor anything twice, and what is over
+/// stays over.
+fn runs_are_not_doubled(world: &World) {
+    let snapshot = world.store.snapshot();
+    for service in snapshot.services().filter(|s| s.spec.mode.is_job()) {
+        assert!(service.job.open().count() <= 1, "{:?}", service.job);
+        let mut live: BTreeMap<u64, BTreeSet<_>> = BTreeMap::new();
+        for task in snapshot.tasks_of(service.id).filter(|task| task.is_live()) {
+            let place = (task.slot, task.node.filter(|_| task.slot == Slot(0)));
+            assert!(live.entry(task.run).or_default().insert(place), "{place:?}");
+            let run = service.job.run(task.run).expect("the run of a live task");
+            assert!(service.is_current(run), "{run:?}");
+            let twice = snapshot.tasks_in(service.id, task.slot).any(|other| {
+                let is_done = other.status.state == TaskState::Complete;
+                is_done
+                    && other.run == task.run
+                    && (task.slot != Slot(0) || other.node == task.node)
+            });
+            assert!(!twice, "{} does what is done", task.name());
+        }
+        if let ServiceMode::ReplicatedJob { concurrent, .. } = service.spec.mode {
+            for places in live.values() {
+                assert!(places.len() <= concurrent as usize, "{places:?}");
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -115,6 +155,7 @@ proptest! {
             // In one millisecond, what ended seems older than what lives.
             world.now = world.now + Duration::from_millis(1);
             promises_hold(&mut world);
+            runs_are_not_doubled(&world);
         }
     }
 }

@@ -144,6 +144,7 @@ mod tests {
             stop_cause: None,
             restarts: Default::default(),
             start_at: None,
+            run: 0,
         };
         (id, Arc::new(task))
     }

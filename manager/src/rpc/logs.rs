@@ -320,6 +320,7 @@ mod tests {
             cause: Default::default(),
             restarts: Default::default(),
             start_at: None,
+            run: 0,
         };
         let status = TaskStatus {
             state: TaskState::Running,

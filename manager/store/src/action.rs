@@ -7,9 +7,10 @@
 use ipnet::Ipv4Net;
 use skep_types::{
     Attachment, BlockOwner, Cause, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
-    JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
-    NodeSpec, NodeStatus, Restarts, RevisionOutcome, Role, RootCa, SecretId, SecretSpec, ServiceId,
-    ServiceSpec, Slot, TaskId, TaskState, TaskStatus, Timestamp, UnlockKey, UpdateStatus, Version,
+    JobStatus, JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription,
+    NodeId, NodeSpec, NodeStatus, Restarts, RevisionOutcome, Role, RootCa, SecretId, SecretSpec,
+    ServiceId, ServiceSpec, Slot, TaskId, TaskState, TaskStatus, Timestamp, UnlockKey,
+    UpdateStatus, Version,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -204,6 +205,22 @@ pub enum ServiceAction {
         /// What has come of the present revision by that.
         outcome: Option<RevisionOutcome>,
     },
+    /// Sets the runs of a job.
+    SetJobStatus {
+        /// The service.
+        id: ServiceId,
+        /// Version read or planned on.
+        version: Version,
+        /// Its runs.
+        status: JobStatus,
+    },
+    /// Removes a job whose time to be kept is over.
+    Expire {
+        /// The service.
+        id: ServiceId,
+        /// Version planned on: somebody may have had it run again.
+        version: Version,
+    },
 }
 
 /// A change of a network.
@@ -353,6 +370,8 @@ pub struct NewTask {
     pub restarts: Restarts,
     /// It does not start before.
     pub start_at: Option<Timestamp>,
+    /// The run of its job; 0 for tasks of other services.
+    pub run: u64,
 }
 
 /// A node for a task that waits for one.

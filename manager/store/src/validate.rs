@@ -4,6 +4,7 @@
 //! A check against a snapshot can be overtaken by another request; what must
 //! hold in any case is refused by `apply` again.
 
+mod job;
 mod rollout;
 mod service;
 

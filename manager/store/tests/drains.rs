@@ -42,6 +42,7 @@ fn a_slot_gets_a_second_task_only_beside_one_that_has_to_leave_its_node() {
     let id = swarm.service("web");
     swarm.task(id, 1);
     let other = |number: u128, cause| NewTask {
+        run: 0,
         id: TaskId::from_bits(number),
         slot: Slot(1),
         desired: TaskState::Running,

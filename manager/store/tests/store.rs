@@ -198,6 +198,7 @@ fn items_of_a_group_are_refused_singly() {
         cause: Cause::Created,
         restarts: Restarts::default(),
         start_at: None,
+        run: 0,
     };
     // Slot 1 twice: a plan that was proposed again must not fill it again.
     let tasks = vec![new(100, 1), new(101, 1), new(102, 2)];

@@ -65,6 +65,7 @@ pub fn service_on_wire(service: &Service, with_past: bool) -> pb::Service {
         past,
         endpoint,
         update_status,
+        job,
     } = service;
     let past = past.iter().filter(|_| with_past);
     let past = past.map(|past| on_wire(&past.revision, Some(&past.spec)));
@@ -76,6 +77,7 @@ pub fn service_on_wire(service: &Service, with_past: bool) -> pb::Service {
         revisions: past.chain([on_wire(revision, None)]).collect(),
         endpoint: Some(endpoint.into()),
         update_status: update_status.as_ref().map(Into::into),
+        job: Some(job.into()),
     }
 }
 
@@ -96,6 +98,7 @@ impl TryFrom<pb::Service> for Service {
             mut revisions,
             endpoint,
             update_status,
+            job,
         } = service;
         let (revision, _) = read(require(revisions.pop(), "service.revisions")?)?;
         Ok(Service {
@@ -110,6 +113,7 @@ impl TryFrom<pb::Service> for Service {
                 .collect::<Result<_, _>>()?,
             endpoint: require(endpoint, "service.endpoint")?.try_into()?,
             update_status: update_status.map(TryInto::try_into).transpose()?,
+            job: job.unwrap_or_default().try_into()?,
         })
     }
 }

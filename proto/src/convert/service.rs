@@ -1,11 +1,11 @@
-//! Services, their specs and how they are reached.
+//! Services, their specs and how they are reached. Modes and jobs are `job`'s.
 
 use super::basic::{address, address_bytes, id, id_bytes, millis, port, require, wire_enum};
 use crate::{Invalid, pb};
 use skep_types::{
     Endpoint, EndpointMode, EndpointSpec, FailureAction, LogDriver, NetworkAttachmentSpec,
-    Placement, PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, ServiceMode,
-    ServiceSpec, TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
+    Placement, PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, ServiceSpec,
+    TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +40,7 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
             update,
             rollback,
             endpoint,
+            job,
         } = spec;
         pb::ServiceSpec {
             name: name.clone(),
@@ -49,6 +50,7 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
             update: Some(update.into()),
             rollback: Some(rollback.into()),
             endpoint: Some(endpoint.into()),
+            job: job.as_deref().map(Into::into),
         }
     }
 }
@@ -64,6 +66,7 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             update,
             rollback,
             endpoint,
+            job,
         } = spec;
         Ok(ServiceSpec {
             name,
@@ -73,29 +76,7 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             update: require(update, "service.update")?.try_into()?,
             rollback: require(rollback, "service.rollback")?.try_into()?,
             endpoint: require(endpoint, "service.endpoint")?.try_into()?,
-        })
-    }
-}
-
-impl From<ServiceMode> for pb::ServiceMode {
-    fn from(mode: ServiceMode) -> Self {
-        use pb::service_mode::{Global, Mode, Replicated};
-        pb::ServiceMode {
-            mode: Some(match mode {
-                ServiceMode::Replicated { replicas } => Mode::Replicated(Replicated { replicas }),
-                ServiceMode::Global => Mode::Global(Global {}),
-            }),
-        }
-    }
-}
-
-impl TryFrom<pb::ServiceMode> for ServiceMode {
-    type Error = Invalid;
-    fn try_from(mode: pb::ServiceMode) -> Result<Self, Invalid> {
-        use pb::service_mode::{Global, Mode, Replicated};
-        Ok(match require(mode.mode, "service.mode.mode")? {
-            Mode::Replicated(Replicated { replicas }) => ServiceMode::Replicated { replicas },
-            Mode::Global(Global {}) => ServiceMode::Global,
+            job: job.map(|job| Box::new(job.into())),
         })
     }
 }

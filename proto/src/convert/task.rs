@@ -17,7 +17,7 @@ wire_enum!(TaskState, TaskState, task_state, "task.state", {
 wire_enum!(Cause, Cause, cause, "task.cause", {
     Created = Created, Restarted = Restarted, Scaled = Scaled, Updated = Updated,
     RolledBack = RolledBack, NodeLost = NodeLost, Drained = Drained, Constraint = Constraint,
-    Removed = Removed,
+    Removed = Removed, RunEnded = RunEnded,
 });
 
 impl From<&Restarts> for pb::Restarts {
@@ -161,6 +161,7 @@ pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
         stop_cause,
         restarts,
         start_at,
+        run,
     } = task;
     pb::Task {
         id: id_bytes(*id),
@@ -176,6 +177,7 @@ pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
         attachments: attachments.iter().map(Into::into).collect(),
         restarts: restarts_on_wire(restarts),
         start_at_ms: start_at.map(|at| at.0),
+        run: *run,
         cause: pb::Cause::from(*cause).into(),
         stop_cause: stop_cause.map(|cause| pb::Cause::from(cause).into()),
     }
@@ -200,6 +202,7 @@ pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<T
         attachments,
         restarts,
         start_at_ms,
+        run,
         cause: cause_number,
         stop_cause,
     } = task;
@@ -226,5 +229,6 @@ pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<T
         stop_cause: stop_cause.map(cause).transpose()?,
         restarts: restarts.map(Into::into).unwrap_or_default(),
         start_at: start_at_ms.map(Timestamp),
+        run,
     })
 }

@@ -183,6 +183,35 @@ pub fn service_spec() -> ServiceSpec {
             mode: EndpointMode::DnsRoundRobin,
             ports: vec![port()],
         },
+        job: Some(Box::new(JobSpec {
+            deadline: Some(Duration::from_secs(4)),
+            ttl: Some(Duration::from_secs(5)),
+        })),
+    }
+}
+
+pub fn job_status() -> JobStatus {
+    let run = JobRun {
+        number: 1,
+        cause: RunCause::Created,
+        spec_version: Version(6),
+        started_at: Timestamp(7),
+        end: Some(RunEnd {
+            outcome: Outcome::DeadlineExceeded,
+            at: Timestamp(8),
+            succeeded: 9,
+            failed: 10,
+            exit_code: Some(-11),
+        }),
+    };
+    let open = JobRun {
+        number: 2,
+        cause: RunCause::Updated,
+        end: None,
+        ..run
+    };
+    JobStatus {
+        runs: vec![run, open],
     }
 }
 
@@ -225,6 +254,7 @@ pub fn service() -> Service {
             message: "paused".to_owned(),
             resumed_at: Some(Timestamp(3)),
         }),
+        job: job_status(),
     }
 }
 
@@ -268,6 +298,7 @@ pub fn task() -> Task {
         stop_cause: Some(Cause::Scaled),
         restarts: restarts(),
         start_at: Some(Timestamp(1_700_000_000_456)),
+        run: 11,
     }
 }
 

@@ -18,6 +18,7 @@ pub mod error;
 pub mod format;
 pub mod health;
 pub mod id;
+pub mod job;
 pub mod meta;
 pub mod network;
 pub mod node;
@@ -39,6 +40,7 @@ pub use error::{chain, with_causes};
 pub use format::Format;
 pub use health::{HealthCheck, HealthTest};
 pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
+pub use job::{JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd};
 pub use meta::{Labels, Meta, Timestamp, Version};
 pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};
 pub use node::{

@@ -64,6 +64,8 @@ impl ServiceSpec {
             update,
             rollback,
             endpoint,
+            // Jobs have runs instead.
+            job: _,
         } = self;
         *task == other.task
             && *update == other.update

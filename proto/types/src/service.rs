@@ -3,6 +3,7 @@
 use crate::container::ContainerSpec;
 use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::id::ServiceId;
+use crate::job::{JobRun, JobSpec, JobStatus, Outcome};
 use crate::meta::{Labels, Meta, Timestamp, Version};
 use crate::network::NetworkAttachmentSpec;
 use crate::resources::Resources;
@@ -28,6 +29,8 @@ pub struct ServiceSpec {
     pub rollback: UpdateConfig,
     /// How it is reached.
     pub endpoint: EndpointSpec,
+    /// What holds for its runs, where it is a job.
+    pub job: Option<Box<JobSpec>>,
 }
 
 /// How many tasks a service has.
@@ -40,6 +43,30 @@ pub enum ServiceMode {
     },
     /// One task on every eligible node.
     Global,
+    /// A number of equal tasks that run to their end.
+    ReplicatedJob {
+        /// Tasks of a run that are to end well.
+        completions: u32,
+        /// Most that run at a time; 0 is all.
+        concurrent: u32,
+    },
+    /// One task on every eligible node that runs to its end.
+    GlobalJob,
+}
+
+impl ServiceMode {
+    /// Its tasks run to their end.
+    pub fn is_job(self) -> bool {
+        match self {
+            ServiceMode::Replicated { .. } | ServiceMode::Global => false,
+            ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => true,
+        }
+    }
+
+    /// It differs from the other one in numbers at most.
+    pub fn is_like(self, other: ServiceMode) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
 }
 
 impl Default for ServiceMode {
@@ -273,6 +300,23 @@ pub struct Service {
     pub endpoint: Endpoint,
     /// Progress of the last update.
     pub update_status: Option<UpdateStatus>,
+    /// Its runs, where it is a job.
+    pub job: JobStatus,
+}
+
+impl Service {
+    /// Tasks of this run may run: it is open, or a node that came later may still do
+    /// what a global job has done on all the others.
+    pub fn is_current(&self, run: &JobRun) -> bool {
+        run.end.is_none_or(|end| {
+            self.spec.mode == ServiceMode::GlobalJob
+                && end.outcome == Outcome::Succeeded
+                && self
+                    .job
+                    .newest()
+                    .is_some_and(|newest| newest.number == run.number)
+        })
+    }
 }
 
 /// Progress of an update.

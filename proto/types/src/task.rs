@@ -121,6 +121,8 @@ pub enum Cause {
     Constraint,
     /// Stopped because its service was removed.
     Removed,
+    /// Stopped because the run of its job is over, or cannot succeed any more.
+    RunEnded,
 }
 
 impl Cause {
@@ -136,6 +138,7 @@ impl Cause {
             Cause::Drained => "drained",
             Cause::Constraint => "constraint",
             Cause::Removed => "removed",
+            Cause::RunEnded => "run-ended",
         }
     }
 }
@@ -205,6 +208,8 @@ pub struct Task {
     pub restarts: Restarts,
     /// It does not start before; `None` when there is nothing to wait for.
     pub start_at: Option<Timestamp>,
+    /// The run of its job; 0 for tasks of other services.
+    pub run: u64,
 }
 
 impl Task {

@@ -11,7 +11,7 @@ use skep_types::{
 };
 use std::time::Duration;
 
-fn deploy_path<'a>(key: &'a str, section: &'a str, last: &'a str) -> [Step<'a>; 5] {
+pub(super) fn deploy_path<'a>(key: &'a str, section: &'a str, last: &'a str) -> [Step<'a>; 5] {
     [
         Step::Key("services"),
         Step::Key(key),

@@ -6,7 +6,7 @@ use crate::stack::{STACK_IMAGE_LABEL, StackService};
 use crate::tree::Step;
 use skep_types::{
     EndpointMode, EndpointSpec, FileTarget, LogDriver, PortConfig, Protocol, PublishMode,
-    ServiceMode, ServiceSpec, TaskSpec,
+    ServiceSpec, TaskSpec,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,6 +52,7 @@ impl Maker<'_> {
                 service.deploy.rollback_config.as_ref(),
             ),
             endpoint: self.endpoint(key, service),
+            job: self.job(key, &service.deploy),
         };
         StackService {
             key: key.to_owned(),
@@ -60,44 +61,6 @@ impl Maker<'_> {
             networks: self.service_networks(key, service),
             secrets: self.file_references(key, "secrets", &service.secrets, &file.secrets),
             configs: self.file_references(key, "configs", &service.configs, &file.configs),
-        }
-    }
-
-    fn mode(&mut self, key: &str, deploy: &model::Deploy) -> ServiceMode {
-        let path = |last| {
-            [
-                Step::Key("services"),
-                Step::Key(key),
-                Step::Key("deploy"),
-                Step::Key(last),
-            ]
-        };
-        let replicas = match deploy.replicas {
-            None => 1,
-            Some(count) => self.number(&path("replicas"), count, 0, i64::from(u32::MAX)),
-        };
-        match deploy.mode.as_str() {
-            "" | "replicated" => ServiceMode::Replicated { replicas },
-            "global" => {
-                if deploy.replicas.is_some() {
-                    let message = "a global service has no `replicas`: it runs once on every node";
-                    let help = "remove `replicas`, or write `mode: replicated`";
-                    self.error_help(&path("replicas"), message, help);
-                }
-                ServiceMode::Global
-            }
-            job @ ("replicated-job" | "global-job") => {
-                let message = format!("jobs (`mode: {job}`) are not supported yet");
-                let help = "use `mode: replicated` with `restart_policy: {condition: none}` for a \
-                            task that runs once";
-                self.error_help(&path("mode"), message, help);
-                ServiceMode::default()
-            }
-            other => {
-                let message = format!("{other:?} is not a mode");
-                self.error_help(&path("mode"), message, "modes are replicated and global");
-                ServiceMode::default()
-            }
         }
     }
 

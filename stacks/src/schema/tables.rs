@@ -276,6 +276,16 @@ static DEPLOY: Object = object(
         field("resources", Shape::Object(&RESOURCES)),
         field("restart_policy", Shape::Object(&RESTART_POLICY)),
         field("placement", Shape::Object(&PLACEMENT)),
+        field("x-job", Shape::Object(&JOB)),
+    ],
+);
+
+static JOB: Object = object(
+    "a job section",
+    &[
+        field("deadline", Duration),
+        field("ttl", Duration),
+        field("max_concurrent", Int),
     ],
 );
 

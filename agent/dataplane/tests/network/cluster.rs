@@ -100,6 +100,7 @@ impl Cluster {
             stop_cause: None,
             restarts: Default::default(),
             start_at: None,
+            run: 0,
         };
         self.tasks.insert(id, (host, Arc::new(task)));
         id

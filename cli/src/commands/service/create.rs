@@ -32,9 +32,12 @@ pub struct Args {
     /// How many tasks, and where
     #[arg(long, value_enum, default_value = "replicated")]
     mode: Mode,
-    /// Number of tasks; 1 by default
+    /// Number of tasks, of a job to be completed; 1 by default
     #[arg(long, value_name = "NUMBER")]
     replicas: Option<u32>,
+    /// Most tasks of a job that run at a time; as many as are to be completed by default
+    #[arg(long, value_name = "NUMBER")]
+    max_concurrent: Option<u32>,
     /// Publish a port: 8080:80, 53:53/udp or published=8080,target=80,mode=host; repeatable
     #[arg(short, long, value_name = "PORT", value_parser = ports)]
     publish: Vec<Ports>,
@@ -115,6 +118,10 @@ enum Mode {
     Replicated,
     /// One task on every node
     Global,
+    /// A number of equal tasks that run to their end
+    ReplicatedJob,
+    /// One task on every node that runs to its end
+    GlobalJob,
 }
 
 /// The ports of one flag.
@@ -174,16 +181,31 @@ fn read_file(path: &Path) -> Result<String> {
 }
 
 impl Args {
-    fn spec(&self, view: &crate::view::View) -> Result<ServiceSpec> {
-        let mode = match (self.mode, self.replicas) {
-            (Mode::Replicated, replicas) => ServiceMode::Replicated {
-                replicas: replicas.unwrap_or(1),
+    fn mode(&self) -> Result<ServiceMode> {
+        if self.replicas.is_some() && matches!(self.mode, Mode::Global | Mode::GlobalJob) {
+            return Err(usage(
+                "replicas can only be used with replicated or replicated-job mode",
+            ));
+        }
+        if self.max_concurrent.is_some() && self.mode != Mode::ReplicatedJob {
+            return Err(usage(
+                "max-concurrent can only be used with replicated-job mode",
+            ));
+        }
+        let replicas = self.replicas.unwrap_or(1);
+        Ok(match self.mode {
+            Mode::Replicated => ServiceMode::Replicated { replicas },
+            Mode::Global => ServiceMode::Global,
+            Mode::ReplicatedJob => ServiceMode::ReplicatedJob {
+                completions: replicas,
+                concurrent: self.max_concurrent.unwrap_or(replicas),
             },
-            (Mode::Global, None) => ServiceMode::Global,
-            (Mode::Global, Some(_)) => {
-                return Err(usage("replicas can only be used with replicated mode"));
-            }
-        };
+            Mode::GlobalJob => ServiceMode::GlobalJob,
+        })
+    }
+
+    fn spec(&self, view: &crate::view::View) -> Result<ServiceSpec> {
+        let mode = self.mode()?;
         let mut task = TaskSpec::default();
         let container = &mut task.container;
         container.image.clone_from(&self.image);

@@ -55,6 +55,24 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     Ok(())
 }
 
+/// Of a job: its newest run, and what holds for all of them.
+fn job(service: &Service) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(job) = &service.spec.job {
+        if let Some(time) = job.deadline {
+            lines.push(format!("Job Deadline:\t{time:?}"));
+        }
+        if let Some(time) = job.ttl {
+            lines.push(format!("Job TTL:\t{time:?}"));
+        }
+    }
+    if let Some(run) = service.job.newest() {
+        let state = run.end.map_or("open", |end| end.outcome.name());
+        lines.push(format!("Run:\t\t{} ({}), {state}", run.number, run.cause));
+    }
+    lines
+}
+
 fn pretty(view: &View, service: &Service) -> String {
     let spec = &service.spec;
     let task = &spec.task;
@@ -72,10 +90,22 @@ fn pretty(view: &View, service: &Service) -> String {
     }
     match spec.mode {
         ServiceMode::Global => add("Service Mode:\tGlobal".to_owned()),
+        ServiceMode::GlobalJob => add("Service Mode:\tGlobal Job".to_owned()),
+        ServiceMode::ReplicatedJob {
+            completions,
+            concurrent,
+        } => {
+            add("Service Mode:\tReplicated Job".to_owned());
+            add(format!(" Max Concurrent:\t{concurrent}"));
+            add(format!(" Total Completions:\t{completions}"));
+        }
         ServiceMode::Replicated { replicas } => {
             add("Service Mode:\tReplicated".to_owned());
             add(format!(" Replicas:\t{replicas}"));
         }
+    }
+    for line in job(service) {
+        add(line);
     }
     if let Some(status) = &service.update_status {
         add("UpdateStatus:".to_owned());
@@ -106,10 +136,12 @@ fn pretty(view: &View, service: &Service) -> String {
             task.placement.max_replicas_per_node
         ));
     }
-    add("UpdateConfig:".to_owned());
-    update(&spec.update, &mut add);
-    add("RollbackConfig:".to_owned());
-    update(&spec.rollback, &mut add);
+    if !spec.mode.is_job() {
+        add("UpdateConfig:".to_owned());
+        update(&spec.update, &mut add);
+        add("RollbackConfig:".to_owned());
+        update(&spec.rollback, &mut add);
+    }
     add("ContainerSpec:".to_owned());
     add(format!(" Image:\t\t{}", container.image));
     for (title, words) in [("Command", &container.command), ("Args", &container.args)] {

@@ -63,6 +63,8 @@ pub fn table<'a>(
         let mode = match spec.mode {
             ServiceMode::Replicated { .. } => "replicated",
             ServiceMode::Global => "global",
+            ServiceMode::ReplicatedJob { .. } => "replicated job",
+            ServiceMode::GlobalJob => "global job",
         };
         let shown = filters.prefix("id", &service.id.to_string())
             && filters.prefix("name", &spec.name)
@@ -73,7 +75,10 @@ pub fn table<'a>(
         }
         let (running, desired) = view.replicas(service);
         let mut replicas = format!("{running}/{desired}");
-        if spec.task.placement.max_replicas_per_node > 0 {
+        if let Some(run) = service.job.newest() {
+            let (completed, total) = view.completed(service, run);
+            replicas.push_str(&format!(" ({completed}/{total} completed)"));
+        } else if spec.task.placement.max_replicas_per_node > 0 {
             let most = spec.task.placement.max_replicas_per_node;
             replicas.push_str(&format!(" (max {most} per node)"));
         }

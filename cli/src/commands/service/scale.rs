@@ -33,15 +33,14 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let mut wanted = Vec::new();
     for (key, replicas) in scales {
         let service = find::service(&view.services, key)?;
-        require_replicated(key, service.spec.mode)?;
+        scaled(key, service.spec.mode, replicas)?;
         wanted.push((service, key, replicas));
     }
     let mut waited = Vec::new();
     for (service, key, replicas) in wanted {
         client
             .edit_service(service.id, |_, spec| {
-                require_replicated(key, spec.mode)?;
-                spec.mode = ServiceMode::Replicated { replicas };
+                spec.mode = scaled(key, spec.mode, replicas)?;
                 Ok(())
             })
             .await?;
@@ -58,10 +57,18 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     wait(&client, &waited, how).await
 }
 
-fn require_replicated(key: &str, mode: ServiceMode) -> Result<()> {
+/// As Docker does it: of a job the number to be completed is set, not how many run at
+/// a time.
+fn scaled(key: &str, mode: ServiceMode, replicas: u32) -> Result<ServiceMode> {
     match mode {
-        ServiceMode::Replicated { .. } => Ok(()),
-        ServiceMode::Global => bail!("{key}: scale can only be used with replicated mode"),
+        ServiceMode::Replicated { .. } => Ok(ServiceMode::Replicated { replicas }),
+        ServiceMode::ReplicatedJob { concurrent, .. } => Ok(ServiceMode::ReplicatedJob {
+            completions: replicas,
+            concurrent,
+        }),
+        ServiceMode::Global | ServiceMode::GlobalJob => {
+            bail!("{key}: scale can only be used with replicated or replicated-job mode")
+        }
     }
 }
 
@@ -82,6 +89,25 @@ fn parse(text: &str) -> Result<(&str, u32)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_runs_on_every_node_is_not_scaled() -> Result<()> {
+        let job = ServiceMode::ReplicatedJob {
+            completions: 2,
+            concurrent: 1,
+        };
+        let more = ServiceMode::ReplicatedJob {
+            completions: 5,
+            concurrent: 1,
+        };
+        assert_eq!(scaled("j", job, 5)?, more);
+        for mode in [ServiceMode::Global, ServiceMode::GlobalJob] {
+            let refused = scaled("g", mode, 5).err().map(|error| error.to_string());
+            let text = "g: scale can only be used with replicated or replicated-job mode";
+            assert_eq!(refused.as_deref(), Some(text));
+        }
+        Ok(())
+    }
 
     #[test]
     fn a_scale_is_a_service_and_a_number() {

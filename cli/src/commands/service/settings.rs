@@ -2,12 +2,14 @@
 //! of a spec.
 
 mod health;
+mod job;
 mod readiness;
 
 use crate::flags;
 use anyhow::Result;
 use clap::ValueEnum;
 use health::Health;
+use job::Job;
 use readiness::Ready;
 use skep_types::{
     ByteCount, EndpointMode, FailureAction, LogDriver, NanoCpus, RestartCondition, ServiceSpec,
@@ -92,6 +94,8 @@ pub struct Settings {
     health: Health,
     #[command(flatten)]
     readiness: Ready,
+    #[command(flatten)]
+    job: Job,
 
     /// How the service's name resolves
     #[arg(long, value_enum)]
@@ -233,6 +237,7 @@ impl Settings {
     pub fn apply(&self, spec: &mut ServiceSpec) {
         self.update.apply(&mut spec.update);
         self.rollback.apply(&mut spec.rollback);
+        self.job.apply(&mut spec.job);
         match self.endpoint_mode {
             Some(Endpoint::Vip) => spec.endpoint.mode = EndpointMode::Vip,
             Some(Endpoint::Dnsrr) => spec.endpoint.mode = EndpointMode::DnsRoundRobin,

@@ -38,6 +38,9 @@ pub struct Args {
     /// Number of tasks
     #[arg(long, value_name = "NUMBER")]
     replicas: Option<u32>,
+    /// Most tasks of a job that run at a time
+    #[arg(long, value_name = "NUMBER")]
+    max_concurrent: Option<u32>,
     /// Go back to what the service was before its last change; alone
     #[arg(long)]
     rollback: bool,
@@ -185,12 +188,14 @@ impl Args {
             args,
             force,
             replicas,
+            max_concurrent,
             rollback,
             lists,
             settings,
             service: _,
         } = self;
-        let single = image.is_some() || args.is_some() || *force || replicas.is_some();
+        let numbers = replicas.is_some() || max_concurrent.is_some();
+        let single = image.is_some() || args.is_some() || *force || numbers;
         let changes = single || *lists != Lists::default() || *settings != Settings::default();
         match *rollback && changes {
             true => Err(usage("other flags may not be combined with --rollback")),
@@ -202,9 +207,16 @@ impl Args {
         if let Some(replicas) = self.replicas {
             match &mut spec.mode {
                 ServiceMode::Replicated { replicas: present } => *present = replicas,
-                ServiceMode::Global => {
-                    bail!("replicas can only be used with replicated mode");
+                ServiceMode::ReplicatedJob { completions, .. } => *completions = replicas,
+                ServiceMode::Global | ServiceMode::GlobalJob => {
+                    bail!("replicas can only be used with replicated or replicated-job mode");
                 }
+            }
+        }
+        if let Some(most) = self.max_concurrent {
+            match &mut spec.mode {
+                ServiceMode::ReplicatedJob { concurrent, .. } => *concurrent = most,
+                _ => bail!("max-concurrent can only be used with replicated-job mode"),
             }
         }
         self.settings.apply(spec);

@@ -29,6 +29,8 @@ pub(crate) struct Work<'a> {
     pub(crate) restarts: Restarts,
     /// It does not start before.
     pub(crate) start_at: Option<Timestamp>,
+    /// The run of its job; 0 for tasks of other services.
+    pub(crate) run: u64,
     /// Addresses, when placed by this pass.
     pub(crate) attachments: Vec<Attachment>,
     /// It got its node by this pass.
@@ -56,6 +58,7 @@ impl<'a> Work<'a> {
             leaves: None,
             restarts: task.restarts,
             start_at: task.start_at,
+            run: task.run,
             attachments: Vec::new(),
             placed: false,
             error: None,
@@ -99,6 +102,8 @@ impl<'a> Work<'a> {
     /// Where it counts in its service: its slot, or its node.
     pub(crate) fn position(&self) -> Position {
         match (self.slot, self.node) {
+            (Slot(0), node) if self.run != 0 => Position::Run(self.run, Slot(0), node),
+            (slot, _) if self.run != 0 => Position::Run(self.run, slot, None),
             (Slot(0), Some(node)) => Position::Node(node),
             (slot, _) => Position::Slot(slot),
         }
@@ -164,6 +169,8 @@ pub(crate) enum Position {
     Slot(Slot),
     /// Of a global service.
     Node(NodeId),
+    /// Of a job: the run, and a slot or (with slot 0) a node.
+    Run(u64, Slot, Option<NodeId>),
 }
 
 /// How a new task begins.

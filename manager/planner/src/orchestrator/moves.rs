@@ -88,7 +88,7 @@ pub(super) fn stop(
             part(work, &stays);
             continue;
         };
-        if matches!(position, Position::Node(_)) {
+        if matches!(position, Position::Node(_) | Position::Run(..)) {
             continue;
         }
         let cause = work.tasks[first].leaves.unwrap_or(Cause::Drained);
@@ -157,6 +157,8 @@ fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTre
         let goes = match task.position() {
             Position::Slot(_) => !waits || !task.is_ready(),
             Position::Node(_) => cause == Cause::Constraint || !waits || !busy.contains(&id),
+            // What a job has begun it may end, as long as the node may take.
+            Position::Run(..) => !waits || task.state < TaskState::Running,
         };
         if goes {
             task.stop(TaskState::Shutdown, cause);

@@ -1,6 +1,6 @@
 //! Lets replacements start once the old task has stopped and the delay is over.
 
-use super::is_stopping;
+use super::{is_stopping, jobs};
 use crate::draft::{Draft, ServiceWork, Work};
 use skep_types::{SHUTDOWN_DELAY, TaskState, Timestamp};
 use std::time::Duration;
@@ -21,6 +21,7 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
         return;
     }
     let mut due: Vec<usize> = Vec::new();
+    let left = jobs::left_of_ended_runs(work);
     for tasks in work.positions().values() {
         for index in tasks {
             let task = &work.tasks[*index];
@@ -31,6 +32,7 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
             // A newer one may be what stops: a rollback goes back to this one.
             let stopping = tasks
                 .iter()
+                .chain(&left)
                 .map(|i| &work.tasks[*i])
                 .filter(|other| is_stopping(draft, other));
             let at = stopping

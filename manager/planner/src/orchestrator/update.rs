@@ -92,7 +92,7 @@ fn is_refilled(work: &ServiceWork<'_>, current: &Current<'_>, empty: &[Position]
 /// What is on a paused node stays as it is.
 pub(super) fn is_left_alone(draft: &Draft<'_>, position: Position) -> bool {
     match position {
-        Position::Slot(_) => false,
+        Position::Slot(_) | Position::Run(..) => false,
         Position::Node(node) => !draft.nodes.get(&node).is_some_and(|n| n.takes_tasks()),
     }
 }

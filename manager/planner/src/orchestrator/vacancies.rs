@@ -16,6 +16,8 @@ pub(crate) fn vacancies(draft: &mut Draft<'_>, id: ServiceId) -> Vec<(Position, 
     let empty = match service.spec.mode {
         ServiceMode::Replicated { replicas } => slots::choose(&mut work, replicas),
         ServiceMode::Global => eligible(draft, &work, service),
+        // Its runs tell.
+        ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => return Vec::new(),
     };
     let present = Template::present(service);
     let positions = work.positions();

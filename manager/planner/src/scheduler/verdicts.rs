@@ -60,7 +60,10 @@ fn of_service<'a>(
     let spread = &spec.placement.spread;
     let next = Candidates::new(fleet, &filters, spread, 1).best(fleet, &filters);
     let networks = allocator.networks_of(service, spec);
-    let global = matches!(service.spec.mode, ServiceMode::Global);
+    let global = matches!(
+        service.spec.mode,
+        ServiceMode::Global | ServiceMode::GlobalJob
+    );
     let mut ranked: Vec<((Fit, Rank), Verdict)> = nodes
         .iter()
         .map(|at| {

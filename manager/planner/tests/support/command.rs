@@ -5,6 +5,7 @@
 //! ghost n2 | ghost n3 manager
 //! network front subnet=10.9.0.0/28
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
+//! service job completions=5 concurrent=2 job-deadline=60s ttl=1h | service scan global-job
 //! service agent global "constraint=node.labels.zone in a,b"
 //! pool 10.1.0.0/16 | heartbeat 10s | history 1
 //! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
@@ -13,10 +14,11 @@
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1
 //! leader | leader n1 heard 1s (ago; it led before)
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
+//! finish job.1 n1 (ends well there)
 //! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
 //! explain web | explain-node n1
-//! ps web | nodes | services | networks | addresses web | why
+//! ps web | runs job | nodes | services | networks | addresses web | why
 //! ```
 
 use super::World;
@@ -113,8 +115,9 @@ impl World {
             }
             "scale" => {
                 let replicas = rest[1].parse().unwrap();
-                self.update(rest[0], |spec| {
-                    spec.mode = ServiceMode::Replicated { replicas }
+                self.update(rest[0], |spec| match &mut spec.mode {
+                    ServiceMode::ReplicatedJob { completions, .. } => *completions = replicas,
+                    mode => *mode = ServiceMode::Replicated { replicas },
                 });
             }
             "rollback" => {
@@ -216,6 +219,8 @@ impl World {
                 "task: non-zero exit (137)",
             ),
             "lose-on" => self.end(&self.on(rest), TaskState::Orphaned, "task: lost"),
+            // Whatever was wanted of it meanwhile.
+            "finish" => self.finish(rest[0], rest[1]),
             // Its node was started anew.
             "lose" => self.end(rest[0], TaskState::Orphaned, "task: lost"),
             // Its node has tried for long to prepare it.
@@ -276,6 +281,23 @@ impl World {
 
     fn on(&self, words: &[&str]) -> String {
         format!("{}.{}", words[0], self.node_named(words[1]))
+    }
+
+    fn finish(&mut self, name: &str, node: &str) {
+        let node = self.node_named(node);
+        let mut tasks = self.store.state().tasks_on(node);
+        let is_it = |task: &Task| task.service_name.as_ref() == name || task.name() == name;
+        let found = tasks.find(|task| is_it(task) && !task.status.state.is_terminal());
+        let id = found.expect(name).id;
+        drop(tasks);
+        let status = TaskStatus {
+            state: TaskState::Complete,
+            at: self.now,
+            exit_code: Some(0),
+            ..TaskStatus::default()
+        };
+        let updates = vec![(id, status)];
+        self.must(Action::Task(TaskAction::UpdateStatus { updates }));
     }
 
     /// The newest of those that are called so ends.
@@ -390,6 +412,24 @@ impl World {
                     }
                 }
                 "global" => spec.mode = ServiceMode::Global,
+                "completions" => {
+                    spec.mode = ServiceMode::ReplicatedJob {
+                        completions: value.parse().unwrap(),
+                        concurrent: 0,
+                    }
+                }
+                "concurrent" => match &mut spec.mode {
+                    ServiceMode::ReplicatedJob { concurrent, .. } => {
+                        *concurrent = value.parse().unwrap();
+                    }
+                    _ => panic!("{word} goes with completions"),
+                },
+                "global-job" => spec.mode = ServiceMode::GlobalJob,
+                "job-deadline" => spec.job.get_or_insert_default().deadline = Some(seconds(value)),
+                "ttl" => spec.job.get_or_insert_default().ttl = Some(seconds(value)),
+                "label" => {
+                    spec.labels.insert(value.into(), String::new());
+                }
                 "image" => task.container.image = value.into(),
                 "net" => {
                     let network = self.store.state().network_named(value).expect(value).id;

@@ -229,6 +229,7 @@ impl World {
                         at: self.now,
                         message: next.to_string(),
                         not_ready: next == TaskState::Running && self.is_warming(task),
+                        exit_code: exit_code(task, next),
                         ..TaskStatus::default()
                     },
                 ));
@@ -335,6 +336,16 @@ pub fn check(scenario: &str, expected: expect_test::Expect) {
     world.settle();
     let _ = writeln!(world.out);
     expected.assert_eq(world.out.trim_end());
+}
+
+/// Of tasks of jobs: that is kept.
+fn exit_code(task: &Task, state: TaskState) -> Option<i32> {
+    match state {
+        _ if task.run == 0 => None,
+        TaskState::Complete => Some(0),
+        TaskState::Failed => Some(3),
+        _ => None,
+    }
 }
 
 /// What a task is called: by name, by `name@image`, or by `service@image`.

@@ -14,6 +14,7 @@ impl World {
                 let _ = writeln!(out, "-- {}", words[1..].join(" "));
             }
             "ps" => self.show_tasks(&mut out, words[1]),
+            "runs" => self.show_runs(&mut out, words[1]),
             "count" => self.show_counts(&mut out, words[1]),
             "images" => self.show_images(&mut out, words[1]),
             "revisions" => self.show_revisions(&mut out, words[1]),
@@ -164,6 +165,43 @@ impl World {
                 .map_or(String::new(), |outcome| format!(" {outcome:?}"));
             let image = &spec.task.container.image;
             let _ = writeln!(out, "{} {image}{back}{outcome}", revision.number);
+        }
+    }
+
+    /// The runs of a job, and of open ones how many tasks of each state there are.
+    fn show_runs(&self, out: &mut String, name: &str) {
+        let Some(service) = self.store.state().service_named(name) else {
+            let _ = writeln!(out, "{name} is gone");
+            return;
+        };
+        for run in &service.job.runs {
+            let _ = write!(out, "run {} {}", run.number, run.cause);
+            match run.end {
+                Some(end) => {
+                    let took = end.at.since(run.started_at);
+                    let _ = write!(
+                        out,
+                        " {} after {took:?}: {} done, {} failed",
+                        end.outcome, end.succeeded, end.failed
+                    );
+                    if let Some(code) = end.exit_code {
+                        let _ = write!(out, ", exit code {code}");
+                    }
+                }
+                None => {
+                    let mut states: BTreeMap<TaskState, usize> = BTreeMap::new();
+                    let tasks = self.store.state().tasks_of(service.id);
+                    for task in tasks.filter(|task| task.run == run.number) {
+                        *states.entry(task.status.state).or_default() += 1;
+                    }
+                    let states: Vec<String> = states
+                        .iter()
+                        .map(|(state, count)| format!("{count} {state}"))
+                        .collect();
+                    let _ = write!(out, " open: {}", states.join(", "));
+                }
+            }
+            out.push('\n');
         }
     }
 

@@ -56,6 +56,7 @@ pub(super) fn carry_over(service: &mut Service, old: &ServiceSpec) {
         update,
         rollback,
         endpoint,
+        job: _,
     } = new;
     for PastRevision { spec: past, .. } in past {
         carry_labels(&mut past.labels, &old.labels, labels);

@@ -6,8 +6,9 @@ use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
 use crate::validate::resume_update;
 use skep_types::{
-    Endpoint, EndpointMode, NetworkId, Revision, RevisionOutcome, Service, ServiceId, ServiceMode,
-    ServiceSpec, Timestamp, UpdateState, UpdateStatus, Version,
+    Endpoint, EndpointMode, JobStatus, NetworkId, Revision, RevisionOutcome, RunCause, Service,
+    ServiceId, ServiceMode, ServiceSpec, Slot, TaskState, Timestamp, UpdateState, UpdateStatus,
+    Version,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -28,7 +29,15 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             let mut service = Service::clone(&present);
             set_spec(write, &mut service, ServiceSpec::clone(spec));
             let rolling = is_rolling(write, &present);
-            if spec.task.runs_like(&present.spec.task) && rolling {
+            if spec.mode.is_job() {
+                // A job is not rolled out: it runs again, or goes on as it does.
+                if runs_again(&present, spec) {
+                    let succeeded = |run| completed(write, *id, run);
+                    service.job.replace(write.now, succeeded);
+                    let of = service.spec_version;
+                    service.job.begin(RunCause::Updated, of, write.now);
+                }
+            } else if spec.task.runs_like(&present.spec.task) && rolling {
                 // The same is rolled out as before, or waits for somebody to look.
                 revision::carry_over(&mut service, &present.spec);
                 let moves = present.spec.task.placement != spec.task.placement;
@@ -79,19 +88,10 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             put(write, &present, service);
             Ok(())
         }
-        ServiceAction::Remove { id } => {
-            let object = ObjectId::Service(*id);
-            let old = write
-                .state
-                .drop_service(*id)
-                .ok_or(Refused::NotFound(object))?;
-            write.event(
-                object,
-                EventAction::Remove,
-                old.spec.name.clone(),
-                Vec::new(),
-            );
-            Ok(())
+        ServiceAction::Remove { id } => remove(write, *id),
+        ServiceAction::Expire { id, version } => {
+            fresh(write, *id, *version)?;
+            remove(write, *id)
         }
         ServiceAction::SetEndpoint {
             id,
@@ -118,7 +118,46 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             put(write, &present, service);
             Ok(())
         }
+        ServiceAction::SetJobStatus {
+            id,
+            version,
+            status,
+        } => {
+            let present = fresh(write, *id, *version)?;
+            let mut service = Service::clone(&present);
+            service.job = status.clone();
+            put(write, &present, service);
+            Ok(())
+        }
     }
+}
+
+fn remove(write: &mut Write<'_>, id: ServiceId) -> Result<(), Refused> {
+    let object = ObjectId::Service(id);
+    let old = write
+        .state
+        .drop_service(id)
+        .ok_or(Refused::NotFound(object))?;
+    let name = old.spec.name.clone();
+    write.event(object, EventAction::Remove, name, Vec::new());
+    Ok(())
+}
+
+/// What a job's tasks run was changed. Other numbers are taken up by a run that is
+/// open; where none is, they are for the next, which is asked for with them.
+fn runs_again(present: &Service, spec: &ServiceSpec) -> bool {
+    let is_open = present.job.open().next().is_some();
+    !spec.task.runs_like(&present.spec.task) || (spec.mode != present.spec.mode && !is_open)
+}
+
+/// Places of a run that are done.
+fn completed(write: &Write<'_>, service: ServiceId, run: u64) -> u32 {
+    let tasks = write.state.tasks_of(service);
+    let done = tasks.filter(|task| task.run == run && task.status.state == TaskState::Complete);
+    let places: BTreeSet<_> = done
+        .map(|task| (task.slot, task.node.filter(|_| task.slot == Slot(0))))
+        .collect();
+    u32::try_from(places.len()).unwrap_or(u32::MAX)
 }
 
 fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<(), Refused> {
@@ -135,6 +174,10 @@ fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<()
     require_references(write, spec)?;
     let meta = write.created();
     let revision = Revision::first(meta.created_at);
+    let mut job = JobStatus::default();
+    if spec.mode.is_job() {
+        job.begin(RunCause::Created, write.index, write.now);
+    }
     write.state.put_service(Service {
         id,
         meta,
@@ -147,6 +190,7 @@ fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<()
             ..Endpoint::default()
         },
         update_status: None,
+        job,
     });
     write.event(object, EventAction::Create, spec.name.clone(), Vec::new());
     Ok(())
@@ -215,10 +259,9 @@ fn is_over(state: UpdateState) -> bool {
 }
 
 fn require_same_mode(present: &Service, spec: &ServiceSpec) -> Result<(), Refused> {
-    match (present.spec.mode, spec.mode) {
-        (ServiceMode::Replicated { .. }, ServiceMode::Replicated { .. })
-        | (ServiceMode::Global, ServiceMode::Global) => Ok(()),
-        _ => Err(Refused::ModeChanged(present.spec.name.clone())),
+    match present.spec.mode.is_like(spec.mode) {
+        true => Ok(()),
+        false => Err(Refused::ModeChanged(present.spec.name.clone())),
     }
 }
 
@@ -300,6 +343,13 @@ fn put(write: &mut Write<'_>, present: &Service, mut service: Service) {
     );
     changed(
         &mut attributes,
+        ("run.old", "run.new"),
+        &newest_run(present),
+        &newest_run(&service),
+        String::clone,
+    );
+    changed(
+        &mut attributes,
         ("mode.old", "mode.new"),
         &present.endpoint.mode,
         &service.endpoint.mode,
@@ -311,6 +361,14 @@ fn put(write: &mut Write<'_>, present: &Service, mut service: Service) {
     let (object, name) = (ObjectId::Service(service.id), service.spec.name.clone());
     write.state.put_service(service);
     write.event(object, EventAction::Update, name, attributes);
+}
+
+/// Where the newest run of a job is, as events show it: `3 open`, `3 failed`.
+fn newest_run(service: &Service) -> String {
+    service.job.newest().map_or_else(String::new, |run| {
+        let state = run.end.map_or("open", |end| end.outcome.name());
+        format!("{} {state}", run.number)
+    })
 }
 
 /// Names of update states, as tables and events show them.

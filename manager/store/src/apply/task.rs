@@ -110,6 +110,7 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
     let twin = write.state.tasks_in(origin.service.id, new.slot).any(|t| {
         t.is_live()
             && t.spec_version == origin.spec_version
+            && t.run == new.run
             && (new.slot != Slot(0) || t.node == new.node)
             && !(new.slot != Slot(0) && has_to_leave(write, &origin.service, t))
     });
@@ -159,6 +160,7 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
         stop_cause: None,
         restarts: new.restarts,
         start_at: new.start_at,
+        run: new.run,
     };
     let (name, mut attributes) = (task.name(), Vec::new());
     whereabouts(&mut attributes, &task);

@@ -1,6 +1,6 @@
 //! Checks of a service's spec.
 
-use super::{Invalid, dns_name};
+use super::{Invalid, dns_name, job};
 use crate::snapshot::Snapshot;
 use skep_types::constraint::Constraint;
 use skep_types::{
@@ -47,10 +47,8 @@ pub fn validate_service_update(
     if present.spec.name != spec.name {
         return Err(Invalid::Renamed);
     }
-    match (present.spec.mode, spec.mode) {
-        (ServiceMode::Replicated { .. }, ServiceMode::Replicated { .. })
-        | (ServiceMode::Global, ServiceMode::Global) => {}
-        _ => return Err(Invalid::ModeChanged),
+    if !present.spec.mode.is_like(spec.mode) {
+        return Err(Invalid::ModeChanged);
     }
     check(snapshot, spec, Some(present))
 }
@@ -69,8 +67,10 @@ fn check(
         update,
         rollback,
         endpoint,
+        job,
     } = spec;
     check_mode(*mode)?;
+    job::check(spec, job.as_deref())?;
     check_task(snapshot, task)?;
     check_update("update", update)?;
     check_update("rollback", rollback)?;
@@ -87,7 +87,15 @@ fn check_mode(mode: ServiceMode) -> Result<(), Invalid> {
         ServiceMode::Replicated { replicas } if replicas > REPLICAS_MAX => refuse(format!(
             "{replicas} replicas are too many: a service can have {REPLICAS_MAX} at most"
         )),
-        ServiceMode::Replicated { .. } | ServiceMode::Global => Ok(()),
+        ServiceMode::ReplicatedJob { completions, .. } if completions > REPLICAS_MAX => {
+            refuse(format!(
+                "{completions} completions are too many: a job can have {REPLICAS_MAX} at most"
+            ))
+        }
+        ServiceMode::Replicated { .. }
+        | ServiceMode::Global
+        | ServiceMode::ReplicatedJob { .. }
+        | ServiceMode::GlobalJob => Ok(()),
     }
 }
 

@@ -143,6 +143,7 @@ impl Fixture {
             cause: Cause::Created,
             restarts: Restarts::default(),
             start_at: None,
+            run: 0,
         }];
         self.must(Action::Task(TaskAction::Create {
             service,

@@ -180,6 +180,22 @@ impl TryFrom<pb::Action> for Action {
                 status: require(status, "set_update_status.status")?.try_into()?,
                 outcome: outcome_field.map(outcome).transpose()?,
             }),
+            Wire::SetJobStatus(wire::SetJobStatus {
+                id: service,
+                version,
+                status,
+            }) => Action::Service(ServiceAction::SetJobStatus {
+                id: id(&service, "set_job_status.id")?,
+                version: Version(version),
+                status: require(status, "set_job_status.status")?.try_into()?,
+            }),
+            Wire::ExpireService(wire::ExpireService {
+                id: service,
+                version,
+            }) => Action::Service(ServiceAction::Expire {
+                id: id(&service, "expire_service.id")?,
+                version: Version(version),
+            }),
             Wire::CreateNetwork(wire::CreateNetwork { id: network, spec }) => {
                 Action::Network(NetworkAction::Create {
                     id: id(&network, "create_network.id")?,
@@ -330,6 +346,7 @@ fn new_task(task: wire::NewTask) -> Result<NewTask, Invalid> {
         cause: number,
         restarts,
         start_at_ms,
+        run,
     } = task;
     Ok(NewTask {
         id: id(&task_id, "new_task.id")?,
@@ -344,6 +361,7 @@ fn new_task(task: wire::NewTask) -> Result<NewTask, Invalid> {
         cause: cause(number)?,
         restarts: restarts.map(Into::into).unwrap_or_default(),
         start_at: start_at_ms.map(Timestamp),
+        run,
     })
 }
 

@@ -177,6 +177,19 @@ fn service(action: &ServiceAction) -> wire::Action {
             status: Some(status.into()),
             outcome: outcome.map(|outcome| pb::RevisionOutcome::from(outcome).into()),
         }),
+        ServiceAction::SetJobStatus {
+            id,
+            version,
+            status,
+        } => wire::Action::SetJobStatus(wire::SetJobStatus {
+            id: id_bytes(*id),
+            version: version.0,
+            status: Some(status.into()),
+        }),
+        ServiceAction::Expire { id, version } => wire::Action::ExpireService(wire::ExpireService {
+            id: id_bytes(*id),
+            version: version.0,
+        }),
     }
 }
 
@@ -262,6 +275,7 @@ fn task(action: &TaskAction) -> wire::Action {
                             cause,
                             restarts,
                             start_at,
+                            run,
                         }: &NewTask| {
                 wire::NewTask {
                     id: id_bytes(*id),
@@ -273,6 +287,7 @@ fn task(action: &TaskAction) -> wire::Action {
                     cause: pb::Cause::from(*cause).into(),
                     restarts: restarts_on_wire(restarts),
                     start_at_ms: start_at.map(|at| at.0),
+                    run: *run,
                 }
             };
             wire::Action::CreateTasks(wire::CreateTasks {

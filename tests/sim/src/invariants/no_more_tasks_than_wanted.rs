@@ -1,10 +1,11 @@
 //! A service never has more live tasks than its replicas and what a
-//! start-first update adds; a slot has one live task of a template.
+//! start-first update adds; a slot has one live task of a template. A run of a job
+//! has one of them a place.
 
 use super::Verdict;
 use skep_manager_store::Snapshot;
-use skep_types::{ServiceMode, UpdateOrder};
-use std::collections::BTreeSet;
+use skep_types::{Service, ServiceMode, Slot, UpdateOrder};
+use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) fn check(state: &Snapshot) -> Verdict {
     for service in state.services() {
@@ -12,6 +13,10 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
         let wanted = match service.spec.mode {
             ServiceMode::Replicated { replicas } => replicas as usize,
             ServiceMode::Global => state.node_count(),
+            ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => {
+                runs_are_not_doubled(state, service)?;
+                continue;
+            }
         };
         // Which of the two orders is in force changes with a rollback.
         let surge = [&service.spec.update, &service.spec.rollback]
@@ -43,6 +48,21 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
     for task in state.tasks() {
         if state.service(task.service).is_none() && task.is_live() {
             return Err(format!("{} outlives its service", task.name()));
+        }
+    }
+    Ok(())
+}
+
+fn runs_are_not_doubled(state: &Snapshot, service: &Service) -> Verdict {
+    let mut live: BTreeMap<u64, BTreeSet<_>> = BTreeMap::new();
+    for task in state.tasks_of(service.id).filter(|task| task.is_live()) {
+        let place = (task.slot, task.node.filter(|_| task.slot == Slot(0)));
+        if !live.entry(task.run).or_default().insert(place) {
+            return Err(format!(
+                "{} is there twice in run {}",
+                task.name(),
+                task.run
+            ));
         }
     }
     Ok(())

@@ -53,6 +53,7 @@ impl Scene {
             past: Vec::new(),
             endpoint: Endpoint::default(),
             update_status: None,
+            job: Default::default(),
         };
         let blocks = [("10.0.0.0/28", node(1)), ("10.0.0.16/28", node(2))];
         let blocks = blocks.map(|(block, node)| (block.parse().unwrap(), BlockOwner::Node(node)));
@@ -132,6 +133,7 @@ impl Scene {
             stop_cause: None,
             restarts: Default::default(),
             start_at: None,
+            run: 0,
         };
         self.tasks.insert(number, new);
         self.container(number, at, true);

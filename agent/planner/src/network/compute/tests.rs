@@ -80,6 +80,7 @@ fn task(number: u8, networks: &[NetworkId]) -> Task {
         stop_cause: None,
         restarts: Default::default(),
         start_at: None,
+        run: 0,
     }
 }
 

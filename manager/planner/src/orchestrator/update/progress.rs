@@ -78,7 +78,7 @@ impl<'a> Round<'_, 'a> {
     fn name_of(&self, draft: &Draft<'a>, position: Position) -> String {
         let service = &self.service.spec.name;
         match position {
-            Position::Slot(slot) => format!("{service}.{}", slot.0),
+            Position::Slot(slot) | Position::Run(_, slot, _) => format!("{service}.{}", slot.0),
             Position::Node(id) => match draft.nodes.get(&id) {
                 Some(node) => format!("{service}.{}", node.node.description.hostname),
                 None => format!("{service}.{id}"),

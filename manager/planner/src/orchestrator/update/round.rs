@@ -123,7 +123,7 @@ impl<'u, 'a> Round<'u, 'a> {
                 retry: None,
                 given_up: false,
                 closed: match position {
-                    Position::Slot(_) => false,
+                    Position::Slot(_) | Position::Run(..) => false,
                     Position::Node(node) => draft.nodes.get(&node).is_some_and(|node| {
                         let Service { spec, .. } = &**self.service;
                         !allowed.on(node.node, self.service.spec_version, &spec.task)

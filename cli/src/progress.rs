@@ -37,6 +37,8 @@ pub struct Waiting {
     pub timeout: Option<Duration>,
     /// Going back to the previous spec is what was asked for.
     pub rollback: bool,
+    /// A run of a job is what is waited for, also of one that runs by a schedule.
+    pub run: bool,
     /// Progress goes to standard error when nobody watches standard output:
     /// that is for the id alone, then.
     pub spare_stdout: bool,
@@ -94,7 +96,10 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
                 trouble_since = None;
                 let reports: Vec<_> = services
                     .iter()
-                    .map(|(id, name)| assess::assess(&view, *id, name))
+                    .map(|(id, name)| match how.run {
+                        true => assess::assess_run(&view, *id, name),
+                        false => assess::assess(&view, *id, name),
+                    })
                     .collect();
                 let verdict = judge.look(&reports, Instant::now().into_std(), now_ms());
                 screen.show(&reports, &judge)?;

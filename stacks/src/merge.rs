@@ -253,6 +253,13 @@ fn merge_deploy(base: &mut crate::model::Deploy, over: crate::model::Deploy) {
         set(&mut b.ttl, o.ttl);
         set(&mut b.max_concurrent, o.max_concurrent);
     });
+    inside(&mut base.schedule, over.schedule, |b, o| {
+        set(&mut b.cron, o.cron);
+        set(&mut b.time_zone, o.time_zone);
+        set(&mut b.concurrency, o.concurrency);
+        set(&mut b.starting_deadline, o.starting_deadline);
+        set(&mut b.suspend, o.suspend);
+    });
 }
 
 fn merge_update(base: &mut crate::model::Update, over: crate::model::Update) {

@@ -237,6 +237,19 @@ section! {
         endpoint_mode: String,
         #[serde(rename = "x-job")]
         job: Option<Job>,
+        #[serde(rename = "x-schedule")]
+        schedule: Option<Schedule>,
+    }
+}
+
+section! {
+    /// When a job runs by itself.
+    Schedule {
+        cron: String,
+        time_zone: String,
+        concurrency: String,
+        starting_deadline: Option<Nanos>,
+        suspend: bool,
     }
 }
 

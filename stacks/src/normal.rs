@@ -139,6 +139,11 @@ fn drop_nulls(node: &mut Node) {
 }
 
 fn deploy(node: &mut Node, path: &str, report: &mut Report) {
+    if let Some(schedule) = node.get_mut("x-schedule")
+        && schedule.as_str().is_some()
+    {
+        under("cron", schedule);
+    }
     if let Some(labels) = node.get_mut("labels") {
         pairs(labels, "=", false);
     }
@@ -151,14 +156,19 @@ fn deploy(node: &mut Node, path: &str, report: &mut Report) {
     }
 }
 
+/// A text alone is what stands under this key.
+fn under(key: &str, node: &mut Node) {
+    let entry = Entry {
+        key: key.to_owned(),
+        key_place: node.place,
+        value: node.clone(),
+    };
+    node.value = Value::Map(vec![entry]);
+}
+
 fn build(node: &mut Node) {
     if node.as_str().is_some() {
-        let context = Entry {
-            key: "context".to_owned(),
-            key_place: node.place,
-            value: node.clone(),
-        };
-        node.value = Value::Map(vec![context]);
+        under("context", node);
     }
     for (key, keep_null) in [("args", true), ("labels", false)] {
         if let Some(found) = node.get_mut(key) {

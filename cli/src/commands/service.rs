@@ -14,6 +14,7 @@ mod rollout;
 mod runs;
 mod scale;
 mod settings;
+mod trigger;
 mod update;
 
 use crate::client::{Client, Host};
@@ -50,6 +51,8 @@ pub enum Command {
     Runs(runs::Args),
     /// Set how many tasks services have
     Scale(scale::Args),
+    /// Have a job run now
+    Trigger(trigger::Args),
     /// Change a service
     Update(Box<update::Args>),
 }
@@ -68,6 +71,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
         Command::Rollout(command) => rollout::run(command, host).await,
         Command::Runs(args) => runs::run(args, host).await,
         Command::Scale(args) => scale::run(args, host).await,
+        Command::Trigger(args) => trigger::run(args, host).await,
         Command::Update(args) => update::run(*args, host).await,
     }
 }

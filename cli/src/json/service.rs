@@ -42,6 +42,7 @@ pub fn service(service: &Service) -> Value {
         out["JobStatus"] = json!({
             "JobIteration": {"Index": newest.number},
             "LastExecution": timestamp(newest.started_at.0),
+            "Skipped": service.job.skipped,
             "Runs": service.job.runs.iter().map(job_run).collect::<Vec<_>>(),
         });
     }
@@ -52,6 +53,7 @@ fn job_run(run: &JobRun) -> Value {
     lean(json!({
         "Number": run.number,
         "Cause": run.cause.name(),
+        "DueAt": run.due_at.map(|at| timestamp(at.0)),
         "StartedAt": timestamp(run.started_at.0),
         "EndedAt": run.end.map(|end| timestamp(end.at.0)),
         "Outcome": run.end.map(|end| end.outcome.name()),
@@ -100,6 +102,13 @@ fn spec(spec: &ServiceSpec) -> Value {
         out["Job"] = lean(json!({
             "Deadline": job.deadline.map(nanos),
             "TTL": job.ttl.map(nanos),
+            "Schedule": job.schedule.as_ref().map(|schedule| json!({
+                "Cron": schedule.cron.to_string(),
+                "TimeZone": schedule.time_zone,
+                "Concurrency": schedule.concurrency.name(),
+                "StartingDeadline": schedule.starting_deadline.map(nanos),
+                "Suspend": schedule.suspend,
+            })),
         }));
     }
     out

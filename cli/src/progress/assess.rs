@@ -40,6 +40,8 @@ pub struct Report {
     pub running_since: u64,
     /// Its newest run, where it is a job: what is done is completed, then.
     pub run: Option<JobRun>,
+    /// It runs by a schedule, and nobody waits for a run.
+    pub scheduled: bool,
 }
 
 /// A position of a service.
@@ -93,6 +95,17 @@ impl Report {
 /// Positions: slots, or nodes for a global service.
 type Key = (u32, u128);
 
+/// What the view says of the newest run of a job.
+pub fn assess_run(view: &View, id: ServiceId, name: &str) -> Report {
+    let mut report = assess(view, id, name);
+    let service = view.services.iter().find(|service| service.id == id);
+    if let Some(service) = service.filter(|_| report.scheduled) {
+        report.scheduled = false;
+        super::job::assess(view, service, &mut report);
+    }
+    report
+}
+
 /// What the view says of the service.
 pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
     let mut report = Report {
@@ -109,13 +122,17 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         monitor: DEFAULT_MONITOR,
         running_since: 0,
         run: None,
+        scheduled: false,
     };
     let Some(service) = view.services.iter().find(|service| service.id == id) else {
         return report;
     };
     report.exists = true;
     if service.spec.mode.is_job() {
-        super::job::assess(view, service, &mut report);
+        report.scheduled = service.spec.schedule().is_some();
+        if !report.scheduled {
+            super::job::assess(view, service, &mut report);
+        }
         return report;
     }
     report.global = service.spec.mode == ServiceMode::Global;

@@ -164,6 +164,10 @@ impl Course {
         if self.phase == Phase::Done {
             return;
         }
+        if report.exists && report.scheduled {
+            self.phase = Phase::Done;
+            return;
+        }
         if let Some(run) = report.run.filter(|_| report.exists) {
             return self.look_at_run(report, &run, now);
         }

@@ -108,6 +108,7 @@ pub fn verify(report: &Report, phase: Phase, single: bool) -> Option<String> {
             time.as_secs_f32().ceil()
         ),
         Phase::Relapsed => format!("verify: {whose}Detected task failure"),
+        Phase::Done if report.scheduled => format!("{whose}it runs when it is due"),
         Phase::Done if report.run.is_some() => format!("{whose}job complete"),
         Phase::Done => format!("verify: Service {} converged", report.name),
         Phase::Coming | Phase::RollingBack | Phase::Failed => return None,

@@ -8,7 +8,7 @@ use skep_manager_ca::{JoinToken, new_unlock_key, next_root};
 use skep_manager_store::format::NEWEST;
 use skep_manager_store::{
     Action, ClusterAction, ConfigAction, NetworkAction, NodeAction, SecretAction, ServiceAction,
-    Snapshot, validate,
+    Snapshot, runs, validate,
 };
 use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
@@ -136,6 +136,16 @@ fn action(snapshot: &Snapshot, now: Timestamp, change: Change) -> Result<(Bytes,
             let found = known(snapshot.service(service_id), "service", service_id)?;
             let status = validate::resume_update(found, now).map_err(not_now)?;
             (service, set_update_status(found, status))
+        }
+        Change::TriggerJob(service) => {
+            let service_id: ServiceId = id(&service, "trigger_job").map_err(status::invalid)?;
+            let found = known(snapshot.service(service_id), "service", service_id)?;
+            let action = ServiceAction::SetJobStatus {
+                id: service_id,
+                version: found.meta.version,
+                status: runs::trigger(snapshot, found, now).map_err(not_now)?,
+            };
+            (service, Action::Service(action))
         }
         Change::RemoveService(service) => {
             let service_id = id(&service, "remove_service").map_err(status::invalid)?;

@@ -12,6 +12,7 @@
 //! - [`Difference`] is what lies between two snapshots.
 //! - [`Dump`] is everything as plain data, for snapshots on disk.
 //! - [`format`] lists what each format of entries and snapshots added.
+//! - [`schedule`] says when a job is due, [`runs`] how far its runs are.
 //! - [`validate`] checks what users ask for before it becomes an action.
 
 #![forbid(unsafe_code)]
@@ -24,6 +25,8 @@ mod dump;
 mod event;
 pub mod format;
 mod refused;
+pub mod runs;
+pub mod schedule;
 mod snapshot;
 pub mod validate;
 

@@ -121,6 +121,14 @@ pub enum Invalid {
         /// Why.
         why: String,
     },
+    /// A job cannot run now.
+    #[error("service {service}: {why}")]
+    Run {
+        /// Name of the service.
+        service: String,
+        /// Why.
+        why: String,
+    },
     /// A service cannot be renamed.
     #[error("renaming services is not supported")]
     Renamed,

@@ -158,6 +158,83 @@ fn ingress_ports_need_the_ingress_network() {
 }
 
 #[test]
+fn jobs_have_runs_and_no_updates() {
+    type Edit = fn(&mut ServiceSpec, &mut JobSpec);
+    let swarm = Fixture::new();
+    let job = |edit: Edit| {
+        said(&swarm, |spec, _| {
+            spec.mode = ServiceMode::GlobalJob;
+            let mut job = JobSpec::default();
+            edit(spec, &mut job);
+            spec.job = Some(Box::new(job));
+        })
+    };
+    let daily = || Schedule::new(Cron::parse("@daily").unwrap());
+    assert_eq!(job(|_, _| {}), "fine");
+    let table: [(Edit, &str); 6] = [
+        (
+            |spec, _| {
+                spec.mode = ServiceMode::ReplicatedJob {
+                    completions: 100_001,
+                    concurrent: 1,
+                }
+            },
+            "100001 completions are too many: a job can have 100000 at most",
+        ),
+        (
+            |spec, _| spec.mode = ServiceMode::Global,
+            "job-deadline, job-ttl and a schedule can only be used with a job mode",
+        ),
+        (
+            |spec, _| spec.update.parallelism = 2,
+            "update and rollback configuration is not supported for jobs",
+        ),
+        (
+            |_, job| job.ttl = Some(Duration::ZERO),
+            "job-ttl must be from 1s to 366 days",
+        ),
+        (
+            |_, job| job.deadline = Some(Duration::MAX),
+            "job-deadline must be from 1s to 366 days",
+        ),
+        (
+            |_, job| {
+                job.ttl = Some(Duration::from_secs(60));
+                job.schedule = Some(Schedule::new(Cron::parse("@daily").unwrap()));
+            },
+            "job-ttl cannot be used with a schedule: such a job is never over",
+        ),
+    ];
+    for (edit, message) in table {
+        assert_eq!(job(edit), message);
+    }
+    let scheduled = |edit: &dyn Fn(&mut Schedule)| {
+        said(&swarm, |spec, _| {
+            let mut schedule = daily();
+            edit(&mut schedule);
+            spec.mode = ServiceMode::GlobalJob;
+            spec.job.get_or_insert_default().schedule = Some(schedule);
+        })
+    };
+    assert_eq!(scheduled(&|_| {}), "fine");
+    assert_eq!(
+        scheduled(&|schedule| schedule.time_zone = "Zurich".into()),
+        "schedule-tz: \"Zurich\" is not a time zone; did you mean \"Europe/Zurich\"?"
+    );
+    assert_eq!(
+        scheduled(&|schedule| schedule.time_zone = "é".repeat(100_000)),
+        format!(
+            "schedule-tz: \"{}\" is not a time zone; write UTC or a name such as Europe/Zurich",
+            "é".repeat(64)
+        )
+    );
+    assert_eq!(
+        scheduled(&|schedule| schedule.starting_deadline = Some(Duration::ZERO)),
+        "schedule-starting-deadline must be from 1s to 366 days"
+    );
+}
+
+#[test]
 fn a_service_keeps_its_name_and_mode() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");

@@ -3,16 +3,21 @@
 use super::basic::{millis, require, wire_enum};
 use crate::{Invalid, pb};
 use skep_types::{
-    JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd, ServiceMode, Timestamp, Version,
+    Concurrency, Cron, JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd, Schedule,
+    ServiceMode, Timestamp, Version,
 };
 use std::time::Duration;
 
 wire_enum!(RunCause, RunCause, run_cause, "run.cause", {
-    Created = Created, Updated = Updated,
+    Created = Created, Updated = Updated, Scheduled = Scheduled, Triggered = Triggered,
 });
 wire_enum!(Outcome, Outcome, outcome, "run.end.outcome", {
     Succeeded = Succeeded, Failed = Failed, DeadlineExceeded = DeadlineExceeded,
     Replaced = Replaced,
+});
+
+wire_enum!(Concurrency, Concurrency, concurrency, "schedule.concurrency", {
+    Allow = Allow, Forbid = Forbid, Replace = Replace,
 });
 
 impl From<ServiceMode> for pb::ServiceMode {
@@ -56,32 +61,86 @@ impl TryFrom<pb::ServiceMode> for ServiceMode {
 
 impl From<&JobSpec> for pb::JobSpec {
     fn from(spec: &JobSpec) -> Self {
-        let JobSpec { deadline, ttl } = spec;
+        let JobSpec {
+            deadline,
+            ttl,
+            schedule,
+        } = spec;
         pb::JobSpec {
             deadline_ms: deadline.map(millis),
             ttl_ms: ttl.map(millis),
+            schedule: schedule.as_ref().map(Into::into),
         }
     }
 }
 
-impl From<pb::JobSpec> for JobSpec {
-    fn from(spec: pb::JobSpec) -> Self {
+impl TryFrom<pb::JobSpec> for JobSpec {
+    type Error = Invalid;
+    fn try_from(spec: pb::JobSpec) -> Result<Self, Invalid> {
         let pb::JobSpec {
             deadline_ms,
             ttl_ms,
+            schedule,
         } = spec;
-        JobSpec {
+        Ok(JobSpec {
             deadline: deadline_ms.map(Duration::from_millis),
             ttl: ttl_ms.map(Duration::from_millis),
+            schedule: schedule.map(TryInto::try_into).transpose()?,
+        })
+    }
+}
+
+impl From<&Schedule> for pb::Schedule {
+    fn from(schedule: &Schedule) -> Self {
+        let Schedule {
+            cron,
+            time_zone,
+            concurrency,
+            starting_deadline,
+            suspend,
+        } = schedule;
+        pb::Schedule {
+            cron: cron.to_string(),
+            time_zone: time_zone.clone(),
+            concurrency: pb::Concurrency::from(*concurrency).into(),
+            starting_deadline_ms: starting_deadline.map(millis),
+            suspend: *suspend,
         }
+    }
+}
+
+impl TryFrom<pb::Schedule> for Schedule {
+    type Error = Invalid;
+    fn try_from(schedule: pb::Schedule) -> Result<Self, Invalid> {
+        let pb::Schedule {
+            cron,
+            time_zone,
+            concurrency: policy,
+            starting_deadline_ms,
+            suspend,
+        } = schedule;
+        Ok(Schedule {
+            cron: Cron::parse(&cron)
+                .map_err(|invalid| Invalid::Value("schedule.cron", invalid.to_string()))?,
+            time_zone,
+            concurrency: concurrency(policy)?,
+            starting_deadline: starting_deadline_ms.map(Duration::from_millis),
+            suspend,
+        })
     }
 }
 
 impl From<&JobStatus> for pb::JobStatus {
     fn from(status: &JobStatus) -> Self {
-        let JobStatus { runs } = status;
+        let JobStatus {
+            runs,
+            due_until,
+            skipped,
+        } = status;
         pb::JobStatus {
             runs: runs.iter().map(Into::into).collect(),
+            due_until_ms: due_until.0,
+            skipped: *skipped,
         }
     }
 }
@@ -89,12 +148,18 @@ impl From<&JobStatus> for pb::JobStatus {
 impl TryFrom<pb::JobStatus> for JobStatus {
     type Error = Invalid;
     fn try_from(status: pb::JobStatus) -> Result<Self, Invalid> {
-        let pb::JobStatus { runs } = status;
+        let pb::JobStatus {
+            runs,
+            due_until_ms,
+            skipped,
+        } = status;
         Ok(JobStatus {
             runs: runs
                 .into_iter()
                 .map(TryInto::try_into)
                 .collect::<Result<_, _>>()?,
+            due_until: Timestamp(due_until_ms),
+            skipped,
         })
     }
 }
@@ -105,6 +170,7 @@ impl From<&JobRun> for pb::JobRun {
             number,
             cause,
             spec_version,
+            due_at,
             started_at,
             end,
         } = run;
@@ -112,6 +178,7 @@ impl From<&JobRun> for pb::JobRun {
             number: *number,
             cause: pb::RunCause::from(*cause).into(),
             spec_version: spec_version.0,
+            due_at_ms: due_at.map(|at| at.0),
             started_at_ms: started_at.0,
             end: end.map(Into::into),
         }
@@ -125,6 +192,7 @@ impl TryFrom<pb::JobRun> for JobRun {
             number,
             cause,
             spec_version,
+            due_at_ms,
             started_at_ms,
             end,
         } = run;
@@ -132,6 +200,7 @@ impl TryFrom<pb::JobRun> for JobRun {
             number,
             cause: run_cause(cause)?,
             spec_version: Version(spec_version),
+            due_at: due_at_ms.map(Timestamp),
             started_at: Timestamp(started_at_ms),
             end: end.map(TryInto::try_into).transpose()?,
         })

@@ -76,7 +76,7 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             update: require(update, "service.update")?.try_into()?,
             rollback: require(rollback, "service.rollback")?.try_into()?,
             endpoint: require(endpoint, "service.endpoint")?.try_into()?,
-            job: job.map(|job| Box::new(job.into())),
+            job: job.map(TryInto::try_into).transpose()?.map(Box::new),
         })
     }
 }

@@ -186,6 +186,13 @@ pub fn service_spec() -> ServiceSpec {
         job: Some(Box::new(JobSpec {
             deadline: Some(Duration::from_secs(4)),
             ttl: Some(Duration::from_secs(5)),
+            schedule: Some(Schedule {
+                cron: Cron::parse("*/5 3 * * mon-fri").unwrap(),
+                time_zone: "Europe/Zurich".to_owned(),
+                concurrency: Concurrency::Replace,
+                starting_deadline: Some(Duration::from_secs(6)),
+                suspend: true,
+            }),
         })),
     }
 }
@@ -195,6 +202,7 @@ pub fn job_status() -> JobStatus {
         number: 1,
         cause: RunCause::Created,
         spec_version: Version(6),
+        due_at: Some(Timestamp(6)),
         started_at: Timestamp(7),
         end: Some(RunEnd {
             outcome: Outcome::DeadlineExceeded,
@@ -212,6 +220,8 @@ pub fn job_status() -> JobStatus {
     };
     JobStatus {
         runs: vec![run, open],
+        due_until: Timestamp(12),
+        skipped: 13,
     }
 }
 

@@ -4,6 +4,7 @@
 //! A run is opened by the store, where it applies what asks for one, and closed by the
 //! planner. How far an open run is, is read from its tasks.
 
+use crate::cron::Cron;
 use crate::meta::{Timestamp, Version};
 use std::fmt;
 use std::time::Duration;
@@ -16,6 +17,36 @@ pub struct JobSpec {
     /// Time after the end of the newest run at which the job is removed; kept for ever
     /// when not set.
     pub ttl: Option<Duration>,
+    /// When it runs by itself; once, as it is made, when not set.
+    pub schedule: Option<Schedule>,
+}
+
+/// When a job runs by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schedule {
+    /// The minutes at which a run is due.
+    pub cron: Cron,
+    /// By the clocks of this time zone, e.g. `Europe/Zurich`; `UTC` has no summer time.
+    pub time_zone: String,
+    /// What happens when a run is due and another is open.
+    pub concurrency: Concurrency,
+    /// How late a run that is due may be opened, when nobody could earlier; however
+    /// late when not set.
+    pub starting_deadline: Option<Duration>,
+    /// No run is due for now.
+    pub suspend: bool,
+}
+
+/// What happens when a run is due while another is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Concurrency {
+    /// It is opened beside it.
+    #[default]
+    Allow,
+    /// It is passed over.
+    Forbid,
+    /// It takes its place.
+    Replace,
 }
 
 /// The runs of a job.
@@ -23,6 +54,10 @@ pub struct JobSpec {
 pub struct JobStatus {
     /// Oldest first: all that are open, and the newest that have ended.
     pub runs: Vec<JobRun>,
+    /// What was due by then has been dealt with.
+    pub due_until: Timestamp,
+    /// Runs that were due and passed over, because others were open.
+    pub skipped: u64,
 }
 
 /// One run of a job.
@@ -34,6 +69,8 @@ pub struct JobRun {
     pub cause: RunCause,
     /// The task template its tasks are made from.
     pub spec_version: Version,
+    /// When it was due, for one that was opened by the schedule.
+    pub due_at: Option<Timestamp>,
     /// When it was opened.
     pub started_at: Timestamp,
     /// How it ended; `None` while it is open.
@@ -62,6 +99,10 @@ pub enum RunCause {
     Created,
     /// What its tasks run, or how often, was changed; also by force.
     Updated,
+    /// It was due.
+    Scheduled,
+    /// Somebody asked for it.
+    Triggered,
 }
 
 /// How a run ended, in one word.
@@ -80,6 +121,8 @@ pub enum Outcome {
 impl JobStatus {
     /// Most ended runs that are kept.
     pub const HISTORY: usize = 10;
+    /// Most runs that are open at a time; what is due beyond is passed over.
+    pub const MOST_OPEN: usize = 10;
 
     /// The newest run.
     pub fn newest(&self) -> Option<&JobRun> {
@@ -117,6 +160,7 @@ impl JobStatus {
             number,
             cause,
             spec_version,
+            due_at: None,
             started_at: now,
             end: None,
         });
@@ -130,12 +174,38 @@ impl JobStatus {
     }
 }
 
+impl Schedule {
+    /// One in UTC that lets runs overlap.
+    pub fn new(cron: Cron) -> Schedule {
+        Schedule {
+            cron,
+            time_zone: "UTC".to_owned(),
+            concurrency: Concurrency::default(),
+            starting_deadline: None,
+            suspend: false,
+        }
+    }
+}
+
+impl Concurrency {
+    /// Lower-case name, as flags, files and JSON have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Concurrency::Allow => "allow",
+            Concurrency::Forbid => "forbid",
+            Concurrency::Replace => "replace",
+        }
+    }
+}
+
 impl RunCause {
     /// Lower-case name, as tables and JSON have it.
     pub fn name(self) -> &'static str {
         match self {
             RunCause::Created => "created",
             RunCause::Updated => "updated",
+            RunCause::Scheduled => "scheduled",
+            RunCause::Triggered => "triggered",
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod assignment;
 pub mod cluster;
 pub mod constraint;
 pub mod container;
+pub mod cron;
 pub mod endpoint;
 pub mod error;
 pub mod format;
@@ -35,12 +36,13 @@ pub use container::{
     ContainerSpec, FileReference, FileTarget, Mount, MountKind, SHUTDOWN_DELAY, SHUTDOWN_DELAY_MAX,
     Ulimit,
 };
+pub use cron::{Cron, InvalidCron};
 pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
 pub use error::{chain, with_causes};
 pub use format::Format;
 pub use health::{HealthCheck, HealthTest};
 pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
-pub use job::{JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd};
+pub use job::{Concurrency, JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd, Schedule};
 pub use meta::{Labels, Meta, Timestamp, Version};
 pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};
 pub use node::{

@@ -3,7 +3,7 @@
 use crate::container::ContainerSpec;
 use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::id::ServiceId;
-use crate::job::{JobRun, JobSpec, JobStatus, Outcome};
+use crate::job::{JobRun, JobSpec, JobStatus, Outcome, Schedule};
 use crate::meta::{Labels, Meta, Timestamp, Version};
 use crate::network::NetworkAttachmentSpec;
 use crate::resources::Resources;
@@ -304,12 +304,20 @@ pub struct Service {
     pub job: JobStatus,
 }
 
+impl ServiceSpec {
+    /// When it runs by itself, where it is a job that does.
+    pub fn schedule(&self) -> Option<&Schedule> {
+        self.job.as_deref().and_then(|job| job.schedule.as_ref())
+    }
+}
+
 impl Service {
     /// Tasks of this run may run: it is open, or a node that came later may still do
     /// what a global job has done on all the others.
     pub fn is_current(&self, run: &JobRun) -> bool {
         run.end.is_none_or(|end| {
             self.spec.mode == ServiceMode::GlobalJob
+                && self.spec.schedule().is_none()
                 && end.outcome == Outcome::Succeeded
                 && self
                     .job

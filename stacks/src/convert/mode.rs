@@ -4,7 +4,7 @@ use super::Maker;
 use super::deploy::deploy_path;
 use crate::model;
 use crate::tree::Step;
-use skep_types::{JobSpec, ServiceMode};
+use skep_types::{Concurrency, Cron, JobSpec, Schedule, ServiceMode};
 use std::time::Duration;
 
 /// A year, as managers have it.
@@ -74,7 +74,17 @@ impl Maker<'_> {
                 self.error_help(&member(key, section), message, help);
             }
         }
-        let job = deploy.job.as_ref()?;
+        if !is_job && deploy.schedule.is_some() {
+            let message = "only a job runs by a schedule";
+            let help = "remove it, or write `mode: replicated-job` or `global-job`";
+            self.error_help(&member(key, "x-schedule"), message, help);
+            return None;
+        }
+        if deploy.job.is_none() && deploy.schedule.is_none() {
+            return None;
+        }
+        let default = model::Job::default();
+        let job = deploy.job.as_ref().unwrap_or(&default);
         if !is_job {
             let message = "only a job has runs";
             let help = "remove it, or write `mode: replicated-job` or `global-job`";
@@ -90,10 +100,55 @@ impl Maker<'_> {
             }
             Some(time)
         };
+        let (deadline, ttl) = (time("deadline", job.deadline), time("ttl", job.ttl));
         Some(Box::new(JobSpec {
-            deadline: time("deadline", job.deadline),
-            ttl: time("ttl", job.ttl),
+            deadline,
+            ttl,
+            schedule: self.schedule(key, deploy),
         }))
+    }
+
+    fn schedule(&mut self, key: &str, deploy: &model::Deploy) -> Option<Schedule> {
+        let given = deploy.schedule.as_ref()?;
+        let at = |last| deploy_path(key, "x-schedule", last);
+        if deploy.job.as_ref().is_some_and(|job| job.ttl.is_some()) {
+            let message = "a job that runs by a schedule is never over";
+            self.error_help(&deploy_path(key, "x-job", "ttl"), message, "remove `ttl`");
+        }
+        let cron = match Cron::parse(&given.cron) {
+            Ok(cron) => cron,
+            Err(invalid) => {
+                let help = "write five fields, e.g. `\"30 3 * * mon-fri\"`, or @daily";
+                self.error_help(&at("cron"), invalid.to_string(), help);
+                return None;
+            }
+        };
+        let default = Schedule::new(cron);
+        let late = given
+            .starting_deadline
+            .map(|late| self.duration(&at("starting_deadline"), late));
+        if late.is_some_and(|late| late < Duration::from_secs(1) || late > TIME_MAX) {
+            let message = "it is not from 1s to 366 days";
+            self.error_help(
+                &at("starting_deadline"),
+                message,
+                "leave it out for no limit",
+            );
+        }
+        Some(Schedule {
+            time_zone: match given.time_zone.is_empty() {
+                true => default.time_zone.clone(),
+                false => given.time_zone.clone(),
+            },
+            concurrency: match given.concurrency.as_str() {
+                "forbid" => Concurrency::Forbid,
+                "replace" => Concurrency::Replace,
+                _ => Concurrency::Allow,
+            },
+            starting_deadline: late,
+            suspend: given.suspend,
+            ..default
+        })
     }
 }
 

@@ -277,8 +277,26 @@ static DEPLOY: Object = object(
         field("restart_policy", Shape::Object(&RESTART_POLICY)),
         field("placement", Shape::Object(&PLACEMENT)),
         field("x-job", Shape::Object(&JOB)),
+        field(
+            "x-schedule",
+            Shape::OneOf(&[Text, Shape::Object(&SCHEDULE)]),
+        ),
     ],
 );
+
+static SCHEDULE: Object = Object {
+    required: &["cron"],
+    ..object(
+        "a schedule",
+        &[
+            field("cron", Text),
+            field("time_zone", Text),
+            field("concurrency", Choice(&["allow", "forbid", "replace"])),
+            field("starting_deadline", Duration),
+            field("suspend", Bool),
+        ],
+    )
+};
 
 static JOB: Object = object(
     "a job section",

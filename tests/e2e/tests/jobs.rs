@@ -1,5 +1,5 @@
 //! Jobs on hosts: one that completes, one that fails with its exit code, and what
-//! is told of their runs.
+//! is told of their runs; a job that runs by a schedule.
 
 use skep_e2e::tables::cell;
 use skep_e2e::{Cluster, Steps, wait_for};
@@ -64,14 +64,7 @@ fn jobs_end_well_and_badly() {
     assert_eq!(tasks.len(), 2, "one restart: {tasks:?}");
 
     steps.step("it runs again when it is told to do something else, not for a label");
-    let label = [
-        "service",
-        "update",
-        "--detach",
-        "--label-add",
-        "a=b",
-        "broken",
-    ];
+    let label = ["service", "update", "--label-add", "a=b", "broken"];
     cluster.skep(1, &label).succeeds();
     assert_eq!(runs("broken").len(), 1);
     let mended = ["service", "update", "--args", "true", "broken"];
@@ -86,7 +79,7 @@ fn jobs_end_well_and_badly() {
     let all = [&global[..], &["--replicas", "2", IMAGE, "true"]].concat();
     cluster
         .skep(1, &all)
-        .fails(1, &["replicas can only be used"]);
+        .fails(2, &["replicas can only be used"]);
     let all = [&global[..], &["--update-delay", "2s", IMAGE, "true"]].concat();
     cluster
         .skep(1, &all)
@@ -105,5 +98,45 @@ fn jobs_end_well_and_badly() {
             there => Err(there.to_owned()),
         }
     });
+
+    steps.step("a job on a schedule runs when it is due, and when somebody asks");
+    let fixed = ["service", "create", "--name", "tick", "--replicas", "1"];
+    let create = |schedule: &str| {
+        let options = ["--schedule", schedule, "--schedule-tz", "Europe/Zurich"];
+        let program = [IMAGE, "sh", "-c", "exit $((7 - ${OK:-7}))"];
+        cluster.skep(1, &[&fixed[..], &options, &program].concat())
+    };
+    create("0 0 31 2 *").fails(2, &["day of the month", "never fires"]);
+    create("* * * * *").succeeds();
+    assert!(runs("tick").is_empty(), "nothing was due yet");
+    cluster.skep(1, &["service", "trigger", "tick"]).succeeds();
+    let shown = runs("tick");
+    assert_eq!(cell(&shown[0], "CAUSE"), "triggered", "{shown:?}");
+    assert_eq!(cell(&shown[0], "EXIT CODE"), "0", "{shown:?}");
+    wait_for("the schedule opens a run", SOON, || {
+        let shown = runs("tick");
+        let done = |row| cell(row, "CAUSE") == "scheduled" && cell(row, "OUTCOME") == "Succeeded";
+        match shown.iter().any(done) {
+            true => Ok(()),
+            false => Err(format!("{shown:?}")),
+        }
+    });
+    let worse = [
+        "service",
+        "update",
+        "--env-add",
+        "OK=5",
+        "--restart-condition",
+        "none",
+        "tick",
+    ];
+    cluster.skep(1, &worse).succeeds();
+    let suspend = ["service", "update", "--schedule-suspend", "tick"];
+    cluster.skep(1, &suspend).succeeds();
+    cluster
+        .skep(1, &["service", "trigger", "tick"])
+        .fails(1, &["tick", "failed", "exit code 2"]);
+    let wrong = ["service", "update", "--schedule-tz", "Zurich", "tick"];
+    cluster.skep(1, &wrong).fails(1, &["Europe/Zurich"]);
     cluster.finish();
 }

@@ -75,6 +75,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("serde_norway", &["skep-stacks"]),
     ("saphyr-parser", &["skep-stacks"]),
     ("imbl", &["skep-manager-store"]),
+    ("jiff", &["skep-manager-store"]),
     ("x509-parser", &["skep-manager-ca"]),
     ("protox", &["skep-proto"]),
     ("tonic-prost-build", &["skep-proto"]),

@@ -29,9 +29,9 @@ pub struct Args {
     /// Name of the service; a made-up one by default
     #[arg(long)]
     name: Option<String>,
-    /// How many tasks, and where
-    #[arg(long, value_enum, default_value = "replicated")]
-    mode: Mode,
+    /// How many tasks, and where; replicated by default, with a schedule replicated-job
+    #[arg(long, value_enum)]
+    mode: Option<Mode>,
     /// Number of tasks, of a job to be completed; 1 by default
     #[arg(long, value_name = "NUMBER")]
     replicas: Option<u32>,
@@ -182,18 +182,22 @@ fn read_file(path: &Path) -> Result<String> {
 
 impl Args {
     fn mode(&self) -> Result<ServiceMode> {
-        if self.replicas.is_some() && matches!(self.mode, Mode::Global | Mode::GlobalJob) {
+        let mode = self.mode.unwrap_or(match self.settings.has_schedule() {
+            true => Mode::ReplicatedJob,
+            false => Mode::Replicated,
+        });
+        if self.replicas.is_some() && matches!(mode, Mode::Global | Mode::GlobalJob) {
             return Err(usage(
                 "replicas can only be used with replicated or replicated-job mode",
             ));
         }
-        if self.max_concurrent.is_some() && self.mode != Mode::ReplicatedJob {
+        if self.max_concurrent.is_some() && mode != Mode::ReplicatedJob {
             return Err(usage(
                 "max-concurrent can only be used with replicated-job mode",
             ));
         }
         let replicas = self.replicas.unwrap_or(1);
-        Ok(match self.mode {
+        Ok(match mode {
             Mode::Replicated => ServiceMode::Replicated { replicas },
             Mode::Global => ServiceMode::Global,
             Mode::ReplicatedJob => ServiceMode::ReplicatedJob {
@@ -252,7 +256,7 @@ impl Args {
             .iter()
             .flat_map(|Ports(ports)| ports.clone())
             .collect();
-        self.settings.apply(&mut spec);
+        self.settings.apply(&mut spec)?;
         Ok(spec)
     }
 }

@@ -65,6 +65,18 @@ fn job(service: &Service) -> Vec<String> {
         if let Some(time) = job.ttl {
             lines.push(format!("Job TTL:\t{time:?}"));
         }
+        if let Some(schedule) = &job.schedule {
+            let suspended = if schedule.suspend { ", suspended" } else { "" };
+            lines.push(format!(
+                "Schedule:\t{} ({}), runs that overlap: {}{suspended}",
+                schedule.cron,
+                schedule.time_zone,
+                schedule.concurrency.name()
+            ));
+            if service.job.skipped > 0 {
+                lines.push(format!(" Passed over:\t{}", service.job.skipped));
+            }
+        }
     }
     if let Some(run) = service.job.newest() {
         let state = run.end.map_or("open", |end| end.outcome.name());

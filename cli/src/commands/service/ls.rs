@@ -86,6 +86,11 @@ pub fn table<'a>(
             ("ID", id(&service.id.to_string(), false)),
             ("Name", spec.name.clone()),
             ("Mode", mode.to_owned()),
+            (
+                "Schedule",
+                spec.schedule()
+                    .map_or_else(String::new, |s| s.cron.to_string()),
+            ),
             ("Replicas", replicas),
             ("Image", image(&spec.task.container.image, false)),
             (

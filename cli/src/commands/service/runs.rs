@@ -108,6 +108,7 @@ mod tests {
             number: 1,
             cause: RunCause::Created,
             spec_version: Version(1),
+            due_at: None,
             started_at: Timestamp(1_000),
             end: Some(RunEnd {
                 outcome: Outcome::DeadlineExceeded,

@@ -234,10 +234,13 @@ impl Settings {
     }
 
     /// Puts what is given into a spec.
-    pub fn apply(&self, spec: &mut ServiceSpec) {
+    ///
+    /// # Errors
+    /// Flags of a schedule where there is none.
+    pub fn apply(&self, spec: &mut ServiceSpec) -> Result<()> {
         self.update.apply(&mut spec.update);
         self.rollback.apply(&mut spec.rollback);
-        self.job.apply(&mut spec.job);
+        self.job.apply(spec)?;
         match self.endpoint_mode {
             Some(Endpoint::Vip) => spec.endpoint.mode = EndpointMode::Vip,
             Some(Endpoint::Dnsrr) => spec.endpoint.mode = EndpointMode::DnsRoundRobin,
@@ -287,6 +290,12 @@ impl Settings {
             put(&mut driver.name, &self.log_driver);
             driver.options.extend(self.log_opt.iter().cloned());
         }
+        Ok(())
+    }
+
+    /// It is to run by itself.
+    pub fn has_schedule(&self) -> bool {
+        self.job.has_schedule()
     }
 }
 

@@ -219,7 +219,7 @@ impl Args {
                 _ => bail!("max-concurrent can only be used with replicated-job mode"),
             }
         }
-        self.settings.apply(spec);
+        self.settings.apply(spec)?;
         self.lists.apply(view, spec)?;
         let task = Arc::make_mut(&mut spec.task);
         if let Some(image) = &self.image {
@@ -384,6 +384,8 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         })
         .await?;
     let service = find::service(&view.services, &args.service)?;
+    // The newest run of a job, where it had ended before.
+    let mut over = None;
     if args.rollback {
         let change = Change::RollbackService(id_bytes(service.id));
         client.change_as_it_is(change).await?;
@@ -391,6 +393,11 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         let mut warnings = Vec::new();
         client
             .edit_service(service.id, |present, spec| {
+                over = present
+                    .job
+                    .newest()
+                    .filter(|run| run.end.is_some())
+                    .copied();
                 args.edit(&view, present, spec)?;
                 warnings = effect::added(&present.spec, spec)?;
                 Ok(())
@@ -403,6 +410,14 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     say!("{}", args.service)?;
     if args.wait.detach {
         return Ok(());
+    }
+    if let Some(over) = over {
+        let view = super::read(&client).await?;
+        let now = view.services.iter().find(|known| known.id == service.id);
+        if now.is_some_and(|now| now.job.newest() == Some(&over)) {
+            // The change asked for no run: there is none to wait for.
+            return Ok(());
+        }
     }
     let how = Waiting {
         quiet: args.wait.quiet,

@@ -3,18 +3,24 @@
 //! A run's places are slots, or nodes for a global job. A place is done once a task of it
 //! is Complete, and failed once one has ended by itself and the restart policy has none
 //! follow it; what was told to stop or was lost with its node is always replaced and
-//! counts for nothing. All of that is read from the tasks. Runs are opened by the store,
-//! which also keeps their records.
+//! counts for nothing. All of that is read from the tasks. Runs that somebody asks for
+//! are opened by the store, which also keeps their records; those of a schedule here.
 
 use super::{allowed_nodes, is_stopping, restart};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Template, Work};
 use crate::ids::IdSource;
+use skep_manager_store::runs::completed;
+use skep_manager_store::schedule::next_after;
 use skep_manager_store::{Action, ServiceAction};
 use skep_types::{
-    Cause, JobRun, JobStatus, NodeId, Outcome, RunEnd, Service, ServiceMode, Slot, TaskState,
+    Cause, Concurrency, JobRun, JobStatus, NodeId, Outcome, RunCause, RunEnd, Service, ServiceMode,
+    Slot, TaskState, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Runs that were due and missed, of which the last is looked for: a day of minutes.
+const MISSED_MAX: usize = 24 * 60;
 
 /// Goes on with the runs of a job that are open, ends those that are over, and removes
 /// a job that is to be kept no longer.
@@ -41,6 +47,7 @@ pub(super) fn advance<'a>(
             None => places.fill(draft, work, service, run, ids),
         }
     }
+    tick(draft, service, &mut job);
     if job != service.job {
         draft
             .plan
@@ -74,6 +81,47 @@ fn stop_ended(work: &mut ServiceWork<'_>, service: &Service) {
     for task in work.tasks.iter_mut().filter(|task| task.is_live()) {
         if !current.contains(&task.run) {
             task.stop(TaskState::Shutdown, Cause::RunEnded);
+        }
+    }
+}
+
+/// Opens a run that is due. However many were, while nobody could, become one.
+fn tick(draft: &mut Draft<'_>, service: &Service, job: &mut JobStatus) {
+    let Some(schedule) = service.spec.schedule().filter(|schedule| !schedule.suspend) else {
+        return;
+    };
+    let earliest = schedule.starting_deadline.map(|late| {
+        let late = u64::try_from(late.as_millis()).unwrap_or(u64::MAX);
+        Timestamp(draft.now.0.saturating_sub(late))
+    });
+    let from = earliest.map_or(job.due_until, |earliest| earliest.max(job.due_until));
+    let Some(mut due) = next_after(schedule, from) else {
+        return;
+    };
+    if due > draft.now {
+        return draft.plan.wake(due);
+    }
+    let mut next = next_after(schedule, due);
+    for _ in 0..MISSED_MAX {
+        match next {
+            Some(later) if later <= draft.now => due = later,
+            _ => break,
+        }
+        next = next_after(schedule, due);
+    }
+    job.due_until = draft.now;
+    let open = job.open().count();
+    match schedule.concurrency {
+        Concurrency::Forbid if open > 0 => job.skipped += 1,
+        Concurrency::Allow if open >= JobStatus::MOST_OPEN => job.skipped += 1,
+        concurrency => {
+            if concurrency == Concurrency::Replace {
+                job.replace(draft.now, |run| completed(draft.snapshot, service.id, run));
+            }
+            job.begin(RunCause::Scheduled, service.spec_version, draft.now);
+            if let Some(run) = job.runs.last_mut() {
+                run.due_at = Some(due);
+            }
         }
     }
 }

@@ -15,5 +15,6 @@ mod placement;
 mod restart;
 mod revisions;
 mod rollout;
+mod schedules;
 mod scheduling;
 mod update;

@@ -6,6 +6,8 @@
 //! network front subnet=10.9.0.0/28
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
 //! service job completions=5 concurrent=2 job-deadline=60s ttl=1h | service scan global-job
+//! service job completions=1 "schedule=*/5 * * * *" tz=Europe/Zurich concurrency=forbid
+//! clock 2024-03-31T00:58:00Z | trigger job
 //! service agent global "constraint=node.labels.zone in a,b"
 //! pool 10.1.0.0/16 | heartbeat 10s | history 1
 //! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
@@ -26,9 +28,9 @@ use skep_manager_planner::Liveness;
 use skep_manager_store::validate::{Invalid, pause_update, resume_update, roll_back};
 use skep_manager_store::{Action, ClusterAction, NodeAction, ServiceAction, TaskAction};
 use skep_types::{
-    Availability, ByteCount, ClusterSpec, EndpointMode, FailureAction, NanoCpus,
+    Availability, ByteCount, ClusterSpec, Concurrency, Cron, EndpointMode, FailureAction, NanoCpus,
     NetworkAttachmentSpec, NetworkSpec, NodeDescription, NodeId, NodeSpec, PortConfig, PublishMode,
-    RestartCondition, Role, Service, ServiceMode, ServiceSpec, Task, TaskSpec, TaskState,
+    RestartCondition, Role, Schedule, Service, ServiceMode, ServiceSpec, Task, TaskSpec, TaskState,
     TaskStatus, Timestamp, UpdateOrder, UpdateStatus,
 };
 use std::sync::Arc;
@@ -36,6 +38,27 @@ use std::time::Duration;
 
 fn seconds(text: &str) -> Duration {
     Duration::from_secs_f64(text.trim_end_matches('s').parse().expect(text))
+}
+
+fn schedule(spec: &mut ServiceSpec) -> &mut Schedule {
+    let job = spec.job.as_mut().expect("a schedule comes first");
+    job.schedule.as_mut().expect("a schedule comes first")
+}
+
+/// Milliseconds of a moment such as `2024-03-31T00:58:00Z`.
+fn moment(text: &str) -> u64 {
+    let numbers: Vec<u64> = text
+        .split(|c: char| !c.is_ascii_digit())
+        .filter_map(|number| number.parse().ok())
+        .collect();
+    let [year, month, day, hour, minute, second] = numbers[..] else {
+        panic!("{text} is not a moment");
+    };
+    const BEFORE: [u64; 12] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334];
+    let leap = u64::from(year % 4 == 0 && month > 2);
+    let days =
+        (year - 1970) * 365 + (year - 1969) / 4 + BEFORE[month as usize - 1] + leap + day - 1;
+    ((days * 24 + hour) * 3600 + minute * 60 + second) * 1000
 }
 
 fn order(text: &str) -> UpdateOrder {
@@ -119,6 +142,25 @@ impl World {
                     ServiceMode::ReplicatedJob { completions, .. } => *completions = replicas,
                     mode => *mode = ServiceMode::Replicated { replicas },
                 });
+            }
+            "trigger" => {
+                let state = self.store.state();
+                let service = state.service_named(rest[0]).unwrap();
+                let (id, version) = (service.id, service.meta.version);
+                match skep_manager_store::runs::trigger(state, service, self.now) {
+                    Ok(status) => self.must(Action::Service(ServiceAction::SetJobStatus {
+                        id,
+                        version,
+                        status,
+                    })),
+                    Err(refused) => self.out.push_str(&format!("refused: {refused}\n")),
+                }
+            }
+            // The clock is put on; managers and agents were at work meanwhile.
+            "clock" => {
+                self.now = Timestamp(moment(rest[0]));
+                self.liveness = Liveness::new(self.now);
+                self.run();
             }
             "rollback" => {
                 let to = rest.get(1).map(|number| number.parse().unwrap());
@@ -425,6 +467,20 @@ impl World {
                     _ => panic!("{word} goes with completions"),
                 },
                 "global-job" => spec.mode = ServiceMode::GlobalJob,
+                "schedule" => {
+                    let schedule = Schedule::new(Cron::parse(value).unwrap());
+                    spec.job.get_or_insert_default().schedule = Some(schedule);
+                }
+                "tz" => schedule(spec).time_zone = value.into(),
+                "late" => schedule(spec).starting_deadline = Some(seconds(value)),
+                "suspend" => schedule(spec).suspend = value != "false",
+                "concurrency" => {
+                    schedule(spec).concurrency = match value {
+                        "forbid" => Concurrency::Forbid,
+                        "replace" => Concurrency::Replace,
+                        _ => Concurrency::Allow,
+                    }
+                }
                 "job-deadline" => spec.job.get_or_insert_default().deadline = Some(seconds(value)),
                 "ttl" => spec.job.get_or_insert_default().ttl = Some(seconds(value)),
                 "label" => {

@@ -176,6 +176,10 @@ impl World {
         };
         for run in &service.job.runs {
             let _ = write!(out, "run {} {}", run.number, run.cause);
+            if let Some(Timestamp(due)) = run.due_at {
+                let minute = due / 60_000 % (24 * 60);
+                let _ = write!(out, " {:02}:{:02}", minute / 60, minute % 60);
+            }
             match run.end {
                 Some(end) => {
                     let took = end.at.since(run.started_at);
@@ -202,6 +206,9 @@ impl World {
                 }
             }
             out.push('\n');
+        }
+        if service.job.skipped > 0 {
+            let _ = writeln!(out, "{} passed over", service.job.skipped);
         }
     }
 

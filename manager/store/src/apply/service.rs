@@ -4,11 +4,11 @@ use super::{Write, changed, revision};
 use crate::action::ServiceAction;
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
+use crate::runs::completed;
 use crate::validate::resume_update;
 use skep_types::{
     Endpoint, EndpointMode, JobStatus, NetworkId, Revision, RevisionOutcome, RunCause, Service,
-    ServiceId, ServiceMode, ServiceSpec, Slot, TaskState, Timestamp, UpdateState, UpdateStatus,
-    Version,
+    ServiceId, ServiceMode, ServiceSpec, Timestamp, UpdateState, UpdateStatus, Version,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,10 +32,14 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             if spec.mode.is_job() {
                 // A job is not rolled out: it runs again, or goes on as it does.
                 if runs_again(&present, spec) {
-                    let succeeded = |run| completed(write, *id, run);
-                    service.job.replace(write.now, succeeded);
+                    let done = |run| completed(write.state, *id, run);
+                    service.job.replace(write.now, done);
                     let of = service.spec_version;
                     service.job.begin(RunCause::Updated, of, write.now);
+                }
+                if spec.schedule() != present.spec.schedule() {
+                    // What another schedule, or none, left out is not made up for.
+                    service.job.due_until = write.now;
                 }
             } else if spec.task.runs_like(&present.spec.task) && rolling {
                 // The same is rolled out as before, or waits for somebody to look.
@@ -144,20 +148,15 @@ fn remove(write: &mut Write<'_>, id: ServiceId) -> Result<(), Refused> {
 }
 
 /// What a job's tasks run was changed. Other numbers are taken up by a run that is
-/// open; where none is, they are for the next, which is asked for with them.
+/// open; where none is, they are for the next, which is asked for with them. What runs
+/// by a schedule waits for that.
 fn runs_again(present: &Service, spec: &ServiceSpec) -> bool {
     let is_open = present.job.open().next().is_some();
-    !spec.task.runs_like(&present.spec.task) || (spec.mode != present.spec.mode && !is_open)
-}
-
-/// Places of a run that are done.
-fn completed(write: &Write<'_>, service: ServiceId, run: u64) -> u32 {
-    let tasks = write.state.tasks_of(service);
-    let done = tasks.filter(|task| task.run == run && task.status.state == TaskState::Complete);
-    let places: BTreeSet<_> = done
-        .map(|task| (task.slot, task.node.filter(|_| task.slot == Slot(0))))
-        .collect();
-    u32::try_from(places.len()).unwrap_or(u32::MAX)
+    let never_ran = present.job.newest().is_none();
+    spec.schedule().is_none()
+        && (never_ran
+            || !spec.task.runs_like(&present.spec.task)
+            || (spec.mode != present.spec.mode && !is_open))
 }
 
 fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<(), Refused> {
@@ -175,7 +174,9 @@ fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<()
     let meta = write.created();
     let revision = Revision::first(meta.created_at);
     let mut job = JobStatus::default();
-    if spec.mode.is_job() {
+    if spec.schedule().is_some() {
+        job.due_until = write.now;
+    } else if spec.mode.is_job() {
         job.begin(RunCause::Created, write.index, write.now);
     }
     write.state.put_service(Service {

@@ -231,8 +231,17 @@ async fn drive(containers: Containers, reporter: Reporter, mut wanted: watch::Re
                     let lives = rand::random_range(100..5000);
                     tokio::time::sleep(Duration::from_millis(lives)).await;
                 };
+                // Only jobs are done by themselves.
+                let completes = async {
+                    if task.run == 0 {
+                        std::future::pending::<()>().await;
+                    }
+                    let lives = rand::random_range(500..20_000);
+                    tokio::time::sleep(Duration::from_millis(lives)).await;
+                };
                 tokio::select! {
                     () = fails => TaskState::Failed,
+                    () = completes => TaskState::Complete,
                     changed = wanted.changed() => match changed {
                         Ok(()) => continue,
                         Err(_) => return,

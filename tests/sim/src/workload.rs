@@ -42,11 +42,11 @@ pub(crate) fn act(world: &mut World) {
         (8, _) => secret(world, &state),
         (9..=14, _) | (_, None) if services.len() < SERVICES_MAX => {
             let spec = service(world, &state);
-            send(
-                world,
-                "create service",
-                Change::CreateService((&spec).into()),
-            );
+            let what = match spec.mode.is_job() {
+                true => "create job",
+                false => "create service",
+            };
+            send(world, what, Change::CreateService((&spec).into()));
         }
         (15 | 16, Some(service)) => {
             let id = id_bytes(service.id);
@@ -54,8 +54,13 @@ pub(crate) fn act(world: &mut World) {
         }
         (17..=21, Some(service)) => {
             let mut spec = service.spec.clone();
-            if let ServiceMode::Replicated { replicas } = &mut spec.mode {
-                *replicas = world.rng.below(9) as u32;
+            match &mut spec.mode {
+                ServiceMode::Replicated { replicas: number }
+                | ServiceMode::ReplicatedJob {
+                    completions: number,
+                    ..
+                } => *number = world.rng.below(9) as u32,
+                ServiceMode::Global | ServiceMode::GlobalJob => {}
             }
             update(world, service, &spec);
         }
@@ -302,16 +307,13 @@ fn service(world: &mut World, state: &Snapshot) -> ServiceSpec {
     task.restart.max_delay = Some(Duration::from_secs(60));
     let mut spec = ServiceSpec {
         name: format!("svc{}", world.rng.below(1000)),
-        mode: if world.rng.chance(25) {
-            ServiceMode::Global
-        } else {
-            ServiceMode::Replicated {
-                replicas: world.rng.below(8) as u32,
-            }
-        },
+        mode: mode(world),
         task: Arc::new(task),
         ..ServiceSpec::default()
     };
+    if spec.mode.is_job() {
+        return spec;
+    }
     for config in [&mut spec.update, &mut spec.rollback] {
         config.parallelism = world.rng.below(4) as u32;
         config.monitor = Some(Duration::from_millis(world.rng.below(2000)));
@@ -343,4 +345,17 @@ fn service(world: &mut World, state: &Snapshot) -> ServiceSpec {
         });
     }
     spec
+}
+
+fn mode(world: &mut World) -> ServiceMode {
+    let number = world.rng.below(8) as u32;
+    match world.rng.below(20) {
+        0..=4 => ServiceMode::Global,
+        5 => ServiceMode::GlobalJob,
+        6..=8 => ServiceMode::ReplicatedJob {
+            completions: number,
+            concurrent: world.rng.below(4) as u32,
+        },
+        _ => ServiceMode::Replicated { replicas: number },
+    }
 }

@@ -112,8 +112,10 @@ fn tick(draft: &mut Draft<'_>, service: &Service, job: &mut JobStatus) {
     job.due_until = draft.now;
     let open = job.open().count();
     match schedule.concurrency {
-        Concurrency::Forbid if open > 0 => job.skipped += 1,
-        Concurrency::Allow if open >= JobStatus::MOST_OPEN => job.skipped += 1,
+        Concurrency::Forbid if open > 0 => job.skipped = job.skipped.saturating_add(1),
+        Concurrency::Allow if open >= JobStatus::MOST_OPEN => {
+            job.skipped = job.skipped.saturating_add(1)
+        }
         concurrency => {
             if concurrency == Concurrency::Replace {
                 job.replace(draft.now, |run| completed(draft.snapshot, service.id, run));

@@ -22,10 +22,8 @@ pub(crate) fn vacancies(draft: &mut Draft<'_>, id: ServiceId) -> Vec<(Position, 
     let present = Template::present(service);
     let positions = work.positions();
     let stays = |position: &Position| {
-        let tasks = positions.get(position)?.iter().map(|at| &work.tasks[*at]);
-        let latest = tasks
-            .filter(|task| task.desired != TaskState::Remove)
-            .next_back()?;
+        let mut tasks = positions.get(position)?.iter().map(|at| &work.tasks[*at]);
+        let latest = tasks.rfind(|task| task.desired != TaskState::Remove)?;
         let policy = &service.spec.task.restart;
         let left =
             restart::is_of(latest, present) && restart::follow(latest, policy, draft.now).is_none();

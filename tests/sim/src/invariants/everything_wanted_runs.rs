@@ -1,5 +1,5 @@
 //! Once nothing fails any more, every task that can run runs, what is not
-//! wanted is gone, and no update is left hanging.
+//! wanted is gone, and neither an update nor a run of a job is left hanging.
 
 use super::Verdict;
 use skep_manager_store::Snapshot;
@@ -77,6 +77,16 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
         });
         if hangs && !waits {
             return Err(format!("{name} is still being updated"));
+        }
+        let has_place = match service.spec.mode {
+            ServiceMode::GlobalJob => state.nodes().any(|node| is_allowed(service, node)),
+            _ => true,
+        };
+        if let Some(run) = service.job.open().next()
+            && has_place
+            && !waits
+        {
+            return Err(format!("run {} of {name} is still open", run.number));
         }
     }
     Ok(())

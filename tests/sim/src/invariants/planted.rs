@@ -6,9 +6,9 @@ use crate::containers::Container;
 use skep_manager_store::{Dump, Snapshot, Store};
 use skep_types::{
     Attachment, BlockOwner, Endpoint, Meta, Network, NetworkId, NetworkSpec, Node, NodeDescription,
-    NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role, SecretId, Service, ServiceId,
-    ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
-    UpdateOrder, Version,
+    NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role, RunCause, SecretId, Service,
+    ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus,
+    Timestamp, UpdateOrder, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -137,6 +137,21 @@ impl Scene {
         };
         self.tasks.insert(number, new);
         self.container(number, at, true);
+    }
+
+    /// The service is a job, and its tasks are of a run that should have ended.
+    fn is_a_job(&mut self) {
+        let service = self.service.as_mut().unwrap();
+        service.spec.mode = ServiceMode::ReplicatedJob {
+            completions: 2,
+            concurrent: 2,
+        };
+        service
+            .job
+            .begin(RunCause::Created, Version(1), Timestamp::default());
+        for task in self.tasks.values_mut() {
+            task.run = 1;
+        }
     }
 
     fn task(&mut self, number: u128) -> &mut Task {
@@ -306,6 +321,17 @@ const PLANTED: &[Plant] = &[
     }),
     ("no_more_tasks_than_wanted", || {
         Scene::settled(|scene| scene.run(3, 1, 1, 1))
+    }),
+    ("no_more_tasks_than_wanted", || {
+        Scene::settled(|scene| {
+            scene.run(3, 1, 1, 1);
+            scene.is_a_job();
+            let service = scene.service.as_mut().unwrap();
+            service.job.replace(Timestamp::default(), |_| 2);
+        })
+    }),
+    ("everything_wanted_runs", || {
+        Scene::settled(|scene| scene.is_a_job())
     }),
     ("waiting_is_needed", || {
         Scene::settled(|scene| {

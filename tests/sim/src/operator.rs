@@ -127,9 +127,16 @@ fn set_role(world: &mut World, what: &str, node: &Node, role: Role) {
     workload::update_node(world, what, node, &spec);
 }
 
-/// A worker whose certificate is of another time, or that was forgotten before
-/// it ever came, leaves and joins anew.
+/// It was away while every manager that it knows became none.
+fn is_lost(host: &Host, managers: &[String]) -> bool {
+    let known = host.site().map(|site| site.files().managers.clone());
+    known.is_some_and(|known| !known.iter().any(|address| managers.contains(address)))
+}
+
+/// A worker whose certificate is of another time, that was forgotten before it ever
+/// came, or that knows no manager any more, leaves and joins anew.
 fn join_anew(operator: &mut Operator, world: &mut World, state: &Snapshot) {
+    let managers = world.manager_addresses();
     for number in 0..world.hosts.len() {
         let host = &world.hosts[number];
         let id = host.node();
@@ -141,7 +148,7 @@ fn join_anew(operator: &mut Operator, world: &mut World, state: &Snapshot) {
             && host.process().is_some()
             && !host.retired
             && !leads
-            && (known.is_none() || host.is_expired(world.wall(host)));
+            && (known.is_none() || host.is_expired(world.wall(host)) || is_lost(host, &managers));
         if !out {
             operator.locked_out.remove(&number);
             continue;

@@ -75,7 +75,9 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
                 UpdateState::Updating | UpdateState::RollbackStarted
             )
         });
-        if hangs && !waits {
+        // Where a policy has no further try follow a failed one, an update that starts
+        // first waits until its progress deadline, which is longer than a run.
+        if hangs && !waits && !may_be_empty {
             return Err(format!("{name} is still being updated"));
         }
         let has_place = match service.spec.mode {

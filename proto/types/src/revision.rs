@@ -54,7 +54,7 @@ pub struct PastRevision {
 
 impl ServiceSpec {
     /// They differ at most in what is no part of a revision.
-    pub fn is_revision(&self, other: &ServiceSpec) -> bool {
+    pub fn same_revision(&self, other: &ServiceSpec) -> bool {
         // Destructured, so that a new part has to be decided on here.
         let ServiceSpec {
             name: _,
@@ -94,7 +94,7 @@ impl Service {
 
     fn newest(&self, serves: impl Fn(Option<RevisionOutcome>) -> bool) -> Option<&PastRevision> {
         let mut past = self.past.iter().rev();
-        past.find(|past| serves(past.revision.outcome) && !past.spec.is_revision(&self.spec))
+        past.find(|past| serves(past.revision.outcome) && !past.spec.same_revision(&self.spec))
     }
 
     /// What it becomes by going back to one. It keeps its number of tasks.

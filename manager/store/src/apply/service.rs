@@ -49,7 +49,7 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
                     resume(&mut service, write.now);
                 }
             } else {
-                if !present.spec.is_revision(&service.spec) {
+                if !present.spec.same_revision(&service.spec) {
                     revision::next(&present, &mut service, rolling, None, write.now);
                 } else {
                     revision::carry_over(&mut service, &present.spec);

@@ -5,10 +5,10 @@ use super::{Broken, HostSight, Observer, Sight, judge_settled};
 use crate::containers::Container;
 use skep_manager_store::{Dump, Snapshot, Store};
 use skep_types::{
-    Attachment, BlockOwner, Endpoint, Meta, Network, NetworkId, NetworkSpec, Node, NodeDescription,
-    NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role, RunCause, SecretId, Service,
-    ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus,
-    Timestamp, UpdateOrder, Version,
+    Attachment, BlockOwner, Cause, Endpoint, Meta, Network, NetworkId, NetworkSpec, Node,
+    NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role, RunCause, SecretId,
+    Service, ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState,
+    TaskStatus, Timestamp, UpdateOrder, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -384,6 +384,13 @@ fn two_containers_of_a_slot_are_excused_as_declared() {
         scene.run(3, 1, 2, 2);
     });
     assert_eq!(starts_first, []);
+    let moved = Scene::after(|scene| {
+        let service = scene.service.as_mut().unwrap();
+        service.spec.update.order = UpdateOrder::StartFirst;
+        scene.run(3, 1, 2, 1);
+        scene.task(3).cause = Cause::Drained;
+    });
+    assert_eq!(moved, []);
     let cut_off = Scene::after(|scene| {
         scene.lose(1);
         scene.task(1).desired = TaskState::Shutdown;

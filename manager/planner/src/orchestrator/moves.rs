@@ -67,7 +67,7 @@ pub(super) fn stop(
     let mut beside = Beside(Vec::new());
     stop_unplanned(draft, work, busy);
     let mut live = work.tasks.iter().filter(|task| task.is_live());
-    if !live.any(|task| task.leaves.is_some() || is_moved(task)) {
+    if !live.any(|task| task.leaves.is_some()) && !has_twins(work) {
         return beside;
     }
     let pace = Pace::of(service);
@@ -150,10 +150,7 @@ fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTre
             continue;
         };
         let until = draft.nodes.get(&id).and_then(|node| node.node.drained_by());
-        let waits = match cause {
-            Cause::Drained => until.is_some_and(|at| at > draft.now),
-            _ => true,
-        };
+        let waits = until.is_none_or(|at| at > draft.now);
         let goes = match task.position() {
             Position::Slot(_) => !waits || !task.is_ready(),
             Position::Node(_) => cause == Cause::Constraint || !waits || !busy.contains(&id),
@@ -166,6 +163,20 @@ fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTre
             draft.plan.wake(at);
         }
     }
+}
+
+/// A move may have been called off half way. The tasks are still sorted by slot.
+fn has_twins(work: &ServiceWork<'_>) -> bool {
+    let of_slots = |task: &&Work<'_>| task.is_live() && task.slot != Slot(0);
+    let mut moved = work.tasks.iter().filter(of_slots).map(is_moved);
+    if !moved.any(|moved| moved) {
+        return false;
+    }
+    let slots = work.tasks.iter().filter(of_slots).map(|task| task.slot);
+    let mut last = None;
+    slots
+        .into_iter()
+        .any(|slot| last.replace(slot) == Some(slot))
 }
 
 /// Two of a kind, and neither has to leave: a move that is not needed any more.

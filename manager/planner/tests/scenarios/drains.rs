@@ -340,6 +340,26 @@ fn a_label_that_goes_moves_tasks_one_after_the_other() {
 }
 
 #[test]
+fn a_deadline_holds_whatever_else_is_wrong_with_a_node() {
+    check(
+        "
+        node n1 label=disk=ssd
+        service web replicas=3 monitor=1s constraint=node.labels.disk==ssd
+        run
+        label n1 disk=hdd
+        drain n1 60s
+        step 50s
+        count web
+        step 10s
+        count web
+        ",
+        expect![[r#"
+            n1: 2
+            n1: 0"#]],
+    );
+}
+
+#[test]
 fn what_a_paused_update_left_as_it_was_is_moved_as_it_was() {
     check(
         "

@@ -37,26 +37,31 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    /// How long to wait after a leader was heard. Whoever is asked has mostly heard it
-    /// half a heartbeat later at most.
-    fn patience(&self) -> Duration {
-        let least = self.lease + self.heartbeat / 2;
-        least + drawn(self.election_max.saturating_sub(least))
+    /// The least time to wait after a leader was heard: more than two of its heartbeats
+    /// are missing. openraft sends them every one and a half.
+    pub(crate) fn least(&self) -> Duration {
+        self.lease + self.heartbeat * 3 / 2
+    }
+
+    /// How long to wait after a leader was heard; `chance` is from 0 to 1.
+    fn patience(&self, chance: f64) -> Duration {
+        let least = self.least();
+        least + self.election_max.saturating_sub(least).mul_f64(chance)
     }
 
     /// How long to wait after somebody stood, this member or another. It grows with
-    /// the candidacies that came to nothing: disks may be slower than the pause.
-    fn pause(&self, vain: u32) -> Duration {
+    /// the candidacies that came to nothing: who was in the way once may be again.
+    fn pause(&self, vain: u32, chance: f64) -> Duration {
         let longest = self.heartbeat * 2 * (1 << vain.min(MOST_DOUBLED));
-        self.heartbeat + drawn(longest)
+        self.heartbeat + longest.mul_f64(chance)
     }
 }
 
-/// Anything up to `longest`.
-fn drawn(longest: Duration) -> Duration {
+/// A number from 0 to 1.
+fn draw() -> f64 {
     // Without chance it is as if it stood alone.
     let drawn = runtime::random().map_or(0, u32::from_le_bytes);
-    longest.mul_f64(f64::from(drawn) / f64::from(u32::MAX))
+    f64::from(drawn) / f64::from(u32::MAX)
 }
 
 /// What a member knows that decides whether it stands.
@@ -94,7 +99,9 @@ impl Candidate {
     /// Stands for election whenever no leader is heard. Ends with the core.
     pub(crate) async fn run(self) {
         let began = Instant::now();
-        let mut patience = self.timers.patience();
+        // Anew for each try only: a time that is drawn again whenever it is looked at
+        // is longer than it should be, and more like that of others.
+        let mut chance = draw();
         let mut vain = 0;
         while let Some(position) = Position::of(&self.core).await {
             let mut voters = position.membership.voter_ids();
@@ -109,9 +116,9 @@ impl Candidate {
             let since = position.since.unwrap_or(began);
             let due = if position.vote.committed {
                 vain = 0;
-                since + patience
+                since + self.timers.patience(chance)
             } else {
-                since + self.timers.pause(vain)
+                since + self.timers.pause(vain, chance)
             };
             if !alone && Instant::now() < due {
                 sleep_until(due).await;
@@ -123,9 +130,9 @@ impl Candidate {
                     return;
                 }
             } else {
-                sleep(self.timers.pause(0)).await;
+                sleep(self.timers.pause(0, draw())).await;
             }
-            patience = self.timers.patience();
+            chance = draw();
         }
     }
 
@@ -196,10 +203,12 @@ impl Raft {
         let position = Position::of(&inner.core).await;
         let position = position.ok_or(HandleError::Stopped)?;
         if position.leads {
-            return Ok(quorum_lost(
-                &inner.metrics.borrow(),
-                inner.config.quorum_timeout(),
-            ));
+            let limit = inner.config.quorum_timeout();
+            let metrics = inner.metrics.borrow();
+            // One that nobody ever answered is no better than one that was left.
+            let unheard = metrics.millis_since_quorum_ack.is_none()
+                && position.since.is_none_or(|since| since.elapsed() > limit);
+            return Ok(unheard || quorum_lost(&metrics, limit));
         }
         let timers = inner.config.timers();
         // A candidate that was voted for is given the time to be elected.
@@ -246,12 +255,12 @@ mod tests {
             lease: Duration::from_millis(300),
             election_max: Duration::from_millis(600),
         };
-        let longest = |vain| (0..1000).map(|_| timers.pause(vain)).max();
+        let longest = |vain| (0..1000).map(|_| timers.pause(vain, draw())).max();
         assert!(longest(0) <= Some(Duration::from_millis(300)));
         assert!(longest(2) > Some(Duration::from_millis(700)));
         assert!(longest(u32::MAX) <= Some(Duration::from_millis(1700)));
-        let patience: BTreeSet<_> = (0..1000).map(|_| timers.patience()).collect();
-        assert!(patience.first() >= Some(&Duration::from_millis(350)));
+        let patience: BTreeSet<_> = (0..1000).map(|_| timers.patience(draw())).collect();
+        assert!(patience.first() >= Some(&Duration::from_millis(450)));
         assert!(patience.last() <= Some(&Duration::from_millis(600)));
         assert!(patience.len() > 100);
     }

@@ -145,6 +145,12 @@ impl RaftConfig {
             enable_elect: false,
             ..openraft::Config::default()
         };
+        if self.election_max < self.timers().least() {
+            return Err(OpenError::Timers(format!(
+                "election_max must be at least {:?}, election_min and one and a half heartbeats",
+                self.timers().least()
+            )));
+        }
         config
             .validate()
             .map(Arc::new)
@@ -161,6 +167,9 @@ mod tests {
         let mut config = RaftConfig::new("/nowhere", 1, "a", [0; 32]);
         let core = config.core().unwrap();
         assert_eq!(core.election_timeout_max, 300);
+        config.election_max = config.election_min;
+        assert!(config.core().unwrap_err().to_string().contains("450ms"));
+        config.election_max *= 4;
         config.heartbeat = Duration::from_millis(400);
         assert!(config.core().unwrap_err().to_string().contains("timers"));
     }

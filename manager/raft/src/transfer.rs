@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use openraft::{LogIdOptionExt, ServerState};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::TransferError;
 use crate::node::Raft;
@@ -72,8 +72,14 @@ impl Raft {
             .map_err(|_| TransferError::Stopped)?;
         let _silence = Silence::of(self);
         if self.voters() > SMALL {
-            // Those who would stand by themselves wait for longer than this.
-            sleep(inner.config.lease()).await;
+            // One that would stand by itself may be quicker than who is asked to.
+            let this = inner.id;
+            let other = metrics.wait_for(|m| m.current_leader.is_some_and(|id| id != this));
+            match timeout(inner.config.lease(), other).await {
+                Ok(Ok(metrics)) => return Ok(metrics.current_leader.unwrap_or(target)),
+                Ok(Err(_)) => return Err(TransferError::Stopped),
+                Err(_) => {}
+            }
         }
         while Instant::now() < deadline {
             let asked = inner

@@ -21,8 +21,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const KEEP_ALIVE: Duration = Duration::from_millis(1500);
 /// It is given up when the probe is not answered in this time.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a connection, or that none could be made, is news.
+/// How long it is news that no connection could be made.
 const FRESH: Duration = Duration::from_millis(250);
+/// How long a connection may lie unused that nobody waited for. The peer may have gone.
+const UNUSED: Duration = Duration::from_secs(5);
 
 /// An address no channel can be made for.
 #[derive(Debug, thiserror::Error)]
@@ -106,7 +108,8 @@ where
         let mut attempt = JoinSet::new();
         attempt.spawn(async { (dialled.await, Instant::now()) });
         match attempt.join_next().await {
-            Some(Ok((result, at))) if at.elapsed() < FRESH => return result,
+            Some(Ok((Ok(made), at))) if at.elapsed() < UNUSED => return Ok(made),
+            Some(Ok((Err(error), at))) if at.elapsed() < FRESH => return Err(error),
             Some(Ok(_)) => {}
             Some(Err(error)) => return Err(std::io::Error::other(error)),
             None => {}

@@ -85,9 +85,10 @@ impl<'a> Current<'a> {
     }
 
     /// Where a task may go that still has to: what was said of that last holds, unless
-    /// the task is of another template than the service has now.
+    /// the task is of another template than the service has now. Of a job it holds for all:
+    /// the nodes that a run is for are chosen by it.
     pub(crate) fn placement_of<'t>(&'t self, task: &Work<'t>) -> &'t Placement {
-        match self.runs_other(task) {
+        match self.runs_other(task) && task.run == 0 {
             true => &task.spec.placement,
             false => &self.service.spec.task.placement,
         }

@@ -11,8 +11,9 @@ use skep_types::{Cron, Schedule, Timestamp};
 /// Changes of a zone's clocks that are looked at for one answer: some have four a year,
 /// and a leap day can be eight years off.
 const SPANS_MAX: usize = 64;
-/// Seconds that are looked at where the clocks never change again: nine years.
-const FAR: i64 = 9 * 366 * 24 * 60 * 60;
+/// Seconds that are looked at where the clocks never change again: 41 years. A leap day
+/// that is a Sunday comes every 28, and every 40 where a century has no leap day.
+const FAR: i64 = 41 * 366 * 24 * 60 * 60;
 
 /// The first moment after `after` at which a run is due; `None` when there is none, or
 /// its time zone is not known.

@@ -51,7 +51,17 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
 fn story(view: &View, service: &Service) -> Result<Vec<String>> {
     let name = &service.spec.name;
     let (running, wanted) = view.replicas(service);
-    let mut lines = vec![format!("{name}: {running} of {wanted} tasks run")];
+    let mut lines = vec![match service.job.newest() {
+        _ if !service.spec.mode.is_job() => format!("{name}: {running} of {wanted} tasks run"),
+        None => format!("{name}: a job that has not run yet"),
+        Some(run) => match run.end {
+            None => format!("{name}: run {} is under way", run.number),
+            Some(end) => format!(
+                "{name}: run {} has ended: {}; nothing is to run",
+                run.number, end.outcome
+            ),
+        },
+    }];
     let mut waiting: Vec<(String, String)> = Vec::new();
     for task in view.tasks.iter().filter(|task| task.is_live()) {
         if task.status.state == TaskState::Running && view.runs(task) {

@@ -105,19 +105,31 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         ids.configs
             .insert(config.name.clone(), id(&made, "change.ids")?);
     }
-    let deployed = services(&client, &args, stack, &view, &ids).await?;
+    let mut deployed = services(&client, &args, stack, &view, &ids).await?;
     if args.prune {
         prune(&client, stack, &view).await?;
     }
     if args.detach {
         return Ok(());
     }
+    let now = super::super::service::read(&client).await?;
+    deployed.retain(|(id, _)| !ran_before(&view, &now, *id));
     let how = Waiting {
         quiet: args.quiet,
         timeout: args.timeout,
         ..Waiting::default()
     };
     wait(&client, &deployed, how).await
+}
+
+/// It is a job whose newest run had ended before, well or badly: the deploy asked for
+/// none, so there is none to wait for.
+fn ran_before(before: &View, now: &View, id: ServiceId) -> bool {
+    let newest = |view: &View| {
+        let service = view.services.iter().find(|service| service.id == id)?;
+        service.job.newest().copied()
+    };
+    newest(before).is_some_and(|run| run.end.is_some() && newest(now) == Some(run))
 }
 
 fn everything() -> pb::ReadRequest {

@@ -6,6 +6,7 @@
 //! counts for nothing. All of that is read from the tasks. Runs that somebody asks for
 //! are opened by the store, which also keeps their records; those of a schedule here.
 
+use super::template::is_whole;
 use super::{allowed_nodes, is_stopping, restart};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Template, Work};
 use crate::ids::IdSource;
@@ -101,6 +102,12 @@ fn tick(draft: &mut Draft<'_>, service: &Service, job: &mut JobStatus) {
     if due > draft.now {
         return draft.plan.wake(due);
     }
+    // The last day is enough to find the last that was missed, if it had any.
+    let day_ago = Timestamp(draft.now.0.saturating_sub(24 * 60 * 60 * 1000));
+    let lately = next_after(schedule, day_ago.max(due));
+    if let Some(lately) = lately.filter(|lately| *lately <= draft.now) {
+        due = lately;
+    }
     let mut next = next_after(schedule, due);
     for _ in 0..MISSED_MAX {
         match next {
@@ -172,15 +179,22 @@ impl Places {
     fn of(draft: &Draft<'_>, work: &ServiceWork<'_>, service: &Service, run: &JobRun) -> Places {
         let policy = &service.spec.task.restart;
         let mut places: BTreeMap<Position, Place> = BTreeMap::new();
+        let completions = match service.spec.mode {
+            ServiceMode::ReplicatedJob { completions, .. } => completions,
+            _ => u32::MAX,
+        };
         for (position, tasks) in work.positions() {
-            if !matches!(position, Position::Run(number, ..) if number == run.number) {
-                continue;
-            }
+            let slot = match position {
+                Position::Run(number, slot, _) if number == run.number => slot,
+                _ => continue,
+            };
             let mut all = tasks.iter().map(|index| &work.tasks[*index]);
             let done = all.clone().any(|task| task.state == TaskState::Complete);
             let live = all.clone().any(Work::is_live);
+            // A slot too many is nobody's failure.
             let failed = !done
                 && !live
+                && slot.0 <= completions
                 && all.next_back().is_some_and(|last| {
                     last.ended_by_itself()
                         && !policy.follows(last.state, &last.restarts, last.ended_at())
@@ -356,11 +370,12 @@ pub(super) fn left_of_ended_runs(work: &ServiceWork<'_>) -> Vec<usize> {
 }
 
 /// What tasks of the run are made from: a run ends with the template it began with,
-/// unless the present one runs the same, elsewhere or with other restarts.
+/// unless the present one runs the same, elsewhere or with other restarts, or what that
+/// one needs is gone.
 fn template<'a>(draft: &Draft<'a>, service: &'a Arc<Service>, run: &JobRun) -> Template<'a> {
     let present = Template::present(service);
     match draft.snapshot.template(service.id, run.spec_version) {
-        Some(spec) if !spec.runs_like(present.spec) => Template {
+        Some(spec) if !spec.runs_like(present.spec) && is_whole(draft.snapshot, spec) => Template {
             spec,
             version: run.spec_version,
         },

@@ -11,7 +11,7 @@ use crate::current::{Allowed, Current};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
 use skep_types::{Availability, Cause, NodeId, Restarts, Service, Slot, TaskState, Timestamp};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Marks what has to leave its node.
@@ -38,8 +38,8 @@ pub(super) fn mark(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &Serv
     }
 }
 
-/// Nodes that are drained and not yet rid of all tasks of slots. Those of global services
-/// go last: what runs on every node serves the others.
+/// Nodes that are drained and not yet rid of all tasks of slots and jobs. Those of global
+/// services go last: what runs on every node serves the others.
 pub(super) fn busy_drained(draft: &Draft<'_>) -> BTreeSet<NodeId> {
     let is_drained = |id: &NodeId| {
         let node = draft.nodes.get(id);
@@ -48,7 +48,10 @@ pub(super) fn busy_drained(draft: &Draft<'_>) -> BTreeSet<NodeId> {
     let drained: Vec<NodeId> = draft.nodes.keys().copied().filter(is_drained).collect();
     let is_busy = |id: &NodeId| {
         let mut tasks = draft.snapshot.tasks_on(*id);
-        tasks.any(|task| task.slot != Slot(0) && skep_manager_store::may_run(task))
+        tasks.any(|task| {
+            let is_global = task.slot == Slot(0) && task.run == 0;
+            !is_global && skep_manager_store::may_run(task)
+        })
     };
     drained.into_iter().filter(is_busy).collect()
 }
@@ -203,13 +206,34 @@ pub(super) fn under_way(
     by: Option<Cause>,
     now: Timestamp,
 ) -> BTreeSet<Position> {
-    work.tasks
-        .iter()
-        .filter(|task| task.is_live() && task.leaves.is_none())
+    let live = work.tasks.iter().filter(|task| task.is_live());
+    let live = live
+        .filter(|task| task.leaves.is_none())
         .filter(|task| is_moved(task) || Some(task.cause) == by)
         .filter(|task| pace.settles_at(task).is_none_or(|at| at > now))
-        .map(Work::position)
-        .collect()
+        .map(Work::position);
+    live.chain(failed(work)).collect()
+}
+
+/// Positions where what came in a move has just failed, and the next try is not made yet.
+fn failed<'w>(work: &'w ServiceWork<'_>) -> impl Iterator<Item = Position> + 'w {
+    // Mostly there is none, and positions need not be sorted out.
+    let any = work.tasks.iter().any(has_failed_to_move);
+    let positions = if any {
+        work.positions()
+    } else {
+        BTreeMap::new()
+    };
+    positions.into_iter().filter_map(|(position, tasks)| {
+        let mut tasks = tasks.iter().map(|i| &work.tasks[*i]);
+        let failed = tasks.clone().next_back().is_some_and(has_failed_to_move);
+        (failed && !tasks.any(Work::is_live)).then_some(position)
+    })
+}
+
+fn has_failed_to_move(task: &Work<'_>) -> bool {
+    let failed = task.ended_by_itself() && task.state != TaskState::Complete;
+    failed && is_moved(task) && task.ready_at().is_none()
 }
 
 fn is_moved(task: &Work<'_>) -> bool {

@@ -21,7 +21,12 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
         return;
     }
     let mut due: Vec<usize> = Vec::new();
-    let left = jobs::left_of_ended_runs(work);
+    let left = jobs::left_of_ended_runs(work)
+        .into_iter()
+        .map(|index| &work.tasks[index])
+        .filter(|task| is_stopping(draft, task))
+        .map(|old| wait_ends(draft, old))
+        .max();
     for tasks in work.positions().values() {
         for index in tasks {
             let task = &work.tasks[*index];
@@ -29,10 +34,10 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
                 continue;
             }
             let start = task.start_at.unwrap_or(task.created_at);
+            let start = left.map_or(start, |left| left.max(start));
             // A newer one may be what stops: a rollback goes back to this one.
             let stopping = tasks
                 .iter()
-                .chain(&left)
                 .map(|i| &work.tasks[*i])
                 .filter(|other| is_stopping(draft, other));
             let at = stopping

@@ -53,11 +53,16 @@ pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) 
     let start_at = now + backoff(policy, restarts.in_row);
     let error = (restarts.in_row >= Restarts::LOOP && start_at > now)
         .then(|| crash_loop(latest, restarts, start_at));
+    // A move is not over before one takes traffic: until then the next waits.
+    let cause = match latest.cause {
+        moved @ (Cause::Drained | Cause::Constraint) if latest.ready_at().is_none() => moved,
+        _ => Cause::Restarted,
+    };
     Some(Origin {
         restarts,
         start_at: Some(start_at),
         error,
-        ..Origin::new(Cause::Restarted)
+        ..Origin::new(cause)
     })
 }
 

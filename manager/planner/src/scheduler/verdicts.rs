@@ -78,7 +78,8 @@ fn of_service<'a>(
                 why.push(exhausted.message().to_owned());
             }
             let fit = if global && node.of_service > 0 {
-                why.clear();
+                // Why it is to go is of interest, what is against another is not.
+                why.truncate(usize::from(!node.takes_tasks));
                 Fit::Serves
             } else if !why.is_empty() {
                 Fit::Unfit

@@ -426,3 +426,63 @@ fn a_task_of_a_global_service_that_ends_on_a_paused_node_is_started_there_again(
             n4: 0"#]],
     );
 }
+
+#[test]
+fn a_move_that_fails_elsewhere_holds_the_others_back() {
+    check(
+        "
+        node n1
+        service web replicas=4 monitor=1s delay=1s
+        run
+        node n2
+        step 1s
+        reject web.1
+        drain n1
+        run
+        step 60s
+        count web
+        ps web
+        heal web.1
+        step 60s
+        step 30s
+        count web
+        ",
+        expect![[r#"
+            n1: 3
+            n2: 0
+            web.1 - pending -> ready: crash loop: failed 6 times in a row, starts again at 00:17:43 UTC; last: rejected
+            web.1 n2 rejected -> shutdown
+            web.1 n2 rejected -> shutdown
+            web.1 n2 rejected -> shutdown
+            web.1 n2 rejected -> shutdown
+            web.1 n2 rejected -> shutdown
+            web.1 n2 rejected -> shutdown
+            web.2 n1 running -> running
+            web.3 n1 running -> running
+            web.4 n1 running -> running
+            n1: 0
+            n2: 4"#]],
+    );
+}
+
+#[test]
+fn tasks_of_global_services_leave_after_jobs() {
+    check(
+        "
+        node n1
+        service agent global
+        service scan global-job
+        run
+        drain n1
+        run
+        ps agent
+        complete scan@n1
+        finish scan n1
+        run
+        ps agent
+        ",
+        expect![[r#"
+            agent n1 running -> running
+            agent n1 shutdown -> shutdown"#]],
+    );
+}

@@ -88,7 +88,7 @@ fn what_fails_after_a_first_try_was_drained_is_a_failure_however_few_tasks_are_k
         heal db.1@b
         step 10s
         kill db.1
-        step 391s
+        step 402s
         ps db
         kill db.2
         step 1s

@@ -58,6 +58,7 @@ pub fn resume_update(service: &Service, now: Timestamp) -> Result<UpdateStatus, 
 /// # Errors
 /// There is none, or something that it needs is not there any more.
 pub fn roll_back(snapshot: &Snapshot, service: &Service, to: Option<u64>) -> Result<u64, Invalid> {
+    is_rolled_out(service)?;
     let found = match to {
         Some(number) if number == service.revision.number => {
             return refuse(service, format!("it is at revision {number} already"));
@@ -99,7 +100,21 @@ pub fn roll_back(snapshot: &Snapshot, service: &Service, to: Option<u64>) -> Res
 
 const NO_UPDATE: &str = "no update of it is under way";
 
+/// # Errors
+/// It is a job.
+fn is_rolled_out(service: &Service) -> Result<(), Invalid> {
+    match service.spec.mode.is_job() {
+        true => refuse(
+            service,
+            "it is a job: it has runs, which \"skep service runs\" lists, and neither updates nor \
+             revisions; \"skep service update\" changes it",
+        ),
+        false => Ok(()),
+    }
+}
+
 fn present(service: &Service) -> Result<&UpdateStatus, Invalid> {
+    is_rolled_out(service)?;
     match &service.update_status {
         Some(status) => Ok(status),
         None => refuse(service, NO_UPDATE),

@@ -22,6 +22,7 @@ mod allocator;
 mod current;
 mod draft;
 mod explain;
+mod explained;
 mod ids;
 mod liveness;
 mod nodes;
@@ -30,7 +31,8 @@ mod plan;
 mod reaper;
 mod scheduler;
 
-pub use explain::{Explained, Fit, NodeUse, Subject, Vacancy, Verdict, explain};
+pub use explain::explain;
+pub use explained::{Explained, Fit, NodeUse, Subject, Vacancy, Verdict};
 pub use ids::IdSource;
 pub use liveness::{Heard, Liveness};
 pub use plan::Plan;

@@ -3,7 +3,7 @@
 use super::filter::Filters;
 use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, Work};
-use crate::explain::NodeUse;
+use crate::explained::NodeUse;
 use skep_types::{
     ByteCount, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service, Timestamp,
 };

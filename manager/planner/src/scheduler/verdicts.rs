@@ -6,7 +6,7 @@ use super::fleet::{At, Fleet, FleetNode, Rank};
 use crate::allocator::Allocator;
 use crate::current::Current;
 use crate::draft::{Draft, ServiceWork};
-use crate::explain::{Fit, NodeUse, Subject, Verdict};
+use crate::explained::{Fit, NodeUse, Subject, Verdict};
 use skep_types::{Availability, ByteCount, NanoCpus, NodeState, Service, ServiceMode, TaskSpec};
 use std::sync::Arc;
 

@@ -137,8 +137,7 @@ impl LogStore {
 
     /// Where the log ends; it may not be on disk yet.
     pub(crate) fn last(&self) -> Option<LogId> {
-        let view = self.read();
-        view.entries.back().map(|e| e.log_id).or(view.purged)
+        self.read().last()
     }
 
     /// The last committed id that is known.
@@ -198,6 +197,10 @@ impl LogStore {
 }
 
 impl View {
+    fn last(&self) -> Option<LogId> {
+        self.entries.back().map(|e| e.log_id).or(self.purged)
+    }
+
     /// The entries of `[start, end)` that are there.
     fn range(&self, start: u64, end: u64) -> impl Iterator<Item = &Entry> {
         let first = self.entries.front().map_or(0, |e| e.log_id.index);
@@ -248,9 +251,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     type LogReader = Self;
 
     async fn get_log_state(&mut self) -> Result<LogState<TypeConfig>, StorageError> {
+        let view = self.read();
         Ok(LogState {
-            last_purged_log_id: self.read().purged,
-            last_log_id: self.last(),
+            last_purged_log_id: view.purged,
+            last_log_id: view.last(),
         })
     }
 

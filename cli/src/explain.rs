@@ -5,6 +5,7 @@ use crate::view::{NodeView, View};
 use anyhow::Result;
 use skep_proto::{id, pb};
 use skep_types::NodeId;
+use std::collections::BTreeMap;
 
 /// Whether one more task would be taken.
 pub fn verdict(of: &pb::Verdict) -> &'static str {
@@ -17,7 +18,7 @@ pub fn verdict(of: &pb::Verdict) -> &'static str {
 }
 
 /// What a node has given away: `1.5 of 4 CPUs and 2GiB of 7.7GiB reserved, 3 tasks`.
-pub fn in_use(node: &NodeView, given: &pb::NodeUse) -> String {
+fn in_use(node: &NodeView, given: &pb::NodeUse) -> String {
     let has = &node.node.description;
     let cpus = |nano: u64| nano as f64 / 1e9;
     let tasks = match given.tasks {
@@ -33,16 +34,17 @@ pub fn in_use(node: &NodeView, given: &pb::NodeUse) -> String {
     )
 }
 
-/// The node that was asked about, and what it has given away.
+/// What the nodes in question have given away.
 ///
 /// # Errors
 /// When the manager answered with something that is no id.
-pub fn use_of(view: &View, node: NodeId) -> Result<Option<String>> {
+pub fn uses(view: &View) -> Result<BTreeMap<NodeId, String>> {
+    let mut uses = BTreeMap::new();
     for given in &view.explained.nodes {
         let of: NodeId = id(&given.node, "explained.nodes")?;
-        if of == node {
-            return Ok(view.nodes.get(&node).map(|node| in_use(node, given)));
+        if let Some(node) = view.nodes.get(&of) {
+            uses.insert(of, in_use(node, given));
         }
     }
-    Ok(None)
+    Ok(uses)
 }

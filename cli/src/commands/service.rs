@@ -18,10 +18,15 @@ mod trigger;
 mod update;
 
 use crate::client::{Client, Host};
+use crate::find;
+use crate::output::say;
+use crate::progress::{Waiting, wait};
 use crate::view::View;
 use anyhow::Result;
 use clap::Subcommand;
 use skep_proto::pb;
+use skep_proto::pb::change::Change;
+use skep_types::Service;
 
 pub use ls::table as services_table;
 
@@ -95,4 +100,28 @@ pub struct WaitArgs {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+}
+
+/// Asks for a change of one service, named as the user did, and waits until it has come
+/// about, unless that is not wanted.
+async fn ask(
+    host: &Host,
+    name: &str,
+    args: WaitArgs,
+    change: impl Fn(&Service) -> (Change, Waiting),
+) -> Result<()> {
+    let client = host.connect().await?;
+    let view = read(&client).await?;
+    let service = find::service(&view.services, name)?;
+    let (change, how) = change(service);
+    client.change_as_it_is(change).await?;
+    say!("{name}")?;
+    if args.detach {
+        return Ok(());
+    }
+    let how = Waiting {
+        quiet: args.quiet,
+        ..how
+    };
+    wait(&client, &[(service.id, service.spec.name.clone())], how).await
 }

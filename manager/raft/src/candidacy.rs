@@ -120,7 +120,8 @@ impl Candidate {
             } else {
                 since + self.timers.pause(vain, chance)
             };
-            if !alone && Instant::now() < due {
+            // One that is alone waits for nobody, but for its own last try.
+            if (!alone || vain > 0) && Instant::now() < due {
                 sleep_until(due).await;
                 continue;
             }

@@ -56,7 +56,8 @@ fn story(view: &View, node: NodeId) -> Result<Vec<String>> {
         json::node_state(entry.node.status.state),
         json::availability(entry.node.spec.availability),
     )];
-    lines.extend(explain::use_of(view, node)?.map(|given| format!("  {given}")));
+    let uses = explain::uses(view)?;
+    lines.extend(uses.get(&node).map(|given| format!("  {given}")));
     let ports = view.explained.nodes.iter().flat_map(|given| &given.ports);
     let ports: Vec<&str> = ports.map(String::as_str).collect();
     if !ports.is_empty() {

@@ -113,11 +113,12 @@ fn table(view: &View) -> Result<Table> {
         ],
         "Node",
     );
+    let uses = explain::uses(view)?;
     for verdict in &view.explained.verdicts {
         let node: NodeId = id(&verdict.node, "explained.verdicts")?;
         let mut why = verdict.why.clone();
         if verdict.fit() != pb::Fit::Unfit {
-            why.extend(explain::use_of(view, node)?);
+            why.extend(uses.get(&node).cloned());
         }
         table.row([
             ("Node", view.hostname(node)),

@@ -2,12 +2,11 @@
 
 use super::WaitArgs;
 use crate::client::Host;
-use crate::find;
-use crate::output::say;
-use crate::progress::{Waiting, wait};
+use crate::progress::Waiting;
 use anyhow::Result;
 use skep_proto::pb::change::Change;
 use skep_proto::{id_bytes, pb};
+use skep_types::Service;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -25,25 +24,17 @@ pub struct Args {
 
 /// Goes back and waits until it is done.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let client = host.connect().await?;
-    let view = super::read(&client).await?;
-    let service = find::service(&view.services, &args.service)?;
-    let change = match args.to {
-        None => Change::RollbackService(id_bytes(service.id)),
-        Some(revision) => Change::RollbackTo(pb::RollbackTo {
-            id: id_bytes(service.id),
-            revision,
-        }),
+    let back = |service: &Service| {
+        let id = id_bytes(service.id);
+        let change = match args.to {
+            None => Change::RollbackService(id),
+            Some(revision) => Change::RollbackTo(pb::RollbackTo { id, revision }),
+        };
+        let how = Waiting {
+            rollback: true,
+            ..Waiting::default()
+        };
+        (change, how)
     };
-    client.change_as_it_is(change).await?;
-    say!("{}", args.service)?;
-    if args.wait.detach {
-        return Ok(());
-    }
-    let how = Waiting {
-        quiet: args.wait.quiet,
-        rollback: true,
-        ..Waiting::default()
-    };
-    wait(&client, &[(service.id, service.spec.name.clone())], how).await
+    super::ask(host, &args.service, args.wait, back).await
 }

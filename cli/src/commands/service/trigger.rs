@@ -2,12 +2,11 @@
 
 use super::WaitArgs;
 use crate::client::Host;
-use crate::find;
-use crate::output::say;
-use crate::progress::{Waiting, wait};
+use crate::progress::Waiting;
 use anyhow::Result;
 use skep_proto::id_bytes;
 use skep_proto::pb::change::Change;
+use skep_types::Service;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -21,19 +20,12 @@ pub struct Args {
 
 /// Opens a run and waits until it is over.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let client = host.connect().await?;
-    let view = super::read(&client).await?;
-    let service = find::service(&view.services, &args.service)?;
-    let change = Change::TriggerJob(id_bytes(service.id));
-    client.change_as_it_is(change).await?;
-    say!("{}", args.service)?;
-    if args.wait.detach {
-        return Ok(());
-    }
-    let how = Waiting {
-        quiet: args.wait.quiet,
-        run: true,
-        ..Waiting::default()
+    let open = |service: &Service| {
+        let how = Waiting {
+            run: true,
+            ..Waiting::default()
+        };
+        (Change::TriggerJob(id_bytes(service.id)), how)
     };
-    wait(&client, &[(service.id, service.spec.name.clone())], how).await
+    super::ask(host, &args.service, args.wait, open).await
 }

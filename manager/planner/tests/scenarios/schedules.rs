@@ -258,3 +258,46 @@ fn a_job_without_a_schedule_runs_again_when_it_is_over() {
             run 2 triggered succeeded after 0ns: 1 done, 0 failed, exit code 0"#]],
     );
 }
+
+#[test]
+fn an_open_run_goes_where_the_service_says_now() {
+    check(
+        "
+        clock 2024-01-10T12:00:00Z
+        node n1 label=zone=a
+        node n2 label=zone=b
+        service scan global-job image=a constraint=node.labels.zone==a \"schedule=0 0 * * *\"
+        trigger scan
+        run
+        ps scan
+        update scan image=b no-constraints constraint=node.labels.zone==b
+        run
+        ps scan
+        finish scan n1
+        finish scan n2
+        run
+        runs scan
+        ",
+        expect![[r#"
+            scan n1 running -> running image a
+            scan n1 running -> running image a
+            scan n2 running -> running image a
+            run 1 triggered succeeded after 0ns: 2 done, 0 failed, exit code 0"#]],
+    );
+}
+
+#[test]
+fn after_days_without_a_manager_the_last_that_was_missed_is_what_is_due() {
+    check(
+        "
+        clock 2024-01-10T12:00:30Z
+        node n1
+        service job completions=1 \"schedule=* * * * *\"
+        complete job.1
+        leaderless 298800s
+        step 1s
+        runs job
+        ",
+        expect!["run 1 scheduled 23:00 succeeded after 0ns: 1 done, 0 failed, exit code 0"],
+    );
+}

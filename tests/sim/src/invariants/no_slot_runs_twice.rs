@@ -114,12 +114,12 @@ fn is_released(task: &Task) -> bool {
     task.is_live() && task.desired == TaskState::Running
 }
 
-/// The order in force: the rollback's own while one is under way. Old and new
-/// cannot share a port of a node.
+/// The order in force: the rollback's own while one is under way, or paused. Old and
+/// new cannot share a port of a node.
 fn starts_first(service: &Service) -> bool {
     let state = service.update_status.as_ref().map(|status| status.state);
     let config = match state {
-        Some(UpdateState::RollbackStarted) => &service.spec.rollback,
+        Some(UpdateState::RollbackStarted | UpdateState::RollbackPaused) => &service.spec.rollback,
         _ => &service.spec.update,
     };
     let mut ports = service.spec.endpoint.ports.iter();

@@ -1,14 +1,14 @@
 //! The one loop: look at everything, plan, propose, wait.
 
 use crate::shared::Shared;
-use skep_manager_planner::{IdSource, reconcile};
+use skep_manager_planner::{IdSource, Settled, reconcile_changed};
 use skep_manager_store::Snapshot;
 use skep_types::{Node, NodeId, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// A pass is made at least this often, whatever happens.
+/// A pass that looks at everything is made this often, whatever happens.
 const FULL_SCAN: Duration = Duration::from_secs(10);
 /// Pause after a proposal that could not be agreed on; leadership is about to
 /// be lost, or a majority about to come back.
@@ -23,14 +23,20 @@ const REST_MAX: Duration = Duration::from_secs(1);
 pub(crate) async fn run(shared: Shared, former: Option<u64>) {
     let mut ids = IdSource::new(rand::random());
     let mut changes = shared.state.changes();
+    let mut settled = Settled::default();
+    let mut whole = Instant::now();
     loop {
         changes.borrow_and_update();
+        if whole.elapsed() >= FULL_SCAN {
+            settled = Settled::default();
+            whole = Instant::now();
+        }
         let snapshot = shared.state.snapshot();
         let now = shared.state.now();
         let mut liveness = shared.sessions.liveness(now, snapshot.heartbeat());
         liveness.former = former.and_then(|id| last_heard(&shared, &snapshot, id, now));
         let begun = Instant::now();
-        let plan = reconcile(&snapshot, &liveness, now, &mut ids);
+        let plan = reconcile_changed(&snapshot, &liveness, now, &mut ids, &mut settled);
         let took = begun.elapsed();
         if !plan.actions.is_empty() {
             tracing::debug!(actions = plan.actions.len(), version = %snapshot.version(), "planned");

@@ -24,7 +24,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) leader_since: Timestamp,
     /// State of each node, after this pass.
     pub(crate) nodes: BTreeMap<NodeId, NodeWork<'a>>,
-    /// Services, and what is left of removed ones, with their tasks.
+    /// Services, and what is left of removed ones, with their tasks, without those that are settled.
     pub(crate) services: BTreeMap<ServiceId, ServiceWork<'a>>,
     pub(crate) plan: Plan,
 }
@@ -63,6 +63,10 @@ pub(crate) struct ServiceWork<'a> {
     pub(crate) tasks: Vec<Work<'a>>,
     /// Progress of its update, where this pass sets it.
     pub(crate) update_status: Option<UpdateStatus>,
+    /// More was planned for it than is seen of its tasks, or would be if it could.
+    pub(crate) acted: bool,
+    /// When something is due that changes by time alone.
+    pub(crate) wake_at: Option<Timestamp>,
 }
 
 impl<'a> Draft<'a> {
@@ -78,34 +82,37 @@ impl<'a> Draft<'a> {
                 (node.id, NodeWork { node, state })
             })
             .collect();
-        let mut services: BTreeMap<ServiceId, ServiceWork<'a>> = snapshot
-            .services()
-            .map(|service| (service.id, ServiceWork::new(service.id, Some(service))))
-            .collect();
-        let mut run: Option<ServiceWork<'a>> = None;
-        for task in snapshot.tasks_by_service() {
-            if run.as_ref().is_none_or(|run| run.id != task.service) {
-                if let Some(run) = run.take() {
-                    services.insert(run.id, run);
-                }
-                let service = snapshot.service(task.service);
-                run = Some(ServiceWork::new(task.service, service));
-            }
-            if let Some(run) = &mut run {
-                run.tasks.push(Work::of(task));
-            }
-        }
-        if let Some(run) = run {
-            services.insert(run.id, run);
-        }
         Draft {
             snapshot,
             now,
             leader_since,
             nodes,
-            services,
+            services: BTreeMap::new(),
             plan: Plan::default(),
         }
+    }
+
+    /// With all services in it.
+    pub(crate) fn whole(snapshot: &'a Snapshot, now: Timestamp) -> Draft<'a> {
+        let mut draft = Draft::new(snapshot, now, now);
+        for (id, _) in snapshot.changed() {
+            draft.add_service(id);
+        }
+        draft
+    }
+
+    /// Has the service looked at in this pass.
+    pub(crate) fn add_service(&mut self, id: ServiceId) {
+        let snapshot = self.snapshot;
+        let work = ServiceWork {
+            id,
+            service: snapshot.service(id),
+            tasks: snapshot.tasks_of(id).map(Work::of).collect(),
+            update_status: None,
+            acted: false,
+            wake_at: None,
+        };
+        self.services.insert(id, work);
     }
 
     /// Whether nothing is heard of what runs on that node, nor can it be told to stop.
@@ -113,12 +120,21 @@ impl<'a> Draft<'a> {
         self.nodes.get(&node).is_none_or(NodeWork::is_down)
     }
 
-    /// Turns the edits of tasks into actions, grouped.
-    pub(crate) fn into_plan(mut self) -> Plan {
+    /// Turns the edits of tasks into actions, grouped. Beside them the services that
+    /// are settled, and when their time comes.
+    pub(crate) fn into_plan(mut self) -> (Plan, Vec<(ServiceId, Option<Timestamp>)>) {
+        let mut settled = Vec::new();
         let (mut desired, mut place, mut explain) = (Vec::new(), Vec::new(), Vec::new());
         let (mut orphan, mut remove) = (Vec::new(), Vec::new());
         let mut create: Vec<Action> = Vec::new();
         for (service, work) in self.services {
+            if let Some(at) = work.wake_at {
+                self.plan.wake(at);
+            }
+            if work.is_settled(self.now) {
+                settled.push((service, work.wake_at));
+                continue;
+            }
             let mut new: BTreeMap<Version, Vec<NewTask>> = BTreeMap::new();
             for task in work.tasks {
                 if let Some(error) = &task.error
@@ -213,7 +229,7 @@ impl<'a> Draft<'a> {
             tasks,
         });
         plan.explanations.sort();
-        self.plan
+        (self.plan, settled)
     }
 }
 
@@ -224,21 +240,26 @@ fn push<T>(actions: &mut Vec<Action>, items: Vec<T>, make: impl FnOnce(Vec<T>) -
 }
 
 impl<'a> ServiceWork<'a> {
-    fn new(id: ServiceId, service: Option<&'a Arc<Service>>) -> ServiceWork<'a> {
-        ServiceWork {
-            id,
-            service,
-            tasks: Vec::new(),
-            update_status: None,
-        }
+    /// Looks at it again at that time.
+    pub(crate) fn wake(&mut self, at: Timestamp) {
+        self.wake_at = Some(self.wake_at.map_or(at, |earlier| earlier.min(at)));
     }
 
     /// Its tasks by position, as indexes into `tasks`, oldest first.
     pub(crate) fn positions(&self) -> BTreeMap<Position, Vec<usize>> {
+        self.positions_among(|_| true)
+    }
+
+    /// Likewise, of some positions. Of many it is often one that is asked about.
+    pub(crate) fn positions_among(
+        &self,
+        wanted: impl Fn(&Position) -> bool,
+    ) -> BTreeMap<Position, Vec<usize>> {
         let mut positions: BTreeMap<Position, Vec<usize>> = BTreeMap::new();
         for (index, task) in self.tasks.iter().enumerate() {
-            if !task.removed {
-                positions.entry(task.position()).or_default().push(index);
+            let position = task.position();
+            if !task.removed && wanted(&position) {
+                positions.entry(position).or_default().push(index);
             }
         }
         for tasks in positions.values_mut() {

@@ -14,7 +14,7 @@ use skep_types::Timestamp;
 
 /// Explains; empty for what is not there.
 pub fn explain(snapshot: &Snapshot, now: Timestamp, subject: Subject) -> Explained {
-    let mut draft = Draft::new(snapshot, now, now);
+    let mut draft = Draft::whole(snapshot, now);
     let mut allocator = Allocator::new(&draft);
     let (nodes, verdicts) = verdicts(&draft, &mut allocator, subject);
     let vacant = match subject {

@@ -2,8 +2,8 @@
 //!
 //! [`reconcile`] looks at everything on every wake and returns a [`Plan`]:
 //! actions to propose, and when to look again. It knows no clock, no disk and
-//! no network, keeps nothing between passes, and gives the same plan for the
-//! same input; a new leader therefore goes on where the old one stopped.
+//! no network, keeps nothing between passes that the plan depends on, and gives the
+//! same plan for the same input; a new leader therefore goes on where the old one stopped.
 //! Proposing the plan and waiting is the manager's business.
 //!
 //! A pass goes through these steps, each reading what the ones before it
@@ -30,12 +30,14 @@ mod orchestrator;
 mod plan;
 mod reaper;
 mod scheduler;
+mod settled;
 
 pub use explain::explain;
 pub use explained::{Explained, Fit, NodeUse, Subject, Vacancy, Verdict};
 pub use ids::IdSource;
 pub use liveness::{Heard, Liveness};
 pub use plan::Plan;
+pub use settled::Settled;
 
 use allocator::Allocator;
 use draft::Draft;
@@ -49,15 +51,30 @@ pub fn reconcile(
     now: Timestamp,
     ids: &mut IdSource,
 ) -> Plan {
+    reconcile_changed(snapshot, liveness, now, ids, &mut Settled::default())
+}
+
+/// The same pass, which spares itself a look at what earlier ones found settled and has
+/// not changed since. The plan is that of [`reconcile`].
+pub fn reconcile_changed(
+    snapshot: &Snapshot,
+    liveness: &Liveness,
+    now: Timestamp,
+    ids: &mut IdSource,
+    settled: &mut Settled,
+) -> Plan {
     let mut draft = Draft::new(snapshot, now, liveness.leader_since);
     nodes::judge(&mut draft, liveness);
     nodes::join_mesh(&mut draft);
     nodes::forget_unheard(&mut draft);
+    let kept = settled.gather(&mut draft);
     let mut allocator = Allocator::new(&draft);
     allocator.endpoints(&mut draft);
     orchestrator::orchestrate(&mut draft, ids);
     reaper::reap(&mut draft);
     scheduler::schedule(&mut draft, &mut allocator);
     allocator.finish(&mut draft);
-    draft.into_plan()
+    let (plan, found) = draft.into_plan();
+    settled.keep(snapshot, liveness.leader_since, kept, found);
+    plan
 }

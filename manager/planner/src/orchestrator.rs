@@ -30,32 +30,9 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
     let mut services = std::mem::take(&mut draft.services);
     let busy = moves::busy_drained(draft);
     for work in services.values_mut() {
+        let before = std::mem::take(&mut draft.plan);
         match work.service {
-            Some(service) => {
-                stop_lost(draft, work);
-                moves::mark(draft, work, service);
-                let beside = moves::stop(draft, work, service, &busy);
-                restart::hasten(work, &service.spec.task.restart, draft.now);
-                if service.spec.mode.is_job() {
-                    jobs::advance(draft, work, service, ids);
-                    promote::promote(draft, work);
-                    continue;
-                }
-                let positions = match service.spec.mode {
-                    ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
-                    ServiceMode::Global
-                    | ServiceMode::ReplicatedJob { .. }
-                    | ServiceMode::GlobalJob => eligible(draft, work, service),
-                };
-                if update::begin(draft, work, service, &positions) {
-                    continue;
-                }
-                fill(draft, work, service, &positions, ids);
-                moves::start(draft, work, service, beside, ids);
-                update::roll(draft, work, service, ids);
-                moves::wake(draft, work, service);
-                promote::promote(draft, work);
-            }
+            Some(service) => orchestrate_service(draft, work, service, &busy, ids),
             // The service is gone: its tasks stop, then go.
             None => {
                 for task in &mut work.tasks {
@@ -63,8 +40,46 @@ pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
                 }
             }
         }
+        let planned = std::mem::replace(&mut draft.plan, before);
+        work.acted |= !planned.actions.is_empty();
+        draft.plan.actions.extend(planned.actions);
+        if let Some(at) = planned.wake_at {
+            work.wake(at);
+        }
     }
     draft.services = services;
+}
+
+fn orchestrate_service<'a>(
+    draft: &mut Draft<'a>,
+    work: &mut ServiceWork<'a>,
+    service: &'a Arc<Service>,
+    busy: &BTreeSet<NodeId>,
+    ids: &mut IdSource,
+) {
+    stop_lost(draft, work);
+    moves::mark(draft, work, service);
+    let beside = moves::stop(draft, work, service, busy);
+    restart::hasten(work, &service.spec.task.restart, draft.now);
+    if service.spec.mode.is_job() {
+        jobs::advance(draft, work, service, ids);
+        promote::promote(draft, work);
+        return;
+    }
+    let positions = match service.spec.mode {
+        ServiceMode::Replicated { replicas } => slots::choose(work, replicas),
+        ServiceMode::Global | ServiceMode::ReplicatedJob { .. } | ServiceMode::GlobalJob => {
+            eligible(draft, work, service)
+        }
+    };
+    if update::begin(draft, work, service, &positions) {
+        return;
+    }
+    fill(draft, work, service, &positions, ids);
+    moves::start(draft, work, service, beside, ids);
+    update::roll(draft, work, service, ids);
+    moves::wake(draft, work, service);
+    promote::promote(draft, work);
 }
 
 /// What ended is not wanted any more; what is on a lost node has to go elsewhere.
@@ -136,7 +151,8 @@ fn fill<'a>(
         return;
     }
     let current = Current::new(&draft.nodes, service, &work.tasks);
-    let positions = work.positions();
+    let asked: BTreeSet<&Position> = empty.iter().collect();
+    let positions = work.positions_among(|position| asked.contains(position));
     for position in empty {
         let mut tasks: Vec<&Work<'a>> = positions
             .get(position)

@@ -5,7 +5,7 @@ use crate::current::Current;
 use crate::draft::{Draft, NodeWork, Position, ServiceWork, Work};
 use crate::scheduler::{FAILURES_MAX, FAILURES_WINDOW, failures};
 use skep_types::{NodeId, Service, TaskState, Timestamp, UpdateState};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
             }
         }
         if let Some(at) = trim(&draft.nodes, work, history, now) {
-            draft.plan.wake(at);
+            work.wake(at);
         }
     }
     // Last: what is given up now is forgotten once that is written.
@@ -47,13 +47,20 @@ fn trim(
 ) -> Option<Timestamp> {
     let history = usize::try_from(history).ok()?;
     let service = work.service?;
-    if work.tasks.iter().all(|task| task.is_live() || task.removed) {
+    let ended = |task: &&Work<'_>| !task.is_live() && !task.removed;
+    let ended: BTreeSet<Position> = work
+        .tasks
+        .iter()
+        .filter(ended)
+        .map(Work::position)
+        .collect();
+    if ended.is_empty() {
         return None;
     }
     let mut telling = None;
     let mut wake: Option<Timestamp> = None;
     let rolling = Rolling::of(nodes, work, service);
-    let positions: BTreeMap<Position, Vec<usize>> = work.positions();
+    let positions = work.positions_among(|position| ended.contains(position));
     for tasks in positions.into_values() {
         let live = match rolling {
             // What follows its last try is read from that, whatever lives beside it.
@@ -187,31 +194,24 @@ impl<'a> Rolling<'a> {
 
 /// Gives up tasks of nodes that have been silent too long.
 fn orphan(draft: &mut Draft<'_>) {
-    let mut wake: Option<Timestamp> = None;
-    let given_up: Vec<_> = draft
-        .nodes
-        .values()
-        .filter(|node| node.is_down())
-        .filter(|node| {
-            let due = node.node.meta.updated_at + ORPHAN_AFTER;
-            if due > draft.now {
-                wake = Some(wake.map_or(due, |earlier| earlier.min(due)));
-            }
-            due <= draft.now
-        })
-        .map(|node| node.node.id)
+    let silent = draft.nodes.values().filter(|node| node.is_down());
+    let due: BTreeMap<NodeId, Timestamp> = silent
+        .map(|node| (node.node.id, node.node.meta.updated_at + ORPHAN_AFTER))
         .collect();
-    if let Some(at) = wake {
-        draft.plan.wake(at);
-    }
-    if given_up.is_empty() {
+    if due.is_empty() {
         return;
     }
     for work in draft.services.values_mut() {
-        for task in &mut work.tasks {
-            if task.may_run() && task.node.is_some_and(|node| given_up.contains(&node)) {
-                task.state = TaskState::Orphaned;
+        let mut wake = None;
+        for task in work.tasks.iter_mut().filter(|task| task.may_run()) {
+            match task.node.and_then(|node| due.get(&node)) {
+                Some(due) if *due <= draft.now => task.state = TaskState::Orphaned,
+                Some(due) => wake = Some(wake.map_or(*due, |at: Timestamp| at.min(*due))),
+                None => {}
             }
+        }
+        if let Some(at) = wake {
+            work.wake(at);
         }
     }
 }

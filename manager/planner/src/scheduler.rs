@@ -18,6 +18,7 @@ use crate::draft::{Draft, Work};
 use candidates::Candidates;
 use filter::Filters;
 use fleet::Fleet;
+pub(crate) use fleet::host_ports;
 use skep_manager_store::Snapshot;
 use skep_types::{Cause, NetworkId, NodeId, Service, ServiceId, TaskState, Timestamp, Version};
 use std::collections::BTreeMap;

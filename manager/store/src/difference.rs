@@ -30,7 +30,7 @@ pub struct Difference {
     pub nodes: Vec<Change<NodeId, Node>>,
     /// Services, by id.
     pub services: Vec<Change<ServiceId, Service>>,
-    /// Tasks, by id.
+    /// Tasks, by service and slot.
     pub tasks: Vec<Change<TaskId, Task>>,
     /// Networks, by id; those that were removed while tasks still stop count
     /// as being there.
@@ -58,7 +58,14 @@ impl Difference {
                 || old.configs.diff(&new.configs).next().is_some(),
             nodes: changes(&old.nodes, &new.nodes),
             services: changes(&old.services, &new.services),
-            tasks: changes(&old.tasks, &new.tasks),
+            tasks: changes(&old.tasks, &new.tasks)
+                .into_iter()
+                .map(|change| Change {
+                    id: change.id.2,
+                    before: change.before,
+                    after: change.after,
+                })
+                .collect(),
             networks,
         }
     }

@@ -91,7 +91,9 @@ impl Store {
             .collect();
         let mut state = Snapshot::default();
         state.version = version;
-        state.cluster = cluster;
+        if let Some(cluster) = cluster {
+            state.put_cluster(Arc::unwrap_or_clone(cluster));
+        }
         for node in nodes {
             state.put_node(Arc::unwrap_or_clone(node));
         }

@@ -28,6 +28,7 @@ mod refused;
 pub mod runs;
 pub mod schedule;
 mod snapshot;
+mod usage;
 pub mod validate;
 
 pub use action::{
@@ -40,3 +41,4 @@ pub use dump::Dump;
 pub use event::{Event, EventAction, ObjectId};
 pub use refused::Refused;
 pub use snapshot::{AddressUse, Snapshot, may_run};
+pub use usage::NodeUsage;

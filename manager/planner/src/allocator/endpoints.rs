@@ -14,16 +14,25 @@ const DYNAMIC_PORTS: std::ops::RangeInclusive<u16> = 30000..=32767;
 
 pub(super) fn allocate<'a>(allocator: &mut Allocator<'a>, draft: &mut Draft<'a>) {
     let mut taken: Option<BTreeSet<(Protocol, u16)>> = None;
-    let services: Vec<&'a Service> = draft.snapshot.services().map(|s| &**s).collect();
-    for service in services {
+    // Taken out, so that the rest of the draft can be read meanwhile.
+    let mut services = std::mem::take(&mut draft.services);
+    for work in services.values_mut() {
+        let Some(service) = work.service else {
+            continue;
+        };
         let ports = ports(draft, service, &mut taken);
-        let vips = vips(allocator, draft, service);
+        let (vips, wanted) = vips(allocator, draft, service);
+        let undecided =
+            |port: &PortConfig| port.published == 0 && port.mode == PublishMode::Ingress;
+        // What it lacks may be given back by another.
+        work.acted |= vips.len() < wanted || ports.iter().any(undecided);
         let endpoint = Endpoint {
             mode: service.spec.endpoint.mode,
             ports,
             vips,
         };
         if endpoint != service.endpoint {
+            work.acted = true;
             draft
                 .plan
                 .actions
@@ -34,6 +43,7 @@ pub(super) fn allocate<'a>(allocator: &mut Allocator<'a>, draft: &mut Draft<'a>)
                 }));
         }
     }
+    draft.services = services;
 }
 
 /// Endpoints need the blocks that this pass gives out: moves them behind.
@@ -46,9 +56,10 @@ pub(super) fn finish(draft: &mut Draft<'_>) {
     draft.plan.actions.extend(endpoints);
 }
 
-fn vips(allocator: &mut Allocator<'_>, draft: &Draft<'_>, service: &Service) -> Vec<Vip> {
+/// Those that it has or gets, and how many it should have.
+fn vips(allocator: &mut Allocator<'_>, draft: &Draft<'_>, service: &Service) -> (Vec<Vip>, usize) {
     if service.spec.endpoint.mode != EndpointMode::Vip {
-        return Vec::new();
+        return (Vec::new(), 0);
     }
     let mut wanted: Vec<NetworkId> = Vec::new();
     for attachment in &service.spec.task.networks {
@@ -59,7 +70,8 @@ fn vips(allocator: &mut Allocator<'_>, draft: &Draft<'_>, service: &Service) -> 
     if uses_ingress(&service.spec.endpoint.ports) {
         wanted.extend(allocator.ingress.filter(|id| !wanted.contains(id)));
     }
-    let mut vips = Vec::with_capacity(wanted.len());
+    let count = wanted.len();
+    let mut vips = Vec::with_capacity(count);
     for id in wanted {
         let kept = service.endpoint.vips.iter().find(|vip| vip.network == id);
         if let Some(vip) = kept {
@@ -78,7 +90,7 @@ fn vips(allocator: &mut Allocator<'_>, draft: &Draft<'_>, service: &Service) -> 
             });
         }
     }
-    vips
+    (vips, count)
 }
 
 fn ports(

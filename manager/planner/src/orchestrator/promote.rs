@@ -1,8 +1,9 @@
 //! Lets replacements start once the old task has stopped and the delay is over.
 
 use super::{is_stopping, jobs};
-use crate::draft::{Draft, ServiceWork, Work};
+use crate::draft::{Draft, Position, ServiceWork, Work};
 use skep_types::{SHUTDOWN_DELAY, TaskState, Timestamp};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Wait for an old task to stop, unless its own grace period is longer.
@@ -13,11 +14,14 @@ const KILL_MARGIN: Duration = Duration::from_secs(30);
 
 /// Raises prepared tasks to Running when their time has come.
 pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
-    if !work
+    let waits = |task: &&Work<'_>| task.is_live() && task.desired == TaskState::Ready;
+    let waiting: BTreeSet<Position> = work
         .tasks
         .iter()
-        .any(|task| task.is_live() && task.desired == TaskState::Ready)
-    {
+        .filter(waits)
+        .map(Work::position)
+        .collect();
+    if waiting.is_empty() {
         return;
     }
     let mut due: Vec<usize> = Vec::new();
@@ -27,7 +31,8 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
         .filter(|task| is_stopping(draft, task))
         .map(|old| wait_ends(draft, old))
         .max();
-    for tasks in work.positions().values() {
+    let positions = work.positions_among(|position| waiting.contains(position));
+    for tasks in positions.values() {
         for index in tasks {
             let task = &work.tasks[*index];
             if !task.is_live() || task.desired != TaskState::Ready {

@@ -4,6 +4,7 @@ use super::filter::Filters;
 use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, Work};
 use crate::explained::NodeUse;
+use skep_manager_store::NodeUsage;
 use skep_types::{
     ByteCount, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service, Timestamp,
 };
@@ -118,7 +119,7 @@ impl FleetNode {
 }
 
 /// Host-mode ports with a fixed number.
-pub(super) fn host_ports(service: &Service) -> Vec<(Protocol, u16)> {
+pub(crate) fn host_ports(service: &Service) -> Vec<(Protocol, u16)> {
     service
         .spec
         .endpoint
@@ -134,19 +135,22 @@ impl Fleet {
         let mut nodes: Vec<FleetNode> = draft
             .nodes
             .iter()
-            .map(|(id, work)| FleetNode {
-                id: *id,
-                node: Arc::clone(work.node),
-                takes_tasks: work.takes_tasks(),
-                keeps_tasks: work.keeps_tasks(),
-                cpu_reserved: 0,
-                memory_reserved: 0,
-                tasks: 0,
-                ports: BTreeSet::new(),
-                of_service: 0,
-                of_limit: 0,
-                failures: 0,
-                ordered: (0, 0),
+            .map(|(id, work)| {
+                let used = draft.snapshot.used(*id);
+                FleetNode {
+                    id: *id,
+                    node: Arc::clone(work.node),
+                    takes_tasks: work.takes_tasks(),
+                    keeps_tasks: work.keeps_tasks(),
+                    cpu_reserved: used.cpus.0,
+                    memory_reserved: used.memory.0,
+                    tasks: used.live,
+                    ports: BTreeSet::new(),
+                    of_service: 0,
+                    of_limit: 0,
+                    failures: 0,
+                    ordered: (0, 0),
+                }
             })
             .collect();
         let by_id: BTreeMap<NodeId, At> =
@@ -158,11 +162,16 @@ impl Fleet {
                     continue;
                 };
                 let node = &mut nodes[*at as usize];
-                // What runs takes room until it has really ended.
+                // What this pass decided already.
+                let known = task.known.and_then(|known| NodeUsage::of(known));
+                if let Some((_, known)) = known {
+                    node.tasks = node.tasks.saturating_sub(known.live);
+                }
                 if task.may_run() {
-                    node.reserve(&task.spec.resources);
                     node.ports.extend(ports.iter().copied());
                     node.tasks += u32::from(task.is_live());
+                } else if known.is_some() {
+                    node.release(&task.spec.resources);
                 }
             }
         }

@@ -24,9 +24,9 @@ fn replicas_spread_over_the_nodes() {
             web.2 n2 running -> running
             web.3 n3 running -> running
             web.4 n1 running -> running
+            web.1 n1 front=10.0.1.16 ingress=10.0.0.16
             web.2 n2 front=10.0.1.32 ingress=10.0.0.32
             web.3 n3 front=10.0.1.48 ingress=10.0.0.48
-            web.1 n1 front=10.0.1.16 ingress=10.0.0.16
             web.4 n1 front=10.0.1.17 ingress=10.0.0.17
             web 8080->80 front=10.0.1.2 ingress=10.0.0.2
             ingress 10.0.0.0/24

@@ -7,9 +7,12 @@
 mod command;
 mod show;
 
-use skep_manager_planner::{Fit, IdSource, Liveness, Plan, Subject, explain, reconcile};
+use skep_manager_planner::{
+    Fit, IdSource, Liveness, Plan, Settled, Subject, explain, reconcile, reconcile_changed,
+};
 use skep_manager_store::{
-    Action, Applied, ClusterAction, NetworkAction, NodeAction, ServiceAction, Store, TaskAction,
+    Action, Applied, ClusterAction, NetworkAction, NodeAction, NodeUsage, ServiceAction, Store,
+    TaskAction,
 };
 use skep_types::{
     Cluster, ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
@@ -40,6 +43,7 @@ pub struct World {
     pub last: Plan,
     pub out: String,
     index: u64,
+    settled: Settled,
 }
 
 impl World {
@@ -57,6 +61,7 @@ impl World {
             last: Plan::default(),
             out: String::new(),
             index: 0,
+            settled: Settled::default(),
         };
         let cluster = Cluster {
             id: world.ids.cluster(),
@@ -112,12 +117,35 @@ impl World {
                 self.liveness.hear(node.id, self.now, period);
             }
         }
-        reconcile(
-            &self.store.snapshot(),
-            &self.liveness,
-            self.now,
-            &mut self.ids,
-        )
+        let snapshot = self.store.snapshot();
+        let mut ids = self.ids.clone();
+        let whole = reconcile(&snapshot, &self.liveness, self.now, &mut ids);
+        let (liveness, settled) = (&self.liveness, &mut self.settled);
+        let plan = reconcile_changed(&snapshot, liveness, self.now, &mut self.ids, settled);
+        assert_eq!(
+            plan.actions, whole.actions,
+            "what is settled was passed over"
+        );
+        assert_eq!(plan.explanations, whole.explanations);
+        // A time that was found to be too early meanwhile is a look for nothing.
+        let late = |at| plan.wake_at.is_none_or(|wakes| wakes > at);
+        assert!(!whole.wake_at.is_some_and(late), "{plan:?} {whole:?}");
+        self.used_is_the_sum();
+        plan
+    }
+
+    /// What is kept up to date beside the tasks is what they come to.
+    fn used_is_the_sum(&self) {
+        let state = self.store.state();
+        let mut sums: BTreeMap<NodeId, NodeUsage> = BTreeMap::new();
+        for (node, usage) in state.tasks().filter_map(|task| NodeUsage::of(task)) {
+            let sum = sums.entry(node).or_default();
+            *sum = sum.plus(usage);
+        }
+        let nodes = state.nodes().map(|node| node.id);
+        for id in nodes.chain(sums.keys().copied()) {
+            assert_eq!(state.used(id), sums.get(&id).copied().unwrap_or_default());
+        }
     }
 
     /// Plans and applies until nothing is left to do. A plan of the planner

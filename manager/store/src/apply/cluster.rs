@@ -5,7 +5,6 @@ use crate::action::ClusterAction;
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
 use skep_types::{Cluster, Format, Timestamp, Version};
-use std::sync::Arc;
 
 /// Name of the one cluster object.
 const NAME: &str = "default";
@@ -19,7 +18,7 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ClusterAction) -> Result<(),
             }
             let mut cluster = Cluster::clone(cluster);
             cluster.meta = write.created();
-            write.state.cluster = Some(Arc::new(cluster));
+            write.state.put_cluster(cluster);
             write.event(object, EventAction::Create, NAME.into(), Vec::new());
             Ok(())
         }
@@ -89,6 +88,6 @@ pub(super) fn put(write: &mut Write<'_>, present: &Cluster, edit: impl FnOnce(&m
     edit(&mut cluster);
     cluster.meta = write.touched(cluster.meta);
     let object = ObjectId::Cluster(cluster.id);
-    write.state.cluster = Some(Arc::new(cluster));
+    write.state.put_cluster(cluster);
     write.event(object, EventAction::Update, NAME.into(), Vec::new());
 }

@@ -1,0 +1,116 @@
+//! Services of which a pass found nothing to do, and which need not be looked at before
+//! something changes or their time comes.
+//!
+//! This is a shortcut and nothing else: with it and without it a pass decides the same.
+//! What a service is decided by is the service and its tasks, and what surrounds all of
+//! them; what another one decides for it too (places on nodes, a drain that it waits
+//! for) never lets it settle.
+
+use crate::draft::{Draft, NodeWork, ServiceWork};
+use crate::scheduler::host_ports;
+use skep_manager_store::Snapshot;
+use skep_types::{ServiceId, Timestamp, Version};
+
+/// What earlier passes found to be settled. Belongs to one leadership: versions are
+/// compared with those of the same store.
+#[derive(Debug, Clone, Default)]
+pub struct Settled {
+    leader_since: Timestamp,
+    surroundings: Version,
+    /// By id.
+    services: Vec<Rest>,
+}
+
+/// A service that is left alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Rest {
+    service: ServiceId,
+    /// When it or one of its tasks had changed last.
+    changed: Version,
+    /// When its time comes.
+    wake_at: Option<Timestamp>,
+}
+
+impl Settled {
+    /// Whether what surrounds the services is what it was, in this pass as in the store.
+    fn surrounds(&self, draft: &Draft<'_>) -> bool {
+        let as_stored = |node: &NodeWork<'_>| node.state == node.node.status.state;
+        self.leader_since == draft.leader_since
+            && self.surroundings == draft.snapshot.surroundings()
+            && draft.nodes.values().all(as_stored)
+    }
+
+    /// Fills a draft with the services that have to be looked at, and gives those that
+    /// need not be.
+    pub(crate) fn gather(&mut self, draft: &mut Draft<'_>) -> Vec<Rest> {
+        let mut known = match self.surrounds(draft) {
+            true => std::mem::take(&mut self.services).into_iter().peekable(),
+            false => Vec::new().into_iter().peekable(),
+        };
+        let mut kept = Vec::new();
+        for (id, changed) in draft.snapshot.changed() {
+            while known.next_if(|rest| rest.service < id).is_some() {}
+            let rest = known.next_if(|rest| rest.service == id);
+            let now = draft.now;
+            let rests = |rest: &Rest| {
+                rest.changed == changed && rest.wake_at.is_none_or(|wake_at| wake_at > now)
+            };
+            match rest.filter(rests) {
+                Some(rest) => {
+                    if let Some(at) = rest.wake_at {
+                        draft.plan.wake(at);
+                    }
+                    kept.push(rest);
+                }
+                None => draft.add_service(id),
+            }
+        }
+        kept
+    }
+
+    /// Remembers what is settled: what was not looked at, and what was found to be.
+    pub(crate) fn keep(
+        &mut self,
+        snapshot: &Snapshot,
+        leader_since: Timestamp,
+        mut kept: Vec<Rest>,
+        found: Vec<(ServiceId, Option<Timestamp>)>,
+    ) {
+        self.leader_since = leader_since;
+        self.surroundings = snapshot.surroundings();
+        let found = found.into_iter().filter_map(|(service, wake_at)| {
+            Some(Rest {
+                service,
+                changed: snapshot.changed_at(service)?,
+                wake_at,
+            })
+        });
+        kept.extend(found);
+        kept.sort();
+        self.services = kept;
+    }
+}
+
+impl ServiceWork<'_> {
+    /// Nothing was planned for it, and nothing will be that other services decide. Which
+    /// host ports are taken is read from the tasks themselves.
+    pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
+        !self.acted
+            && self
+                .service
+                .is_some_and(|service| host_ports(service).is_empty())
+            && self.tasks.iter().all(|task| {
+                let stays = task.known.is_some_and(|known| {
+                    task.desired == known.desired
+                        && task.state == known.status.state
+                        && task.start_at == known.start_at
+                });
+                stays
+                    && !task.removed
+                    && !task.placed
+                    && task.error.is_none()
+                    && task.leaves.is_none()
+                    && !task.waits_for_node(now)
+            })
+    }
+}

@@ -1,0 +1,278 @@
+//! The write half of the tables: every object is put and dropped here, with the indexes
+//! that belong to it.
+
+use super::{AddressUse, Snapshot, Template, fold};
+use crate::usage::NodeUsage;
+use skep_types::{
+    Attachment, Cluster, Config, ConfigId, Network, NetworkId, Node, NodeId, Secret, SecretId,
+    Service, ServiceId, Task, TaskId, Version,
+};
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+fn holds_addresses(task: &Task) -> bool {
+    !task.status.state.is_terminal()
+}
+
+impl Snapshot {
+    pub(crate) fn put_cluster(&mut self, cluster: Cluster) {
+        self.cluster = Some(Arc::new(cluster));
+        self.surroundings = self.version;
+    }
+
+    pub(crate) fn put_service(&mut self, service: Service) {
+        let id = service.id;
+        let key = (id, service.spec_version);
+        let spec = Arc::clone(&service.spec.task);
+        self.templates
+            .entry(key)
+            .or_insert_with(|| Template { spec, tasks: 0 });
+        if let Some(old) = self.services.get(&id).cloned() {
+            for vip in &old.endpoint.vips {
+                self.vips.remove(&(vip.network, vip.address));
+            }
+            if old.spec.name != service.spec.name {
+                self.service_names.remove(&fold(&old.spec.name));
+            }
+            if old.spec_version != service.spec_version {
+                self.forget_template(id, old.spec_version, Some(service.spec_version));
+            }
+        }
+        for vip in &service.endpoint.vips {
+            self.vips.insert((vip.network, vip.address), id);
+        }
+        self.service_names.insert(fold(&service.spec.name), id);
+        self.services.insert(id, Arc::new(service));
+        self.touch(id);
+    }
+
+    pub(crate) fn drop_service(&mut self, id: ServiceId) -> Option<Arc<Service>> {
+        let old = self.services.remove(&id)?;
+        self.service_names.remove(&fold(&old.spec.name));
+        for vip in &old.endpoint.vips {
+            self.vips.remove(&(vip.network, vip.address));
+        }
+        self.forget_template(id, old.spec_version, None);
+        self.touch(id);
+        Some(old)
+    }
+
+    /// Remembers when the service or one of its tasks changed.
+    fn touch(&mut self, id: ServiceId) {
+        if !self.services.contains_key(&id) && self.tasks_of(id).next().is_none() {
+            self.changed.remove(&id);
+        } else if self.changed.get(&id) != Some(&self.version) {
+            self.changed.insert(id, self.version);
+        }
+    }
+
+    fn forget_template(&mut self, service: ServiceId, version: Version, current: Option<Version>) {
+        let unused = self
+            .templates
+            .get(&(service, version))
+            .is_some_and(|template| template.tasks == 0);
+        if unused && current != Some(version) {
+            self.templates.remove(&(service, version));
+        }
+    }
+
+    pub(crate) fn put_network(&mut self, network: Network) {
+        self.surroundings = self.version;
+        // The new one has the better right to these addresses.
+        let meets = |other: &Network| {
+            let mut pairs = other.subnets.iter().flat_map(|one| {
+                let subnets = network.subnets.iter();
+                subnets.map(move |new| new.contains(one) || one.contains(new))
+            });
+            pairs.any(|meets| meets)
+        };
+        let parted: Vec<NetworkId> = self
+            .leaving_networks()
+            .filter(|other| meets(other))
+            .map(|other| other.id)
+            .collect();
+        for id in parted {
+            self.leaving.remove(&id);
+        }
+        self.network_names
+            .insert(fold(&network.spec.name), network.id);
+        self.networks.insert(network.id, Arc::new(network));
+    }
+
+    pub(crate) fn drop_network(&mut self, id: NetworkId) -> Option<Arc<Network>> {
+        let old = self.networks.remove(&id)?;
+        self.surroundings = self.version;
+        self.network_names.remove(&fold(&old.spec.name));
+        let freed: Vec<Ipv4Addr> = self
+            .addresses_of(id)
+            .filter(|(_, usage)| matches!(usage, AddressUse::Freed(_)))
+            .map(|(address, _)| address)
+            .collect();
+        for address in freed {
+            self.addresses.remove(&(id, address));
+        }
+        if self.addresses_of(id).next().is_some() {
+            self.leaving.insert(id, Arc::clone(&old));
+        }
+        Some(old)
+    }
+
+    fn addresses_of(
+        &self,
+        network: NetworkId,
+    ) -> impl Iterator<Item = (Ipv4Addr, AddressUse)> + '_ {
+        self.addresses_in(network, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)
+    }
+
+    pub(crate) fn put_secret(&mut self, secret: Secret) {
+        self.surroundings = self.version;
+        self.secret_names.insert(fold(&secret.spec.name), secret.id);
+        self.secrets.insert(secret.id, Arc::new(secret));
+    }
+
+    pub(crate) fn drop_secret(&mut self, id: SecretId) -> Option<Arc<Secret>> {
+        let old = self.secrets.remove(&id)?;
+        self.surroundings = self.version;
+        self.secret_names.remove(&fold(&old.spec.name));
+        Some(old)
+    }
+
+    pub(crate) fn put_config(&mut self, config: Config) {
+        self.surroundings = self.version;
+        self.config_names.insert(fold(&config.spec.name), config.id);
+        self.configs.insert(config.id, Arc::new(config));
+    }
+
+    pub(crate) fn drop_config(&mut self, id: ConfigId) -> Option<Arc<Config>> {
+        let old = self.configs.remove(&id)?;
+        self.surroundings = self.version;
+        self.config_names.remove(&fold(&old.spec.name));
+        Some(old)
+    }
+
+    pub(crate) fn put_node(&mut self, node: Node) {
+        self.surroundings = self.version;
+        self.nodes.insert(node.id, Arc::new(node));
+    }
+
+    pub(crate) fn drop_node(&mut self, id: NodeId) -> Option<Arc<Node>> {
+        let old = self.nodes.remove(&id)?;
+        self.surroundings = self.version;
+        Some(old)
+    }
+
+    pub(crate) fn put_task(&mut self, task: Task) {
+        let id = task.id;
+        let service = task.service;
+        match self.task(id).cloned() {
+            Some(old) => {
+                self.count(NodeUsage::of(&old), NodeUsage::of(&task));
+                if old.node != task.node {
+                    if let Some(node) = old.node {
+                        self.tasks_on_node.remove(&(node, id));
+                    }
+                    if let Some(node) = task.node {
+                        self.tasks_on_node.insert((node, id));
+                    }
+                }
+                if holds_addresses(&old)
+                    && (!holds_addresses(&task) || old.attachments != task.attachments)
+                {
+                    self.free_addresses(&old);
+                }
+                if holds_addresses(&task)
+                    && (!holds_addresses(&old) || old.attachments != task.attachments)
+                {
+                    self.hold_addresses(id, &task.attachments);
+                }
+            }
+            None => {
+                self.task_places.insert(id, (service, task.slot));
+                self.count(None, NodeUsage::of(&task));
+                if let Some(node) = task.node {
+                    self.tasks_on_node.insert((node, id));
+                }
+                if holds_addresses(&task) {
+                    self.hold_addresses(id, &task.attachments);
+                }
+                let spec = Arc::clone(&task.spec);
+                self.templates
+                    .entry((task.service, task.spec_version))
+                    .or_insert_with(|| Template { spec, tasks: 0 })
+                    .tasks += 1;
+            }
+        }
+        self.tasks.insert((service, task.slot, id), Arc::new(task));
+        self.touch(service);
+    }
+
+    pub(crate) fn drop_task(&mut self, id: TaskId) -> Option<Arc<Task>> {
+        let (service, slot) = self.task_places.remove(&id)?;
+        let old = self.tasks.remove(&(service, slot, id))?;
+        self.count(NodeUsage::of(&old), None);
+        if let Some(node) = old.node {
+            self.tasks_on_node.remove(&(node, id));
+        }
+        if holds_addresses(&old) {
+            self.free_addresses(&old);
+        }
+        let key = (old.service, old.spec_version);
+        if let Some(template) = self.templates.get_mut(&key) {
+            template.tasks = template.tasks.saturating_sub(1);
+        }
+        let current = self.services.get(&old.service).map(|s| s.spec_version);
+        self.forget_template(old.service, old.spec_version, current);
+        self.touch(service);
+        Some(old)
+    }
+
+    /// Sums up anew what nodes are used for, where a task changed that.
+    fn count(&mut self, before: Option<(NodeId, NodeUsage)>, after: Option<(NodeId, NodeUsage)>) {
+        if before == after {
+            return;
+        }
+        if let Some((node, usage)) = before {
+            let left = self.used(node).minus(usage);
+            if left == NodeUsage::default() {
+                self.used.remove(&node);
+            } else {
+                self.used.insert(node, left);
+            }
+        }
+        if let Some((node, usage)) = after {
+            let sum = self.used(node).plus(usage);
+            self.used.insert(node, sum);
+        }
+    }
+
+    fn hold_addresses(&mut self, task: TaskId, attachments: &[Attachment]) {
+        for attachment in attachments {
+            if let IpAddr::V4(address) = attachment.address {
+                self.addresses
+                    .insert((attachment.network, address), AddressUse::Held(task));
+            }
+        }
+    }
+
+    fn free_addresses(&mut self, task: &Task) {
+        let freed = AddressUse::Freed(self.version);
+        for attachment in &task.attachments {
+            let IpAddr::V4(address) = attachment.address else {
+                continue;
+            };
+            let network = attachment.network;
+            let key = (network, address);
+            if self.addresses.get(&key) != Some(&AddressUse::Held(task.id)) {
+                continue;
+            }
+            if self.networks.contains_key(&network) {
+                self.addresses.insert(key, freed);
+                continue;
+            }
+            self.addresses.remove(&key);
+            if self.addresses_of(network).next().is_none() {
+                self.leaving.remove(&network);
+            }
+        }
+    }
+}

@@ -6,7 +6,7 @@ use skep_manager_raft::{ProposeError as RaftError, Raft};
 use skep_manager_store::Action;
 use skep_manager_store::format::needed;
 use skep_proto::ActionResult;
-use skep_types::{Format, Version};
+use skep_types::{Format, Timestamp, Version};
 use std::sync::Arc;
 
 /// Proposes actions. Cheap to clone.
@@ -40,50 +40,80 @@ impl Proposer {
     }
 
     /// Replicates and applies these actions. They are one entry, unless that
-    /// would be too large; then several, in order.
+    /// would be too large; then several, in order, each on its way before the one
+    /// before it is agreed on.
     pub(crate) async fn propose(&self, actions: &[Action]) -> Result<Proposed, ProposeError> {
         let format = self.format_for(actions)?;
-        let entry = skep_proto::encode_entry(format, self.state.now(), actions);
-        if entry.len() > skep_manager_raft::MAX_PROPOSAL_BYTES {
-            if let [action] = actions
-                && action.items() > 1
-            {
-                return self.propose_parts(action).await;
-            }
-            if actions.len() > 1 {
-                let (first, second) = actions.split_at(actions.len() / 2);
-                let mut proposed = Box::pin(self.propose(first)).await?;
-                let rest = Box::pin(self.propose(second)).await?;
-                proposed.results.extend(rest.results);
-                proposed.version = rest.version;
-                return Ok(proposed);
-            }
-        }
+        let mut parts = Vec::new();
+        cut(format, self.state.now(), actions, false, &mut parts)?;
         // One that cannot be read would stop every manager.
-        skep_proto::decode_entry(&entry)
-            .map_err(|error| ProposeError::Unreadable(error.to_string()))?;
-        let agreed = self.raft.propose(entry).await.map_err(ProposeError::from)?;
-        let results = skep_proto::decode_results(&agreed.response)
-            .map_err(|error| ProposeError::Unavailable(error.to_string()))?;
-        Ok(Proposed {
-            version: Version(agreed.index),
-            results,
-        })
-    }
-
-    /// A group that is too large by itself: one half, then the other. Its
-    /// result names the first item that was refused, as that of a whole one.
-    async fn propose_parts(&self, action: &Action) -> Result<Proposed, ProposeError> {
-        let (first, rest) = action.clone().cut(action.items() / 2);
-        let mut proposed = Box::pin(self.propose(&[first])).await?;
-        if let Some(rest) = rest {
-            let rest = Box::pin(self.propose(&[rest])).await?;
-            if proposed.results.iter().all(|r| r.refused.is_none()) {
-                proposed.results = rest.results;
+        for part in &parts {
+            skep_proto::decode_entry(&part.entry)
+                .map_err(|error| ProposeError::Unreadable(error.to_string()))?;
+        }
+        let mut submitted = Vec::with_capacity(parts.len());
+        for part in parts {
+            submitted.push((self.raft.submit(part.entry).await?, part.is_rest));
+        }
+        let mut proposed = Proposed {
+            version: Version(0),
+            results: Vec::new(),
+        };
+        for (submitted, is_rest) in submitted {
+            let agreed = submitted.agreed().await?;
+            let results = skep_proto::decode_results(&agreed.response)
+                .map_err(|error| ProposeError::Unavailable(error.to_string()))?;
+            proposed.version = Version(agreed.index);
+            let mut results = results.into_iter();
+            // Its result names the first item that was refused, as that of a whole one.
+            if is_rest
+                && let Some(rest) = results.next()
+                && let Some(whole) = proposed.results.last_mut()
+                && whole.refused.is_none()
+            {
+                *whole = rest;
             }
-            proposed.version = rest.version;
+            proposed.results.extend(results);
         }
         Ok(proposed)
+    }
+}
+
+/// One entry of a proposal.
+struct Part {
+    entry: Vec<u8>,
+    /// It goes on with the last action of the entry before.
+    is_rest: bool,
+}
+
+/// Writes the actions as entries none of which is too large, as far as they can be cut.
+fn cut(
+    format: Format,
+    now: Timestamp,
+    actions: &[Action],
+    is_rest: bool,
+    parts: &mut Vec<Part>,
+) -> Result<(), ProposeError> {
+    let entry = skep_proto::encode_entry(format, now, actions);
+    let too_large = entry.len() > skep_manager_raft::MAX_PROPOSAL_BYTES;
+    match actions {
+        [action] if too_large && action.items() > 1 => {
+            let (first, rest) = action.clone().cut(action.items() / 2);
+            cut(format, now, &[first], is_rest, parts)?;
+            match rest {
+                Some(rest) => cut(format, now, &[rest], true, parts),
+                None => Ok(()),
+            }
+        }
+        [_, _, ..] if too_large => {
+            let (first, second) = actions.split_at(actions.len() / 2);
+            cut(format, now, first, is_rest, parts)?;
+            cut(format, now, second, false, parts)
+        }
+        _ => {
+            parts.push(Part { entry, is_rest });
+            Ok(())
+        }
     }
 }
 

@@ -51,12 +51,33 @@ pub fn reconcile(
     now: Timestamp,
     ids: &mut IdSource,
 ) -> Plan {
-    reconcile_changed(snapshot, liveness, now, ids, &mut Settled::default())
+    pass(snapshot, liveness, now, ids, &mut Settled::default())
 }
 
 /// The same pass, which spares itself a look at what earlier ones found settled and has
-/// not changed since. The plan is that of [`reconcile`].
+/// not changed since. The plan is that of [`reconcile`]; with debug assertions that is
+/// checked.
 pub fn reconcile_changed(
+    snapshot: &Snapshot,
+    liveness: &Liveness,
+    now: Timestamp,
+    ids: &mut IdSource,
+    settled: &mut Settled,
+) -> Plan {
+    let mut same_ids = ids.clone();
+    let plan = pass(snapshot, liveness, now, ids, settled);
+    if cfg!(debug_assertions) {
+        let whole = reconcile(snapshot, liveness, now, &mut same_ids);
+        assert_eq!(plan.actions, whole.actions, "a service was passed over");
+        assert_eq!(plan.explanations, whole.explanations);
+        // A time that was found to be too early meanwhile is a look for nothing.
+        let late = |at| plan.wake_at.is_none_or(|wakes| wakes > at);
+        assert!(!whole.wake_at.is_some_and(late), "{plan:?} {whole:?}");
+    }
+    plan
+}
+
+fn pass(
     snapshot: &Snapshot,
     liveness: &Liveness,
     now: Timestamp,

@@ -45,7 +45,7 @@ pub use leadership::Leadership;
 pub use machine::{Machine, Transport};
 pub use members::Member;
 pub use node::Raft;
-pub use propose::{MAX_PROPOSAL_BYTES, Proposed};
+pub use propose::{MAX_PROPOSAL_BYTES, Proposed, Submitted};
 pub use rebuild::{reform, seed};
 pub use runtime::seed_this_thread;
 pub use status::{MemberStatus, Reachability, Status};

@@ -54,6 +54,15 @@ impl Raft {
     /// [`ProposeError`]; all but `Stopped` and `Unknown` mean that it did not
     /// take effect.
     pub async fn propose(&self, entry: Vec<u8>) -> Result<Proposed, ProposeError> {
+        self.submit(entry).await?.agreed().await
+    }
+
+    /// Puts `entry` in line, to be waited for later; entries are agreed on in the order
+    /// in which they were submitted.
+    ///
+    /// # Errors
+    /// As [`Raft::propose`].
+    pub async fn submit(&self, entry: Vec<u8>) -> Result<Submitted, ProposeError> {
         if entry.len() > MAX_PROPOSAL_BYTES {
             let bytes = entry.len();
             return Err(ProposeError::TooLarge {
@@ -76,7 +85,21 @@ impl Raft {
             })
             .await
             .map_err(|_| ProposeError::Stopped)?;
-        answer.await.unwrap_or(Err(ProposeError::Stopped))
+        Ok(Submitted(answer))
+    }
+}
+
+/// A proposal that stands in line.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<Proposed, ProposeError>>);
+
+impl Submitted {
+    /// Waits until it was agreed on and applied.
+    ///
+    /// # Errors
+    /// As [`Raft::propose`].
+    pub async fn agreed(self) -> Result<Proposed, ProposeError> {
+        self.0.await.unwrap_or(Err(ProposeError::Stopped))
     }
 }
 

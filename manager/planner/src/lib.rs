@@ -23,6 +23,7 @@ mod current;
 mod draft;
 mod explain;
 mod explained;
+mod foresee;
 mod ids;
 mod liveness;
 mod nodes;
@@ -34,6 +35,7 @@ mod settled;
 
 pub use explain::explain;
 pub use explained::{Explained, Fit, NodeUse, Subject, Vacancy, Verdict};
+pub use foresee::{Foreseen, Step, Waiting, foresee};
 pub use ids::IdSource;
 pub use liveness::{Heard, Liveness};
 pub use plan::Plan;

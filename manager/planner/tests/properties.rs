@@ -5,7 +5,7 @@ mod support;
 
 use proptest::prelude::*;
 use skep_manager_planner::reconcile;
-use skep_types::{Availability, NodeState, ServiceMode, Slot, TaskState, Timestamp};
+use skep_types::{Availability, NodeId, NodeState, ServiceMode, Slot, TaskState, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use support::World;
@@ -65,6 +65,33 @@ fn line() -> impl Strategy<Value = String> {
         (1..12_u32).prop_map(|seconds| format!("step {seconds}s")),
         Just("leader".to_owned()),
         Just("run".to_owned()),
+    ]
+}
+
+/// A line after which agents have all in order.
+fn calm_line() -> impl Strategy<Value = String> {
+    let node = prop_oneof![Just("n1"), Just("n2"), Just("n3")];
+    prop_oneof![
+        (node.clone(), 0..3_usize)
+            .prop_map(|(node, verb)| format!("{} {node}", ["drain", "pause", "active"][verb])),
+        (node, 0..2_u8).prop_map(|(node, zone)| format!("label {node} zone=z{zone}")),
+        (1..4_u32).prop_map(|n| format!("update web parallelism={n} monitor={n}s")),
+        Just("update web on-failure=rollback".to_owned()),
+        Just("run".to_owned()),
+        calm_change(),
+    ]
+}
+
+/// A change of a service.
+fn calm_change() -> impl Strategy<Value = String> {
+    let image = prop_oneof![Just("a"), Just("b"), Just("c")];
+    prop_oneof![
+        (0..9_u32).prop_map(|count| format!("scale web {count}")),
+        image.prop_map(|image| format!("update web image={image}")),
+        Just("update web constraint=node.labels.zone==z0".to_owned()),
+        Just("update web no-constraints".to_owned()),
+        Just("update web cpu=1".to_owned()),
+        Just("update web order=start-first image=a".to_owned()),
     ]
 }
 
@@ -152,6 +179,43 @@ fn runs_are_not_doubled(world: &World) {
     }
 }
 
+/// Longer than drains last.
+fn wait_long(world: &mut World) {
+    for seconds in [15; 40].into_iter().chain([200; 40]) {
+        world.line(&format!("skip {seconds}s"));
+    }
+}
+
+/// Where the tasks of a service run, as a change leaves them, is what was foreseen.
+fn what_is_foreseen_comes(world: &mut World, line: &str) {
+    let Some(service) = world.store.state().service_named("web").map(|s| s.id) else {
+        return;
+    };
+    let of_service = |world: &World| -> Vec<(Slot, NodeId)> {
+        let places = world.places().into_iter().filter(|(id, ..)| *id == service);
+        places
+            .filter_map(|(_, slot, node)| Some((slot, node?)))
+            .collect()
+    };
+    let mut expected = of_service(world);
+    let foreseen = world.foresee(line).expect("a change that is taken");
+    assert!(!foreseen.goes_on);
+    for step in foreseen.steps {
+        let place = (step.slot, step.node);
+        if step.starts {
+            expected.push(place);
+        } else {
+            let at = expected.iter().position(|known| *known == place);
+            expected.remove(at.expect("what stops was there"));
+        }
+    }
+    world.line(line);
+    world.run();
+    wait_long(world);
+    expected.sort_unstable();
+    assert_eq!(of_service(world), expected, "{line}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
@@ -169,5 +233,25 @@ proptest! {
             promises_hold(&mut world);
             runs_are_not_doubled(&world);
         }
+    }
+}
+
+proptest! {
+    // Each goes through more than two hours of a swarm.
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_foreseen_of_a_calm_swarm_comes(
+        start_first in any::<bool>(),
+        lines in proptest::collection::vec(calm_line(), 0..12),
+        change in calm_change(),
+    ) {
+        let mut world = world(if start_first { "start-first" } else { "stop-first" });
+        for line in lines {
+            world.line(&line);
+        }
+        world.run();
+        wait_long(&mut world);
+        what_is_foreseen_comes(&mut world, &change);
     }
 }

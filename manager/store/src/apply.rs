@@ -48,7 +48,8 @@ impl Store {
         Store::default()
     }
 
-    pub(crate) fn from_snapshot(state: Snapshot) -> Store {
+    /// One that goes on from a snapshot; what the snapshot is of does not change.
+    pub fn over(state: Snapshot) -> Store {
         Store { state }
     }
 

@@ -120,6 +120,6 @@ impl Store {
             }
             state.put_task(task);
         }
-        Store::from_snapshot(state)
+        Store::over(state)
     }
 }

@@ -76,6 +76,7 @@ pub(super) fn stop(
     let pace = Pace::of(service);
     let positions = work.positions();
     let update = pace.rolls.then(|| template::change_of(service));
+    let current = Current::new(&draft.nodes, service, &work.tasks);
     let mut room = pace.room(under_way(work, &pace, update, draft.now).len());
     let mut waiting: Vec<(Cause, Position, usize)> = Vec::new();
     for (position, tasks) in &positions {
@@ -88,7 +89,7 @@ pub(super) fn stop(
             .collect();
         let leaves = live.iter().find(|i| work.tasks[**i].leaves.is_some());
         let Some(first) = leaves.copied() else {
-            part(work, &stays);
+            part(work, service, &current, &stays);
             continue;
         };
         if matches!(position, Position::Node(_) | Position::Run(..)) {
@@ -109,7 +110,6 @@ pub(super) fn stop(
     }
     // Where it must not be before where it need not be.
     waiting.sort_by_key(|(cause, position, _)| (*cause != Cause::Constraint, *position));
-    let current = Current::new(&draft.nodes, service, &work.tasks);
     for (cause, position, index) in waiting {
         if room == 0 {
             break;
@@ -168,13 +168,10 @@ fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTre
     }
 }
 
-/// A move may have been called off half way. The tasks are still sorted by slot.
+/// A move or an update may have been called off half way. The tasks are still sorted by
+/// slot.
 fn has_twins(work: &ServiceWork<'_>) -> bool {
     let of_slots = |task: &&Work<'_>| task.is_live() && task.slot != Slot(0);
-    let mut moved = work.tasks.iter().filter(of_slots).map(is_moved);
-    if !moved.any(|moved| moved) {
-        return false;
-    }
     let slots = work.tasks.iter().filter(of_slots).map(|task| task.slot);
     let mut last = None;
     slots
@@ -182,18 +179,24 @@ fn has_twins(work: &ServiceWork<'_>) -> bool {
         .any(|slot| last.replace(slot) == Some(slot))
 }
 
-/// Two of a kind, and neither has to leave: a move that is not needed any more.
-fn part(work: &mut ServiceWork<'_>, live: &[usize]) {
+/// Two of a kind, and neither has to leave: what was to follow the other is not needed
+/// any more.
+fn part(work: &mut ServiceWork<'_>, service: &Service, current: &Current<'_>, live: &[usize]) {
     let mut live = live.to_vec();
     // Oldest first, and what serves before what does not.
     live.sort_by_key(|i| !work.tasks[*i].is_ready());
+    let kind = |task: &Work<'_>| (current.version_of(task), current.is_outdated(task));
     for (at, index) in live.iter().enumerate() {
-        let version = work.tasks[*index].spec_version;
+        let task = &work.tasks[*index];
         let twin = live[..at]
             .iter()
-            .any(|i| work.tasks[*i].spec_version == version);
+            .any(|i| kind(&work.tasks[*i]) == kind(task));
         if twin {
-            work.tasks[*index].stop(TaskState::Shutdown, Cause::Drained);
+            let cause = match is_moved(task) {
+                true => Cause::Drained,
+                false => template::change_of(service),
+            };
+            work.tasks[*index].stop(TaskState::Shutdown, cause);
         }
     }
 }

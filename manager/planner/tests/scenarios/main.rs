@@ -7,6 +7,7 @@ mod crash_loops;
 mod drains;
 mod explain;
 mod failures;
+mod foresee;
 mod jobs;
 mod networks;
 mod nodes;

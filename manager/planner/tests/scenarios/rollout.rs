@@ -440,3 +440,28 @@ fn a_global_service_that_moves_serves_until_it_is_up_elsewhere_and_leaves_one_no
             slow n2 shutdown -> shutdown image a"#]],
     );
 }
+
+#[test]
+fn what_an_update_that_is_taken_back_has_begun_is_no_second_task() {
+    check(
+        "
+        node n1 cpus=1 label=zone=a
+        node n2 cpus=2
+        service web replicas=2 cpu=1 order=start-first on-failure=rollback
+        run
+        update web constraint=node.labels.zone==a
+        run
+        ps web
+        step 601s
+        services
+        ps web
+        ",
+        expect![[r#"
+            web.1 n1 running -> running
+            web.2 n2 running -> running
+            web.2 - pending -> running: no suitable node (insufficient resources on 1 node; scheduling constraints not satisfied on 1 node)
+            web [RollbackCompleted: rollback completed]
+            web.1 n1 running -> running
+            web.2 n2 running -> running"#]],
+    );
+}

@@ -20,6 +20,7 @@
 //! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
 //! explain web | explain-node n1
+//! foresee scale web 5 (or another change, which is not made)
 //! ps web | runs job | nodes | services | networks | addresses web | why
 //! ```
 
@@ -131,6 +132,7 @@ impl World {
                 self.options(&mut spec, &rest[1..]);
                 self.service(spec);
             }
+            "foresee" => self.show_foreseen(line.trim_start_matches("foresee ")),
             "update" => {
                 let mut spec = self.spec_of(rest[0]);
                 self.options(&mut spec, &rest[1..]);

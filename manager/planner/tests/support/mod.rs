@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 mod command;
+mod foreseen;
 mod show;
 
 use skep_manager_planner::{
@@ -44,6 +45,8 @@ pub struct World {
     pub out: String,
     index: u64,
     settled: Settled,
+    /// Actions that are collected and not applied.
+    held_back: Option<Vec<Action>>,
 }
 
 impl World {
@@ -62,6 +65,7 @@ impl World {
             out: String::new(),
             index: 0,
             settled: Settled::default(),
+            held_back: None,
         };
         let cluster = Cluster {
             id: world.ids.cluster(),
@@ -103,6 +107,9 @@ impl World {
 
     /// Applies one action that must be accepted.
     pub fn must(&mut self, action: Action) {
+        if let Some(held_back) = &mut self.held_back {
+            return held_back.push(action);
+        }
         let applied = self.apply(std::slice::from_ref(&action));
         if let Err(refused) = applied.into_result() {
             panic!("{refused}: {action:?}");

@@ -128,11 +128,11 @@ impl Agent {
             dataplane,
         } = config;
         let network = Network::start(node, dataplane);
-        let executor = Executor::new(images, runtime, network);
+        let told = watch::Sender::new(None);
+        let executor = Executor::new(images, runtime, network, told.subscribe());
         let reporter = Reporter::default();
         let ledger = Ledger::open(ledger_dir)?;
         let worker = Worker::open(executor.clone(), ledger, reporter.clone()).await?;
-        let told = watch::Sender::new(None);
         let shared = Arc::new(Shared {
             executor,
             set: Mutex::default(),

@@ -1,14 +1,14 @@
 //! What one task needs of this node: image, network, container. Brings the
 //! three together and knows nothing of when.
 
+use crate::filled::{self, Filled};
 use crate::health;
+use crate::line::Told;
 use crate::network::Network;
 use skep_agent_images::{Image, ImageStore, Reference};
-use skep_agent_runtime::{
-    ContainerRequest, ExitRecord, FileInTmpfs, ImageConfig, RootImage, Runtime,
-};
+use skep_agent_runtime::{ContainerRequest, ExitRecord, ImageConfig, RootImage, Runtime};
 use skep_types::assignment::AssignmentSet;
-use skep_types::{FileReference, HealthCheck, LogDriver, ServiceId, Task, TaskId, Version, chain};
+use skep_types::{HealthCheck, LogDriver, ServiceId, Task, TaskId, Version, chain};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -42,6 +42,7 @@ pub(crate) struct Executor {
     pub(crate) runtime: Runtime,
     pub(crate) network: Network,
     told: Arc<watch::Sender<Option<Arc<AssignmentSet>>>>,
+    node: watch::Receiver<Option<Told>>,
     asked: Arc<Mutex<BTreeMap<ServiceId, Asked>>>,
 }
 
@@ -53,12 +54,18 @@ struct Asked {
 }
 
 impl Executor {
-    pub(crate) fn new(images: ImageStore, runtime: Runtime, network: Network) -> Executor {
+    pub(crate) fn new(
+        images: ImageStore,
+        runtime: Runtime,
+        network: Network,
+        node: watch::Receiver<Option<Told>>,
+    ) -> Executor {
         Executor {
             images,
             runtime,
             network,
             told: Arc::default(),
+            node,
             asked: Arc::default(),
         }
     }
@@ -70,10 +77,10 @@ impl Executor {
         self.told.send_replace(Some(set));
     }
 
-    /// What the managers said; right after the daemon's start, nothing yet.
-    fn set(&self) -> Result<Arc<AssignmentSet>, Failure> {
-        let told = self.told.borrow().clone();
-        told.ok_or_else(|| Failure::Temporary("waiting for a manager".to_owned()))
+    /// The task's spec and files as they are here.
+    fn filled(&self, task: &Task) -> Result<Filled, Failure> {
+        let (set, node) = (self.told.borrow().clone(), self.node.borrow().clone());
+        filled::filled(task, set.as_deref(), node.as_ref().map(|told| &told.node))
     }
 
     /// Waits until nobody can be sent to the task: by its service's name, address or
@@ -93,14 +100,16 @@ impl Executor {
     /// Makes everything but the process. May be called again after a failure.
     pub(crate) async fn prepare(&self, task: &Arc<Task>, container: &str) -> Result<(), Failure> {
         let image = self.image(task).await?;
-        let secrets = self.secrets(task)?;
-        let configs = self.configs(task)?;
+        let Filled {
+            spec,
+            secrets,
+            configs,
+        } = self.filled(task)?;
         let netns = self
             .network
             .attach(task.clone())
             .await
             .map_err(Failure::Temporary)?;
-        let spec = &task.spec.container;
         let hostname = match spec.hostname.as_str() {
             "" => container.chars().take(12).collect(),
             name => name.to_owned(),
@@ -110,7 +119,7 @@ impl Executor {
         let request = ContainerRequest {
             task: task.id,
             container_id: container.to_owned(),
-            spec: spec.clone(),
+            spec,
             resources: task.spec.resources.clone(),
             image: root_image(&image),
             netns: Some(netns),
@@ -184,38 +193,6 @@ impl Executor {
             *known = anew();
         }
         known.done.clone()
-    }
-
-    fn secrets(&self, task: &Task) -> Result<Vec<FileInTmpfs>, Failure> {
-        let set = match &task.spec.container {
-            spec if spec.secrets.is_empty() => return Ok(Vec::new()),
-            _ => self.set()?,
-        };
-        let files = task.spec.container.secrets.iter().map(|reference| {
-            let secret = set.secrets.get(&reference.id);
-            file(
-                reference,
-                "secret",
-                secret.map(|secret| secret.spec.data.clone()),
-            )
-        });
-        files.collect()
-    }
-
-    fn configs(&self, task: &Task) -> Result<Vec<FileInTmpfs>, Failure> {
-        let set = match &task.spec.container {
-            spec if spec.configs.is_empty() => return Ok(Vec::new()),
-            _ => self.set()?,
-        };
-        let files = task.spec.container.configs.iter().map(|reference| {
-            let config = set.configs.get(&reference.id);
-            file(
-                reference,
-                "config",
-                config.map(|config| config.spec.data.clone()),
-            )
-        });
-        files.collect()
     }
 
     /// Starts the process; returns its id on this node.
@@ -295,28 +272,6 @@ fn root_image(image: &Image) -> RootImage {
             stop_signal: config.stop_signal.clone(),
         },
     }
-}
-
-fn file<Id: std::fmt::Display>(
-    reference: &FileReference<Id>,
-    kind: &str,
-    data: Option<Arc<[u8]>>,
-) -> Result<FileInTmpfs, Failure> {
-    // A task is only assigned together with what it uses; what is missing was
-    // removed meanwhile, and the managers know by now.
-    let data = data.ok_or_else(|| {
-        Failure::Fatal(format!(
-            "{kind} {} ({}) does not exist",
-            reference.name, reference.id
-        ))
-    })?;
-    Ok(FileInTmpfs {
-        path: reference.target.path.clone(),
-        uid: reference.target.uid,
-        gid: reference.target.gid,
-        mode: reference.target.mode,
-        data,
-    })
 }
 
 fn hosts_file(task: &Task, hostname: &str) -> String {

@@ -8,6 +8,7 @@
 
 mod agent;
 mod executor;
+mod filled;
 mod health;
 mod ledger;
 mod line;

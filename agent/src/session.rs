@@ -287,6 +287,7 @@ fn take(set: &mut AssignmentSet, message: pb::AssignmentsMessage) -> Result<(), 
         set.tasks.clear();
         set.secrets.clear();
         set.configs.clear();
+        set.labels.clear();
     }
     for piece in message.shared {
         let piece = pb::AssignmentsMessage::decode(piece)

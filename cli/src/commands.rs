@@ -2,6 +2,7 @@
 
 mod completion;
 mod config;
+mod content;
 mod events;
 mod image;
 mod info;

@@ -136,6 +136,7 @@ pub fn driver(driver: &str) -> &str {
 pub fn secret(secret: &Secret) -> Value {
     let mut out = head(&secret.id.to_string(), &secret.meta);
     out["Spec"] = json!({"Name": secret.spec.name, "Labels": labels(&secret.spec.labels)});
+    templating(&mut out["Spec"], secret.spec.template);
     out
 }
 
@@ -147,7 +148,15 @@ pub fn config(config: &Config) -> Value {
         "Labels": labels(&config.spec.labels),
         "Data": base64(&config.spec.data),
     });
+    templating(&mut out["Spec"], config.spec.template);
     out
+}
+
+/// As Docker names it.
+fn templating(spec: &mut Value, template: bool) {
+    if template {
+        spec["Templating"] = json!({"Name": "golang"});
+    }
 }
 
 /// Settings of the cluster.

@@ -118,6 +118,8 @@ fn assignments_come_back_as_they_were() {
         AssignmentChange::Task(task().id, None),
         AssignmentChange::Secret(secret().id, Some(Arc::new(secret()))),
         AssignmentChange::Secret(secret().id, None),
+        AssignmentChange::Labels(service().id, Some(Arc::new(labels()))),
+        AssignmentChange::Labels(service().id, None),
         AssignmentChange::Config(config().id, Some(Arc::new(config()))),
         AssignmentChange::Config(config().id, None),
         AssignmentChange::Network(network().id, Some(Arc::new(network()))),

@@ -21,6 +21,7 @@ use crate::stack::{STACK_LABEL, Stack, StackConfig, StackNetwork, StackSecret, S
 use crate::tree::{Node, Step};
 use ipnet::IpNet;
 use skep_types::secret::{CONFIG_MAX_BYTES, SECRET_MAX_BYTES};
+use skep_types::template::Template;
 use skep_types::{ConfigSpec, Labels, NetworkSpec, SecretSpec};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -292,10 +293,12 @@ impl Maker<'_> {
                     ..SecretSpec::default()
                 }
             } else {
+                let data = self.content("secrets", key, &name, object, SECRET_MAX_BYTES);
                 SecretSpec {
                     name: name.clone(),
                     labels: self.labels(&object.labels),
-                    data: self.content("secrets", key, &name, object, SECRET_MAX_BYTES),
+                    template: self.is_template("secrets", key, object, &data),
+                    data,
                 }
             };
             out.push(StackSecret {
@@ -319,10 +322,12 @@ impl Maker<'_> {
                     ..ConfigSpec::default()
                 }
             } else {
+                let data = self.content("configs", key, &name, object, CONFIG_MAX_BYTES);
                 ConfigSpec {
                     name: name.clone(),
                     labels: self.labels(&object.labels),
-                    data: self.content("configs", key, &name, object, CONFIG_MAX_BYTES),
+                    template: self.is_template("configs", key, object, &data),
+                    data,
                 }
             };
             out.push(StackConfig {
@@ -373,6 +378,26 @@ impl Maker<'_> {
                 Arc::default()
             }
         }
+    }
+
+    /// The content is filled in for each task.
+    fn is_template(&mut self, section: &str, key: &str, object: &FileObject, data: &[u8]) -> bool {
+        let base = [Step::Key(section), Step::Key(key)];
+        match object.template_driver.as_str() {
+            "" => return false,
+            "golang" => {}
+            other => {
+                let path = [base[0], base[1], Step::Key("template_driver")];
+                let message = format!("there is no template driver {other}");
+                self.error_help(&path, message, "write golang, or leave it out");
+            }
+        }
+        if let Err(wrong) = Template::of_content(data) {
+            let path = [base[0], base[1], Step::Key("file")];
+            let message = format!("the file {} is not a template: {wrong}", object.file);
+            self.error_help(&path, message, "write {{`{{`}} for two braces");
+        }
+        true
     }
 
     fn volumes(&mut self) -> Vec<StackVolume> {

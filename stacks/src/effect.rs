@@ -4,6 +4,7 @@
 //! commands alike, and the walk over a spec. The walk over a file is `convert`'s.
 
 use crate::diagnostic::{Diagnostic, Severity};
+use skep_types::template::{Place, Template};
 use skep_types::{LogDriver, MountKind, ServiceSpec};
 
 /// Log drivers of which every node has what they do: files that `service logs`
@@ -34,11 +35,14 @@ pub(crate) fn init(wanted: Option<bool>) -> Option<Finding> {
     wanted?.then(|| warning("an init process is not supported and has no effect", help))?
 }
 
-/// Of a text with placeholders such as `{{.Task.Slot}}`.
+/// Of a text that may be a template, such as `{{.Task.Slot}}`.
 pub(crate) fn template(text: &str) -> Option<Finding> {
-    let message = "templates are not supported; the text stays as it is";
-    let found = text.contains("{{");
-    found.then(|| warning(message, "write out what is meant"))?
+    let wrong = Template::parse(text, Place::Spec).err()?;
+    Some(Finding {
+        severity: Severity::Error,
+        message: format!("not a template: {wrong}"),
+        help: "write {{`{{`}} for two braces",
+    })
 }
 
 /// Of the propagation of a bind mount.
@@ -153,8 +157,8 @@ mod tests {
     #[test]
     fn what_is_honoured_is_not_spoken_of() {
         let spec = found(|task| {
-            task.container.hostname = "web".to_owned();
-            task.container.env = vec!["A=b".to_owned()];
+            task.container.hostname = "web-{{.Task.Slot}}".to_owned();
+            task.container.env = vec!["A=b".to_owned(), "B={{.Node.Hostname}}".to_owned()];
             task.log_driver = Some(LogDriver {
                 name: "json-file".to_owned(),
                 options: [
@@ -168,27 +172,30 @@ mod tests {
     }
 
     #[test]
-    fn templates_are_found_wherever_a_flag_puts_them() {
+    fn templates_that_are_none_are_found_wherever_a_flag_puts_them() {
         let spec = found(|task| {
-            task.container.hostname = "web-{{.Task.Slot}}".to_owned();
-            task.container.env = vec!["NODE={{.Node.ID}}".to_owned()];
+            task.container.hostname = "web-{{.Task.Slo}}".to_owned();
+            task.container.env = vec!["NODE={{.Node.ID".to_owned()];
             task.container.mounts = vec![Mount {
                 target: "/data".to_owned(),
                 read_only: false,
                 kind: MountKind::Bind {
-                    source: "/{{.Service.Name}}".to_owned(),
+                    source: "/{{name}}".to_owned(),
                     propagation: "rshared".to_owned(),
                 },
             }];
         });
-        let text = "templates are not supported; the text stays as it is";
         let outward = "rshared is not supported; mounts do not leave the container";
         assert_eq!(
             spec,
             [
-                format!("Warning hostname: {text}"),
-                format!("Warning env NODE: {text}"),
-                format!("Warning mount /data: {text}"),
+                "Error hostname: not a template: column 7: there is no field .Task.Slo; there are \
+                 .Task.ID .Task.Name .Task.Slot"
+                    .to_owned(),
+                "Error env NODE: not a template: column 1: {{ has no }}".to_owned(),
+                "Error mount /data: not a template: column 4: there is no function name; there \
+                 are index join print printf len eq ne not and or"
+                    .to_owned(),
                 format!("Warning mount /data: {outward}"),
             ]
         );

@@ -59,7 +59,7 @@ pub(crate) fn warn(root: &Node, report: &mut Report) {
     }
     for section in ["secrets", "configs"] {
         for (node, path) in members(root, section) {
-            for key in ["template_driver", "driver", "driver_opts"] {
+            for key in ["driver", "driver_opts"] {
                 if let Some(entry) = node.entry(key)
                     && says_something(&entry.value)
                 {

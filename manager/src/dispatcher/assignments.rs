@@ -5,7 +5,10 @@
 
 use skep_manager_store::Snapshot;
 use skep_types::assignment::AssignmentChange;
-use skep_types::{Config, ConfigId, NodeId, Secret, SecretId, Task, TaskId, TaskState};
+use skep_types::template::is_templated;
+use skep_types::{
+    Config, ConfigId, Labels, NodeId, Secret, SecretId, ServiceId, Task, TaskId, TaskState,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -15,6 +18,8 @@ pub(crate) struct Own {
     tasks: BTreeMap<TaskId, Arc<Task>>,
     secrets: BTreeMap<SecretId, Arc<Secret>>,
     configs: BTreeMap<ConfigId, Arc<Config>>,
+    /// Of the services of tasks with templates.
+    labels: BTreeMap<ServiceId, Arc<Labels>>,
 }
 
 /// What this node should do.
@@ -27,15 +32,25 @@ pub(crate) fn own(snapshot: &Snapshot, node: NodeId) -> Own {
             continue;
         }
         if task.desired <= TaskState::Running && !task.status.state.is_terminal() {
+            let mut has_templates = is_templated(&task.spec.container);
             for secret in &task.spec.container.secrets {
                 if let Some(found) = snapshot.secret(secret.id) {
+                    has_templates |= found.spec.template;
                     set.secrets.insert(secret.id, found.clone());
                 }
             }
             for config in &task.spec.container.configs {
                 if let Some(found) = snapshot.config(config.id) {
+                    has_templates |= found.spec.template;
                     set.configs.insert(config.id, found.clone());
                 }
+            }
+            if has_templates
+                && let Some(service) = snapshot.service(task.service)
+                && !service.spec.labels.is_empty()
+            {
+                let labels = || Arc::new(service.spec.labels.clone());
+                set.labels.entry(service.id).or_insert_with(labels);
             }
         }
         set.tasks.insert(task.id, task.clone());
@@ -59,6 +74,12 @@ pub(crate) fn changes(old: &Own, new: &Own) -> Vec<AssignmentChange> {
         AssignmentChange::Config,
         &mut changes,
     );
+    put(
+        &old.labels,
+        &new.labels,
+        AssignmentChange::Labels,
+        &mut changes,
+    );
     for (id, task) in &new.tasks {
         // What the agent reported itself need not be told to it.
         let told = old.tasks.get(id).is_some_and(|old| {
@@ -72,6 +93,12 @@ pub(crate) fn changes(old: &Own, new: &Own) -> Vec<AssignmentChange> {
         }
     }
     gone(&old.tasks, &new.tasks, AssignmentChange::Task, &mut changes);
+    gone(
+        &old.labels,
+        &new.labels,
+        AssignmentChange::Labels,
+        &mut changes,
+    );
     gone(
         &old.configs,
         &new.configs,
@@ -119,9 +146,10 @@ fn gone<I: Ord + Copy, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skep_manager_store::{Action, NewTask, NodeAction, ServiceAction, Store, TaskAction};
     use skep_types::assignment::AssignmentChange as Change;
     use skep_types::assignment::AssignmentSet;
-    use skep_types::{Meta, SecretSpec, ServiceId, Slot, TaskStatus, Version};
+    use skep_types::{Meta, Node, SecretSpec, ServiceSpec, Slot, TaskStatus, Timestamp, Version};
 
     fn task(bits: u128, desired: TaskState) -> (TaskId, Arc<Task>) {
         let id = TaskId::from_bits(bits);
@@ -166,6 +194,7 @@ mod tests {
             tasks: old.tasks.clone(),
             secrets: old.secrets.clone(),
             configs: old.configs.clone(),
+            labels: old.labels.clone(),
             ..AssignmentSet::default()
         };
         for change in changes(old, new) {
@@ -175,6 +204,7 @@ mod tests {
             tasks: set.tasks,
             secrets: set.secrets,
             configs: set.configs,
+            labels: set.labels,
         }
     }
 
@@ -185,6 +215,8 @@ mod tests {
         one.tasks
             .extend([task(1, TaskState::Running), task(2, TaskState::Running)]);
         one.secrets.extend([secret(1)]);
+        one.labels
+            .extend([(ServiceId::from_bits(1), Arc::default())]);
         let mut other = Own::default();
         other
             .tasks
@@ -217,6 +249,60 @@ mod tests {
             matches!(back[..], [Change::Task(..), Change::Secret(..)]),
             "{back:?}"
         );
+    }
+
+    #[test]
+    fn labels_of_a_service_are_told_where_a_template_may_ask_for_them() {
+        let node = NodeId::from_bits(1);
+        let told = |env: &str| {
+            let mut store = Store::new();
+            let mut spec = ServiceSpec {
+                name: "web".to_owned(),
+                labels: [("tier".to_owned(), "front".to_owned())].into(),
+                ..ServiceSpec::default()
+            };
+            Arc::make_mut(&mut spec.task).container.env = vec![env.to_owned()];
+            let (id, version) = (ServiceId::from_bits(1), Version(1));
+            let create = Action::Service(ServiceAction::Create {
+                id,
+                spec: Box::new(spec),
+            });
+            let task = NewTask {
+                id: TaskId::from_bits(1),
+                slot: Slot(1),
+                desired: TaskState::Running,
+                node: Some(node),
+                attachments: Vec::new(),
+                error: String::new(),
+                cause: Default::default(),
+                restarts: Default::default(),
+                start_at: None,
+                run: 0,
+            };
+            let make = Action::Task(TaskAction::Create {
+                service: id,
+                version,
+                spec_version: version,
+                tasks: vec![task],
+            });
+            let host = Action::Node(NodeAction::Create(Box::new(Node {
+                id: node,
+                meta: Meta::default(),
+                spec: Default::default(),
+                description: Default::default(),
+                status: Default::default(),
+                role: Default::default(),
+                role_since: Default::default(),
+                drain_since: None,
+                manager: None,
+                mesh: None,
+            })));
+            let applied = store.apply(version, Timestamp(1), &[host, create, make]);
+            assert_eq!(applied.into_result(), Ok(()));
+            own(&store.snapshot(), node).labels
+        };
+        assert!(told("A=b").is_empty());
+        assert_eq!(told("A={{.Task.Slot}}").len(), 1);
     }
 
     #[test]

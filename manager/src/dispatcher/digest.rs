@@ -34,7 +34,8 @@ impl Digest {
             AssignmentChange::Service(id, view) => (Object::Service(*id), view.is_some()),
             AssignmentChange::Task(..)
             | AssignmentChange::Secret(..)
-            | AssignmentChange::Config(..) => return,
+            | AssignmentChange::Config(..)
+            | AssignmentChange::Labels(..) => return,
         };
         let old = if there {
             let new = hash(&pb::AssignmentChange::from(change).encode_to_vec());

@@ -4,23 +4,23 @@
 //! A check against a snapshot can be overtaken by another request; what must
 //! hold in any case is refused by `apply` again.
 
+mod data;
 mod job;
 mod rollout;
 mod service;
 
+pub use data::{validate_config, validate_secret};
 pub use rollout::{pause_update, resume_update, roll_back};
 pub use service::{validate_service, validate_service_update};
 
 use crate::snapshot::Snapshot;
 use ipnet::Ipv4Net;
-use skep_types::secret::{CONFIG_MAX_BYTES, SECRET_MAX_BYTES};
-use skep_types::{ClusterSpec, ConfigSpec, NetworkSpec, NodeSpec, SecretSpec};
+use skep_types::template::{SpecError, TemplateError};
+use skep_types::{ClusterSpec, NetworkSpec, NodeSpec};
 use std::time::Duration;
 
 /// Longest name of a service or network.
 const NAME_MAX: usize = 63;
-/// Longest name of a secret or config.
-const FILE_NAME_MAX: usize = 64;
 /// Least life of a node certificate.
 const CERT_EXPIRY_MIN: Duration = Duration::from_secs(60 * 60);
 /// Smallest subnet of the pools, as a prefix length.
@@ -79,6 +79,19 @@ pub enum Invalid {
     /// A constraint cannot be read.
     #[error(transparent)]
     Constraint(#[from] skep_types::constraint::Invalid),
+    /// A template of a service's spec cannot be read or filled in.
+    #[error("ContainerSpec: {0}")]
+    Template(#[from] SpecError),
+    /// The content of a secret or config is to be a template and is none.
+    #[error("{kind} '{name}' is not a template: {error}")]
+    Content {
+        /// Kind of object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Why not.
+        error: TemplateError,
+    },
     /// Something the spec refers to is not there.
     #[error("{kind} {name} not found; create it first")]
     Missing {
@@ -191,36 +204,6 @@ pub fn validate_network(snapshot: &Snapshot, spec: &NetworkSpec) -> Result<(), I
     Ok(())
 }
 
-/// Checks a secret that is to be made.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn validate_secret(snapshot: &Snapshot, spec: &SecretSpec) -> Result<(), Invalid> {
-    file_name("secret", &spec.name)?;
-    if snapshot.secret_named(&spec.name).is_some() {
-        return Err(Invalid::NameTaken {
-            kind: "secret",
-            name: spec.name.clone(),
-        });
-    }
-    size("secret", &spec.name, spec.data.len(), 1, SECRET_MAX_BYTES)
-}
-
-/// Checks a config that is to be made.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn validate_config(snapshot: &Snapshot, spec: &ConfigSpec) -> Result<(), Invalid> {
-    file_name("config", &spec.name)?;
-    if snapshot.config_named(&spec.name).is_some() {
-        return Err(Invalid::NameTaken {
-            kind: "config",
-            name: spec.name.clone(),
-        });
-    }
-    size("config", &spec.name, spec.data.len(), 0, CONFIG_MAX_BYTES)
-}
-
 /// Checks what is wanted of a node.
 ///
 /// # Errors
@@ -276,27 +259,6 @@ pub fn validate_cluster(spec: &ClusterSpec) -> Result<(), Invalid> {
     Ok(())
 }
 
-fn size(
-    kind: &'static str,
-    name: &str,
-    bytes: usize,
-    least: usize,
-    limit: usize,
-) -> Result<(), Invalid> {
-    if bytes >= least && bytes < limit {
-        return Ok(());
-    }
-    Err(Invalid::Size {
-        kind,
-        name: name.to_owned(),
-        bytes,
-        range: match least {
-            0 => format!("less than {limit}"),
-            least => format!("{least} or more and less than {limit}"),
-        },
-    })
-}
-
 /// `^[a-zA-Z0-9](?:[-_]*[A-Za-z0-9]+)*$`, at most 63 characters.
 fn dns_name(kind: &'static str, name: &str) -> Result<(), Invalid> {
     if name.is_empty() {
@@ -311,19 +273,6 @@ fn dns_name(kind: &'static str, name: &str) -> Result<(), Invalid> {
         return Err(Invalid::NameTooLong {
             name: name.to_owned(),
             max: NAME_MAX,
-        });
-    }
-    Ok(())
-}
-
-fn file_name(kind: &'static str, name: &str) -> Result<(), Invalid> {
-    let middle = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    let ends = |c: char| c.is_ascii_alphanumeric();
-    let fits = !name.is_empty() && name.len() <= FILE_NAME_MAX;
-    if !fits || !name.chars().all(middle) || !name.starts_with(ends) || !name.ends_with(ends) {
-        return Err(Invalid::FileName {
-            kind,
-            name: name.to_owned(),
         });
     }
     Ok(())

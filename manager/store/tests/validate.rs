@@ -47,6 +47,21 @@ fn services_are_checked_part_by_part() {
         spec.endpoint.ports.push(port(9090, PublishMode::Host));
     });
     assert_eq!(said(&swarm, |_, _| {}), "fine");
+    let env = |text: &str| {
+        said(&swarm, |_, task| {
+            task.container.env = vec![format!("NODE={text}")];
+        })
+    };
+    assert_eq!(env("{{.Node.Hostname}} {{.Node.Labels.zone}}"), "fine");
+    assert_eq!(
+        env("on {{.Node.Name}}"),
+        "ContainerSpec: template in env NODE: column 6: there is no field .Node.Name; there are \
+         .Node.ID .Node.Hostname .Node.Platform.OS .Node.Platform.Architecture .Node.Labels"
+    );
+    assert_eq!(
+        env("{{.Service.Labels.tier}}"),
+        "ContainerSpec: template in env NODE: column 3: service new has no label tier"
+    );
     assert_eq!(
         said(&swarm, |spec, _| spec.name = "-web".into()),
         "name must be valid as a DNS name component: '-web'"
@@ -276,6 +291,21 @@ fn secrets_configs_networks_and_settings_have_their_limits() {
         secret(".pw", 1)
             .unwrap_err()
             .starts_with("invalid secret name '.pw'")
+    );
+    let template = |template: bool| {
+        let spec = ConfigSpec {
+            name: "page".into(),
+            data: (*b"a\nb {{.Node.Name}}").into(),
+            template,
+            ..ConfigSpec::default()
+        };
+        validate_config(state, &spec).map_err(|invalid| invalid.to_string())
+    };
+    assert_eq!(template(false), Ok(()));
+    assert!(
+        template(true)
+            .unwrap_err()
+            .starts_with("config 'page' is not a template: line 2, column 5: there is no field")
     );
     let subnet = |text: &str| {
         let spec = NetworkSpec {

@@ -18,6 +18,11 @@ impl From<&AssignmentChange> for pb::AssignmentChange {
             Domain::Secret(id, None) => Change::SecretGone(id_bytes(*id)),
             Domain::Config(_, Some(config)) => Change::Config(config.as_ref().into()),
             Domain::Config(id, None) => Change::ConfigGone(id_bytes(*id)),
+            Domain::Labels(id, Some(labels)) => Change::ServiceLabels(pb::ServiceLabels {
+                service: id_bytes(*id),
+                labels: labels.as_ref().clone(),
+            }),
+            Domain::Labels(id, None) => Change::ServiceLabelsGone(id_bytes(*id)),
             Domain::Network(_, Some(network)) => Change::Network(network.as_ref().into()),
             Domain::Network(id, None) => Change::NetworkGone(id_bytes(*id)),
             Domain::Peer(_, Some(peer)) => Change::Peer(peer.as_ref().into()),
@@ -52,6 +57,13 @@ impl TryFrom<pb::AssignmentChange> for AssignmentChange {
                 Domain::Config(config.id, Some(Arc::new(config)))
             }
             Change::ConfigGone(gone) => Domain::Config(id(&gone, "config_gone")?, None),
+            Change::ServiceLabels(pb::ServiceLabels { service, labels }) => {
+                let service = id(&service, "service_labels.service")?;
+                Domain::Labels(service, Some(Arc::new(labels)))
+            }
+            Change::ServiceLabelsGone(gone) => {
+                Domain::Labels(id(&gone, "service_labels_gone")?, None)
+            }
             Change::Network(network) => {
                 let network: skep_types::Network = network.try_into()?;
                 Domain::Network(network.id, Some(Arc::new(network)))

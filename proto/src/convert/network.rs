@@ -132,22 +132,34 @@ macro_rules! data_object {
     ($object:ident, $spec:ident, $field:literal) => {
         impl From<&$spec> for pb::DataSpec {
             fn from(spec: &$spec) -> Self {
-                let $spec { name, labels, data } = spec;
+                let $spec {
+                    name,
+                    labels,
+                    data,
+                    template,
+                } = spec;
                 pb::DataSpec {
                     name: name.clone(),
                     labels: labels.clone(),
                     data: bytes::Bytes::copy_from_slice(data),
+                    template: *template,
                 }
             }
         }
 
         impl From<pb::DataSpec> for $spec {
             fn from(spec: pb::DataSpec) -> Self {
-                let pb::DataSpec { name, labels, data } = spec;
+                let pb::DataSpec {
+                    name,
+                    labels,
+                    data,
+                    template,
+                } = spec;
                 $spec {
                     name,
                     labels,
                     data: data.as_ref().into(),
+                    template,
                 }
             }
         }

@@ -408,6 +408,7 @@ pub fn secret_spec() -> SecretSpec {
         name: "s".to_owned(),
         labels: labels(),
         data: b"hush".as_slice().into(),
+        template: true,
     }
 }
 
@@ -424,6 +425,7 @@ pub fn config_spec() -> ConfigSpec {
         name: "c".to_owned(),
         labels: labels(),
         data: b"text".as_slice().into(),
+        template: true,
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::endpoint::PortConfig;
 use crate::id::{ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
+use crate::meta::Labels;
 use crate::network::{BlockOwner, Network};
 use crate::secret::{Config, Secret};
 use crate::task::{Slot, Task};
@@ -22,6 +23,8 @@ pub struct AssignmentSet {
     pub secrets: BTreeMap<SecretId, Arc<Secret>>,
     /// Configs those tasks use.
     pub configs: BTreeMap<ConfigId, Arc<Config>>,
+    /// Labels of the services of those tasks that have templates, where there are any.
+    pub labels: BTreeMap<ServiceId, Arc<Labels>>,
     /// All networks, with the blocks nodes hold.
     pub networks: BTreeMap<NetworkId, Arc<Network>>,
     /// All other nodes that are part of the mesh, and this one.
@@ -40,6 +43,8 @@ pub enum AssignmentChange {
     Secret(SecretId, Option<Arc<Secret>>),
     /// A config.
     Config(ConfigId, Option<Arc<Config>>),
+    /// Labels of a service.
+    Labels(ServiceId, Option<Arc<Labels>>),
     /// A network.
     Network(NetworkId, Option<Arc<Network>>),
     /// A node of the mesh.
@@ -111,6 +116,7 @@ impl AssignmentSet {
             AssignmentChange::Task(id, task) => put(&mut self.tasks, id, task),
             AssignmentChange::Secret(id, secret) => put(&mut self.secrets, id, secret),
             AssignmentChange::Config(id, config) => put(&mut self.configs, id, config),
+            AssignmentChange::Labels(id, labels) => put(&mut self.labels, id, labels),
             AssignmentChange::Network(id, network) => put(&mut self.networks, id, network),
             AssignmentChange::Peer(id, peer) => put(&mut self.peers, id, peer),
             AssignmentChange::Service(id, service) => put(&mut self.services, id, service),

@@ -28,6 +28,7 @@ pub mod revision;
 pub mod secret;
 pub mod service;
 pub mod task;
+pub mod template;
 
 pub use cluster::{
     Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey, heartbeat_among,

@@ -19,6 +19,8 @@ pub struct SecretSpec {
     pub labels: Labels,
     /// Content.
     pub data: Arc<[u8]>,
+    /// The content is a template, filled in for each task (template driver `golang`).
+    pub template: bool,
 }
 
 impl fmt::Debug for SecretSpec {
@@ -27,6 +29,7 @@ impl fmt::Debug for SecretSpec {
             .field("name", &self.name)
             .field("labels", &self.labels)
             .field("data_len", &self.data.len())
+            .field("template", &self.template)
             .finish()
     }
 }
@@ -51,6 +54,8 @@ pub struct ConfigSpec {
     pub labels: Labels,
     /// Content.
     pub data: Arc<[u8]>,
+    /// The content is a template, filled in for each task (template driver `golang`).
+    pub template: bool,
 }
 
 /// A config as the cluster keeps it.

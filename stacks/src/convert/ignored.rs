@@ -1,4 +1,5 @@
-//! Values that are understood and not honoured, each named with its place.
+//! Values that are understood and not honoured, and those that no node could read,
+//! each named with its place.
 //!
 //! Owns where a file has them; what is to be said about each is `effect`'s. Whole
 //! keys without effect are `support`'s; these can only be judged in the normal

@@ -138,6 +138,7 @@ pub fn all() -> Vec<Target> {
             drop(node_of(&text(bytes)));
         }),
         target("stack file", stacks(), stack),
+        target("template", vec![TEMPLATE.as_bytes().to_vec()], template),
         target(
             "image reference",
             vec![
@@ -243,6 +244,20 @@ fn stacks() -> Vec<Vec<u8>> {
         "version: \"3.8\"\nservices:\n  web:\n    image: nginx:${TAG:-1}\n    ports: [\"80:80\"]\n";
     seeds.push(small.as_bytes().to_vec());
     seeds
+}
+
+/// All that templates know.
+const TEMPLATE: &str = "a {{- /* c */ -}} {{if and .Node.Labels (or `a` \"\\n\")}}{{join \"-\" -1}}\
+                        {{else if eq .Task.Slot \"2\"}}{{index .Service.Labels \"k\" | printf \"%q\"}}\
+                        {{else}}{{secret \"key\"}}{{env \"MODE\"}}{{len .Service.Labels}}{{end}}";
+
+fn template(bytes: &[u8]) {
+    use skep_types::template::{Context, Template};
+    let labels = [("k".to_owned(), "v".to_owned())].into();
+    if let Ok(template) = Template::of_content(bytes) {
+        let filled = template.render(&Context::before("web", &labels), &(), 1000);
+        assert!(filled.unwrap_or_default().len() <= 1000);
+    }
 }
 
 fn stack(bytes: &[u8]) {

@@ -60,6 +60,7 @@ fn data(name: String, number: u64) -> pb::DataSpec {
         name,
         labels: [(NUMBER.to_owned(), number.to_string())].into(),
         data: bytes::Bytes::new(),
+        template: false,
     }
 }
 

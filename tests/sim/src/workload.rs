@@ -255,6 +255,7 @@ fn secret(world: &mut World, state: &Snapshot) {
         name: format!("secret{}", world.rng.below(1000)),
         labels: Default::default(),
         data: bytes::Bytes::from_static(b"hush"),
+        template: false,
     };
     send(world, "create secret", Change::CreateSecret(spec));
 }

@@ -1,12 +1,12 @@
 //! `skep secret create`.
 
 use crate::client::Host;
+use crate::commands::content::{self, TemplateDriver};
 use crate::flags;
 use crate::output::say;
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use skep_proto::pb::change::Change;
 use skep_types::{SecretId, SecretSpec};
-use std::io::Read as _;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -15,6 +15,9 @@ pub struct Args {
     /// Label; repeatable
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
     label: Vec<(String, String)>,
+    /// What its content is, for each task anew: golang, a template
+    #[arg(long, value_name = "DRIVER", value_enum)]
+    template_driver: Option<TemplateDriver>,
     /// Name of the secret
     name: String,
     /// File with its content; `-` for standard input
@@ -23,17 +26,12 @@ pub struct Args {
 
 /// Makes it and prints its id.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let mut data = Vec::new();
-    if args.file == "-" {
-        let read = std::io::stdin().read_to_end(&mut data);
-        read.context("cannot read standard input")?;
-    } else {
-        data = std::fs::read(&args.file).with_context(|| format!("cannot read {}", args.file))?;
-    }
+    let data = content::read(&args.file)?;
     let spec = SecretSpec {
         name: args.name,
         labels: flags::labels(&args.label),
         data: data.into(),
+        template: args.template_driver.is_some(),
     };
     let client = host.connect().await?;
     let made = client.change(Change::CreateSecret((&spec).into())).await?;

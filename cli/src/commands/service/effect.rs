@@ -37,16 +37,20 @@ mod tests {
     #[test]
     fn only_what_is_new_is_spoken_of() -> Result<()> {
         let mut before = ServiceSpec::default();
-        Arc::make_mut(&mut before.task).container.env = vec!["A={{.Node.ID}}".to_owned()];
+        Arc::make_mut(&mut before.task).container.init = Some(true);
         assert!(added(&before, &before)?.is_empty());
         let mut after = before.clone();
-        Arc::make_mut(&mut after.task).container.hostname = "{{.Task.ID}}".to_owned();
+        let log_driver = skep_types::LogDriver {
+            name: "syslog".to_owned(),
+            ..Default::default()
+        };
+        Arc::make_mut(&mut after.task).log_driver = Some(log_driver);
         let warnings = added(&before, &after)?;
         assert_eq!(
             warnings,
             [
-                "warning: hostname: templates are not supported; the text stays as it is\n  help: \
-              write out what is meant"
+                "warning: log-driver: the log driver syslog is not supported and has no effect\n  \
+                 help: output is kept on the node for `service logs`, as json-file and local keep it"
             ]
         );
         Ok(())

@@ -3,6 +3,7 @@
 use super::{Invalid, dns_name, job};
 use crate::snapshot::Snapshot;
 use skep_types::constraint::Constraint;
+use skep_types::template;
 use skep_types::{
     ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
     PortConfig, PublishMode, Resources, RestartPolicy, SHUTDOWN_DELAY_MAX, Service, ServiceMode,
@@ -60,8 +61,8 @@ fn check(
 ) -> Result<(), Invalid> {
     // Destructured, so that a new part of a spec has to be thought of here.
     let ServiceSpec {
-        name: _,
-        labels: _,
+        name,
+        labels,
         mode,
         task,
         update,
@@ -72,6 +73,8 @@ fn check(
     check_mode(*mode)?;
     job::check(spec, job.as_deref())?;
     check_task(snapshot, task)?;
+    let before = template::Context::before(name, labels);
+    template::check(&task.container, &before)?;
     check_update("update", update)?;
     check_update("rollback", rollback)?;
     check_endpoint(endpoint)?;

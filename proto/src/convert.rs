@@ -9,6 +9,7 @@ pub(crate) mod job;
 pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod node;
+pub(crate) mod placement;
 pub(crate) mod revision;
 pub(crate) mod service;
 pub(crate) mod snapshot;

@@ -11,6 +11,7 @@ mod ignored;
 mod image;
 mod mode;
 mod mounts;
+mod placement;
 mod service;
 
 use crate::diagnostic::{Place, Report};

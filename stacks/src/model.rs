@@ -327,7 +327,11 @@ section! {
 
 section! {
     /// What to spread over.
-    Preference { spread: String }
+    Preference {
+        spread: String,
+        #[serde(rename = "x-max-skew")]
+        max_skew: Option<i64>,
+    }
 }
 
 section! {

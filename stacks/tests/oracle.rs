@@ -16,6 +16,10 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("jobs.yml", "Docker refuses keys of ours below `deploy`"),
     ("progress.yml", "Docker refuses keys of ours below `deploy`"),
     (
+        "spreading.yml",
+        "Docker refuses keys of ours below `deploy`",
+    ),
+    (
         "interpolation.yml",
         "`$V-x` and nested forms follow the Compose Specification",
     ),

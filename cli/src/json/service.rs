@@ -145,7 +145,10 @@ fn task_spec(task: &TaskSpec) -> Value {
         "Placement": lean(json!({
             "Constraints": task.placement.constraints,
             "Preferences": task.placement.spread.iter()
-                .map(|by| json!({"Spread": {"SpreadDescriptor": by}})).collect::<Vec<_>>(),
+                .map(|spread| json!({"Spread": lean(json!({
+                    "SpreadDescriptor": spread.by,
+                    "MaxSkew": spread.max_skew,
+                }))})).collect::<Vec<_>>(),
             "MaxReplicas": set(task.placement.max_replicas_per_node.into()),
         })),
         "Networks": task.networks.iter().map(|attachment| lean(json!({

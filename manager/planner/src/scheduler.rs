@@ -8,7 +8,9 @@ mod candidates;
 mod filter;
 mod fleet;
 mod room;
+mod skew;
 mod verdicts;
+mod words;
 
 pub(crate) use verdicts::verdicts;
 
@@ -80,7 +82,6 @@ pub(crate) fn schedule<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>)
 struct Group {
     filters: Filters,
     networks: Vec<NetworkId>,
-    spread: Vec<String>,
 }
 
 impl Group {
@@ -94,7 +95,6 @@ impl Group {
         Group {
             filters: Filters::new(service, task.spec, placement),
             networks: allocator.networks_of(service, task.spec),
-            spread: placement.spread.clone(),
         }
     }
 
@@ -117,7 +117,7 @@ impl Group {
         if open.is_empty() {
             return;
         }
-        let mut candidates = Candidates::new(fleet, &self.filters, &self.spread, open.len());
+        let mut candidates = Candidates::new(fleet, &self.filters, open.len());
         let mut refused: Option<String> = None;
         for index in open {
             let task = &mut tasks[index];

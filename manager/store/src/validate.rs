@@ -6,6 +6,7 @@
 
 mod data;
 mod job;
+mod placement;
 mod rollout;
 mod service;
 

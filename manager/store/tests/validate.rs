@@ -103,6 +103,34 @@ fn services_are_checked_part_by_part() {
         "constraint 'a=b': expected one operator from ==, !=, in, notin, >, <, exists, !exists; did \
          you mean a==b?"
     );
+    let skewed = |by: &str, most, mode| {
+        said(&swarm, |spec, task| {
+            spec.mode = mode;
+            task.placement.spread = vec![Spread {
+                by: by.into(),
+                max_skew: Some(most),
+            }];
+        })
+    };
+    let replicated = ServiceMode::Replicated { replicas: 1 };
+    assert_eq!(skewed("node.labels.zone", 1, replicated), "fine");
+    assert_eq!(
+        skewed("node.labels.zone", 0, replicated),
+        "a max-skew must be from 1 to 100000; leave it out for none"
+    );
+    assert_eq!(
+        skewed("zone", 1, replicated),
+        "max-skew needs a label to spread over, such as node.labels.zone; 'zone' is none"
+    );
+    assert_eq!(
+        skewed("node.labels.zone", 1, ServiceMode::Global),
+        "max-skew can only be used with replicated or replicated-job mode"
+    );
+    assert_eq!(
+        said(&swarm, |_, task| task.placement.spread =
+            vec![Spread::over("node.labels.zone"); 17]),
+        "17 placement preferences are too many: a service can have 16 at most"
+    );
     assert_eq!(
         said(&swarm, |spec, _| spec.rollback.max_failure_ratio = 1.5),
         "TaskSpec: rollback-maxfailureratio cannot be less than 0 or bigger than 1"

@@ -4,8 +4,8 @@ use super::basic::{address, address_bytes, id, id_bytes, millis, port, require, 
 use crate::{Invalid, pb};
 use skep_types::{
     Endpoint, EndpointMode, EndpointSpec, FailureAction, LogDriver, NetworkAttachmentSpec,
-    Placement, PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, ServiceSpec,
-    TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
+    PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, ServiceSpec, TaskSpec,
+    Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -205,36 +205,6 @@ impl TryFrom<pb::RestartPolicy> for RestartPolicy {
             window: Duration::from_millis(window_ms),
             max_delay: max_delay_ms.map(Duration::from_millis),
         })
-    }
-}
-
-impl From<&Placement> for pb::Placement {
-    fn from(placement: &Placement) -> Self {
-        let Placement {
-            constraints,
-            spread,
-            max_replicas_per_node,
-        } = placement;
-        pb::Placement {
-            constraints: constraints.clone(),
-            spread: spread.clone(),
-            max_replicas_per_node: *max_replicas_per_node,
-        }
-    }
-}
-
-impl From<pb::Placement> for Placement {
-    fn from(placement: pb::Placement) -> Self {
-        let pb::Placement {
-            constraints,
-            spread,
-            max_replicas_per_node,
-        } = placement;
-        Placement {
-            constraints,
-            spread,
-            max_replicas_per_node,
-        }
     }
 }
 

@@ -134,7 +134,10 @@ pub fn task_spec() -> TaskSpec {
         },
         placement: Placement {
             constraints: vec!["node.role==worker".to_owned()],
-            spread: vec!["node.labels.zone".to_owned()],
+            spread: vec![Spread {
+                by: "node.labels.zone".to_owned(),
+                max_skew: Some(2),
+            }],
             max_replicas_per_node: 6,
         },
         networks: vec![NetworkAttachmentSpec {

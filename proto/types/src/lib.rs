@@ -23,6 +23,7 @@ pub mod job;
 pub mod meta;
 pub mod network;
 pub mod node;
+pub mod placement;
 pub mod resources;
 pub mod revision;
 pub mod secret;
@@ -50,11 +51,12 @@ pub use node::{
     Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, NodeTls,
     Platform, Role,
 };
+pub use placement::{InvalidSpread, Placement, Spread, SpreadLabel};
 pub use resources::{ByteCount, NanoCpus, Resources};
 pub use revision::{PastRevision, Revision, RevisionOutcome};
 pub use secret::{Config, ConfigSpec, Secret, SecretSpec};
 pub use service::{
-    FailureAction, LogDriver, Placement, RestartCondition, RestartPolicy, Service, ServiceMode,
-    ServiceSpec, TaskSpec, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
+    FailureAction, LogDriver, RestartCondition, RestartPolicy, Service, ServiceMode, ServiceSpec,
+    TaskSpec, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
 };
 pub use task::{Attachment, Cause, Restarts, Slot, Task, TaskState, TaskStatus};

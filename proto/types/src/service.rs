@@ -6,6 +6,7 @@ use crate::id::ServiceId;
 use crate::job::{JobRun, JobSpec, JobStatus, Outcome, Schedule};
 use crate::meta::{Labels, Meta, Timestamp, Version};
 use crate::network::NetworkAttachmentSpec;
+use crate::placement::Placement;
 use crate::resources::Resources;
 use crate::revision::{PastRevision, Revision};
 use crate::task::{Restarts, TaskState};
@@ -209,17 +210,6 @@ pub enum RestartCondition {
     /// Every end.
     #[default]
     Any,
-}
-
-/// Which nodes may run a task.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Placement {
-    /// Conditions on nodes (see [`crate::constraint`]); all must hold.
-    pub constraints: Vec<String>,
-    /// Node properties to spread over, outermost first, e.g. `node.labels.zone`.
-    pub spread: Vec<String>,
-    /// Most tasks of the service on one node; 0 is no limit.
-    pub max_replicas_per_node: u32,
 }
 
 /// How a change is rolled out.

@@ -1,13 +1,12 @@
-//! Resources, restarts, placement and updates of a service.
+//! Resources, restarts and updates of a service.
 
 use super::Maker;
 use crate::model::{self, Nanos};
 use crate::normal::cpus;
 use crate::tree::Step;
-use skep_types::constraint::{Constraint, ENGINE_LABEL, Fault, NODE_KEYS, NODE_LABEL};
 use skep_types::{
-    ByteCount, FailureAction, NanoCpus, Placement, Resources, RestartCondition, RestartPolicy,
-    UpdateConfig, UpdateOrder,
+    ByteCount, FailureAction, NanoCpus, Resources, RestartCondition, RestartPolicy, UpdateConfig,
+    UpdateOrder,
 };
 use std::time::Duration;
 
@@ -153,68 +152,6 @@ impl Maker<'_> {
         }
     }
 
-    pub(super) fn placement(&mut self, key: &str, placement: &model::Placement) -> Placement {
-        let mut constraints = Vec::with_capacity(placement.constraints.len());
-        for (index, text) in placement.constraints.iter().enumerate() {
-            let base = deploy_path(key, "placement", "constraints");
-            let path = [&base[..], &[Step::Index(index)]].concat();
-            constraints.extend(self.constraint(&path, text));
-        }
-        let mut spread = Vec::with_capacity(placement.preferences.len());
-        for (index, preference) in placement.preferences.iter().enumerate() {
-            if is_label(&preference.spread) {
-                spread.push(preference.spread.clone());
-            } else {
-                let base = deploy_path(key, "placement", "preferences");
-                let path = [&base[..], &[Step::Index(index)]].concat();
-                let message = format!("tasks cannot be spread over {:?}", preference.spread);
-                let help = "write `spread: node.labels.NAME` or `spread: engine.labels.NAME`";
-                self.error_help(&path, message, help);
-            }
-        }
-        let path = deploy_path(key, "placement", "max_replicas_per_node");
-        let most = i64::from(u32::MAX);
-        Placement {
-            constraints,
-            spread,
-            max_replicas_per_node: self.number(&path, placement.max_replicas_per_node, 0, most),
-        }
-    }
-
-    /// A constraint without the blanks around its parts.
-    fn constraint(&mut self, path: &[Step<'_>], text: &str) -> Option<String> {
-        let constraint = match Constraint::parse(text) {
-            Ok(constraint) => constraint,
-            Err(invalid) => {
-                let message = format!("{text:?} is not a constraint: {}", invalid.fault);
-                match (invalid.help(), invalid.fault) {
-                    (Some(help), _) => self.error_help(path, message, help),
-                    (None, Fault::NoOperator) => {
-                        let help = "a constraint is written as node.role==manager, \
-                                    node.labels.zone in a,b or node.labels.gpu exists";
-                        self.error_help(path, message, help);
-                    }
-                    (None, _) => self.error(path, message),
-                }
-                return None;
-            }
-        };
-        if let Some(node_key) = constraint.unknown_key() {
-            let message = format!("nodes have no {node_key:?}: no node can meet this constraint");
-            let meant = crate::schema::nearest(node_key, NODE_KEYS.iter().copied());
-            let help = match meant {
-                Some(meant) => format!("did you mean {meant}?"),
-                None => format!(
-                    "nodes have {}, node.labels.*, engine.labels.*",
-                    NODE_KEYS.join(", ")
-                ),
-            };
-            self.error_help(path, message, help);
-            return None;
-        }
-        Some(constraint.to_string())
-    }
-
     pub(super) fn update(
         &mut self,
         key: &str,
@@ -274,14 +211,6 @@ impl Maker<'_> {
         }
         Some(deadline)
     }
-}
-
-fn is_label(key: &str) -> bool {
-    [NODE_LABEL, ENGINE_LABEL].iter().any(|prefix| {
-        key.get(..prefix.len())
-            .is_some_and(|p| p.eq_ignore_ascii_case(prefix))
-            && key.len() > prefix.len()
-    })
 }
 
 fn bytes(value: model::Bytes) -> ByteCount {

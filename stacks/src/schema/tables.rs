@@ -383,7 +383,10 @@ static PLACEMENT: Object = object(
     ],
 );
 
-static PREFERENCE: Object = object("a placement preference", &[field("spread", Text)]);
+static PREFERENCE: Object = object(
+    "a placement preference",
+    &[field("spread", Text), field("x-max-skew", Int)],
+);
 
 static EXTERNAL: Object = object("an external section", &[field("name", Text)]);
 const EXTERNAL_SHAPE: Shape = OneOf(&[Bool, Shape::Object(&EXTERNAL)]);

@@ -12,8 +12,8 @@ use clap::ValueEnum;
 use skep_proto::pb;
 use skep_types::constraint::Constraint;
 use skep_types::{
-    FileReference, Mount, NetworkAttachmentSpec, PortConfig, ServiceMode, ServiceSpec, TaskSpec,
-    Ulimit,
+    FileReference, InvalidSpread, Mount, NetworkAttachmentSpec, PortConfig, ServiceMode,
+    ServiceSpec, Spread, TaskSpec, Ulimit,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,9 +57,10 @@ pub struct Args {
     /// 'node.labels.slots > 4', 'node.labels.gpu exists'; repeatable
     #[arg(long, value_name = "CONSTRAINT", value_parser = constraint)]
     constraint: Vec<String>,
-    /// Spread over a property of nodes, e.g. spread=node.labels.zone; repeatable
+    /// Spread over a label of nodes, e.g. spread=node.labels.zone; with ,max-skew=1 no
+    /// value may have more tasks than that above another, rather wait; repeatable
     #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
-    placement_pref: Vec<String>,
+    placement_pref: Vec<Spread>,
     /// Label of the service; repeatable
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
     label: Vec<(String, String)>,
@@ -133,10 +134,12 @@ pub fn ports(text: &str) -> Result<Ports, String> {
     flags::publish(text).map(Ports)
 }
 
-/// `spread=node.labels.zone`.
-pub fn preference(text: &str) -> Result<String, String> {
+/// `spread=node.labels.zone`, with `,max-skew=1` or without.
+pub fn preference(text: &str) -> Result<Spread, String> {
     match text.split_once('=') {
-        Some(("spread", by)) if !by.is_empty() => Ok(by.to_owned()),
+        Some(("spread", by)) if !by.is_empty() => by
+            .parse()
+            .map_err(|invalid: InvalidSpread| invalid.to_string()),
         _ => Err(format!(
             "{text:?} is not a preference such as spread=node.labels.zone"
         )),

@@ -139,8 +139,8 @@ fn pretty(view: &View, service: &Service) -> String {
             task.placement.constraints.join(" ")
         ));
     }
-    for by in &task.placement.spread {
-        add(format!(" Preference:\tspread={by}"));
+    for spread in &task.placement.spread {
+        add(format!(" Preference:\tspread={spread}"));
     }
     if task.placement.max_replicas_per_node > 0 {
         add(format!(

@@ -14,7 +14,8 @@ use anyhow::{Result, bail};
 use skep_proto::pb::change::Change;
 use skep_proto::{id_bytes, pb};
 use skep_types::{
-    FileReference, Labels, Mount, NetworkAttachmentSpec, Service, ServiceMode, ServiceSpec, Ulimit,
+    FileReference, Labels, Mount, NetworkAttachmentSpec, Service, ServiceMode, ServiceSpec, Spread,
+    Ulimit,
 };
 use std::sync::Arc;
 
@@ -85,12 +86,12 @@ struct Lists {
     /// Remove a condition; repeatable
     #[arg(long, value_name = "CONSTRAINT")]
     constraint_rm: Vec<String>,
-    /// Spread over a further property of nodes; repeatable
+    /// Spread over a further label of nodes, or with another max-skew; repeatable
     #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
-    placement_pref_add: Vec<String>,
+    placement_pref_add: Vec<Spread>,
     /// No longer spread over it; repeatable
     #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
-    placement_pref_rm: Vec<String>,
+    placement_pref_rm: Vec<Spread>,
     /// Add or change a label of the service; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
     label_add: Vec<(String, String)>,
@@ -274,11 +275,14 @@ impl Lists {
             &self.constraint_rm,
             &self.constraint_add,
         );
-        relist(
-            &mut task.placement.spread,
-            &self.placement_pref_rm,
-            &self.placement_pref_add,
-        );
+        let spread = &mut task.placement.spread;
+        spread.retain(|present| !self.placement_pref_rm.iter().any(|s| s.by == present.by));
+        for added in &self.placement_pref_add {
+            match spread.iter_mut().find(|present| present.by == added.by) {
+                Some(present) => present.clone_from(added),
+                None => spread.push(added.clone()),
+            }
+        }
         for key in &self.network_rm {
             let network = references::network(view, key)?;
             task.networks.retain(|present| present.network != network);
@@ -468,6 +472,32 @@ mod tests {
                 "{flag}"
             );
         }
+        Ok(())
+    }
+
+    #[test]
+    fn a_preference_is_known_by_its_label() -> Result<()> {
+        let args = parsed(&[
+            "--placement-pref-add=spread=node.labels.zone,max-skew=1",
+            "--placement-pref-add=spread=node.labels.row",
+            "--placement-pref-rm=spread=node.labels.rack",
+        ])?;
+        let mut service = crate::testing::service(1, "web", 1);
+        let task = Arc::make_mut(&mut service.spec.task);
+        for text in ["node.labels.zone", "node.labels.rack,max-skew=2"] {
+            task.placement.spread.push(text.parse()?);
+        }
+        let mut spec = service.spec.clone();
+        args.edit(&View::default(), &service, &mut spec)?;
+        let spread: Vec<String> = spec
+            .task
+            .placement
+            .spread
+            .iter()
+            .map(Spread::to_string)
+            .collect();
+        assert_eq!(spread, ["node.labels.zone,max-skew=1", "node.labels.row"]);
+        assert!(parsed(&["--placement-pref-add=spread=node.labels.zone,skew=1"]).is_err());
         Ok(())
     }
 

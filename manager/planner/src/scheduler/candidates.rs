@@ -2,17 +2,17 @@
 //!
 //! A few tasks on a large swarm are served from the fleet's own order; all
 //! else from a tree of heaps, one level a spread preference, in which every
-//! task goes to the branch with the fewest tasks of the service.
+//! task goes to the branch with the fewest tasks of the service. Nodes without the
+//! label come last: they are a branch for what fits nowhere else.
 
 use super::filter::Filters;
-use super::fleet::{At, Fleet, FleetNode, Rank};
-use skep_types::constraint::{ENGINE_LABEL, NODE_LABEL};
+use super::fleet::{At, Fleet, Rank};
+use super::skew::Skew;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 /// Candidates of a group.
 pub(super) struct Candidates {
-    levels: Vec<Level>,
     /// One node a task, where that is enough.
     listed: VecDeque<At>,
     tree: Option<Tree>,
@@ -20,52 +20,15 @@ pub(super) struct Candidates {
     reason: Option<String>,
 }
 
-/// A label to spread over.
-enum Level {
-    Node(String),
-    Engine(String),
-}
-
-impl Level {
-    /// Descriptors other than labels are ignored, as Swarm does.
-    fn parse(text: &str) -> Option<Level> {
-        let lower = text.to_ascii_lowercase();
-        if lower.starts_with(NODE_LABEL) {
-            Some(Level::Node(text[NODE_LABEL.len()..].to_owned()))
-        } else if lower.starts_with(ENGINE_LABEL) {
-            Some(Level::Engine(text[ENGINE_LABEL.len()..].to_owned()))
-        } else {
-            None
-        }
-    }
-
-    fn value<'n>(&self, node: &'n FleetNode) -> &'n str {
-        let label = match self {
-            Level::Node(label) => node.node.spec.labels.get(label),
-            Level::Engine(label) => node.node.description.engine_labels.get(label),
-        };
-        label.map_or("", String::as_str)
-    }
-}
-
 impl Candidates {
-    pub(super) fn new(
-        fleet: &Fleet,
-        filters: &Filters,
-        spread: &[String],
-        count: usize,
-    ) -> Candidates {
+    pub(super) fn new(fleet: &Fleet, filters: &Filters, count: usize) -> Candidates {
         let mut candidates = Candidates {
-            levels: spread
-                .iter()
-                .filter_map(|text| Level::parse(text))
-                .collect(),
             listed: VecDeque::new(),
             tree: None,
             set_aside: BTreeSet::new(),
             reason: None,
         };
-        if candidates.levels.is_empty() {
+        if filters.spread.is_empty() {
             candidates.listed = fleet
                 .least_used()
                 .filter(|at| fleet.is_untouched(*at) && filters.check(fleet.node(*at)).is_ok())
@@ -88,7 +51,7 @@ impl Candidates {
             }
             self.tree = Some(self.grow(fleet, filters));
         }
-        self.tree.as_mut().and_then(Tree::pop)
+        self.tree.as_mut()?.pop(&fleet.skew)
     }
 
     /// A node was used.
@@ -117,10 +80,10 @@ impl Candidates {
         for (at, node) in fleet.nodes() {
             let fits = filters.check(node).is_ok() && !self.set_aside.contains(&at);
             // A node that is full still counts for the balance of its branch.
-            if !fits && (node.of_service == 0 || self.levels.is_empty()) {
+            if !fits && (node.of_service == 0 || filters.spread.is_empty()) {
                 continue;
             }
-            let path = tree.path(self.levels.iter().map(|level| level.value(node)));
+            let path = tree.path(filters.labels().map(|label| label.on(&node.node)));
             for branch in &path {
                 tree.branches[*branch].tasks += node.of_service;
             }
@@ -202,24 +165,35 @@ impl Tree {
         }
     }
 
-    fn pop(&mut self) -> Option<At> {
-        if self.branches[0].open == 0 {
-            return None;
+    fn pop(&mut self, skew: &Skew) -> Option<At> {
+        let leaf = self.seek(0, skew)?;
+        let Reverse(rank) = self.branches[leaf].heap.pop()?;
+        for branch in self.paths.get(rank.4 as usize).into_iter().flatten() {
+            self.branches[*branch].open -= 1;
         }
-        let mut branch = 0;
-        loop {
-            self.branches[branch].open -= 1;
-            if let Some(Reverse(rank)) = self.branches[branch].heap.pop() {
-                return Some(rank.4);
-            }
-            // In order of their labels, so that the first of equals is fixed.
-            branch = self.branches[branch]
-                .children
-                .values()
-                .copied()
-                .filter(|child| self.branches[*child].open > 0)
-                .min_by_key(|child| self.branches[*child].tasks)?;
+        Some(rank.4)
+    }
+
+    /// The leaf below a branch that gets the next task.
+    fn seek(&self, branch: usize, skew: &Skew) -> Option<usize> {
+        let here = &self.branches[branch];
+        if let Some(Reverse(rank)) = here.heap.peek() {
+            // The labels of all nodes of a leaf are the same.
+            return skew.broken(rank.4).is_none().then_some(branch);
         }
+        let open = || {
+            here.children
+                .iter()
+                .filter(|(_, at)| self.branches[**at].open > 0)
+        };
+        let order = |(label, at): &(&String, &usize)| (label.is_empty(), self.branches[**at].tasks);
+        // In order of their labels, so that the first of equals is fixed.
+        let best = open().min_by_key(order)?;
+        self.seek(*best.1, skew).or_else(|| {
+            let mut others: Vec<_> = open().filter(|other| *other != best).collect();
+            others.sort_by_key(order);
+            others.into_iter().find_map(|(_, at)| self.seek(*at, skew))
+        })
     }
 
     fn count(&mut self, at: At) {

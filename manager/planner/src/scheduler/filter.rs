@@ -3,7 +3,8 @@
 use super::fleet::{Fleet, FleetNode, host_ports};
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Node, Placement, Protocol, Resources, Service, TaskSpec, UpdateOrder, UpdateState,
+    Node, Placement, Protocol, Resources, Service, Spread, SpreadLabel, TaskSpec, UpdateOrder,
+    UpdateState,
 };
 use std::collections::BTreeMap;
 
@@ -15,6 +16,8 @@ pub(super) enum Refusal {
     Constraints,
     HostPort,
     MaxReplicas,
+    /// Of the branches of a bounded spread (see [`super::skew`]), not of the node alone.
+    Skew,
 }
 
 /// The filters of one task template, read once.
@@ -23,6 +26,8 @@ pub(super) struct Filters {
     pub(super) ports: Vec<(Protocol, u16)>,
     /// The update under way, or the next one, starts the new task first.
     pub(super) surges: bool,
+    /// The labels to spread over.
+    pub(super) spread: Vec<Spread>,
     constraints: Vec<Constraint>,
     /// Constraints that cannot be read hold nowhere.
     unreadable: Vec<String>,
@@ -38,10 +43,13 @@ impl Filters {
                 Err(_) => unreadable.push(text.clone()),
             }
         }
+        // What is no label is ignored, as Swarm does.
+        let labels = placement.spread.iter().filter(|s| s.label().is_some());
         Filters {
             resources: spec.resources.clone(),
             ports: host_ports(service),
             surges: order(service) == UpdateOrder::StartFirst,
+            spread: labels.cloned().collect(),
             constraints,
             unreadable,
             max_replicas: placement.max_replicas_per_node,
@@ -55,6 +63,17 @@ impl Filters {
         }
     }
 
+    /// The labels to spread over, outermost first.
+    pub(super) fn labels(&self) -> impl Iterator<Item = SpreadLabel<'_>> {
+        self.spread.iter().filter_map(Spread::label)
+    }
+
+    /// It could take a task if there was room for it.
+    pub(super) fn suits(&self, node: &FleetNode) -> bool {
+        let of_its_own = [Refusal::NotReady, Refusal::Constraints];
+        !of_its_own.iter().any(|it| self.refuses(*it, node))
+    }
+
     /// The node may take no new task, and this one was there before.
     pub(super) fn check_again(&self, node: &FleetNode) -> Result<(), Refusal> {
         let counts = |refusal: &Refusal| *refusal != Refusal::NotReady || !node.keeps_tasks;
@@ -64,7 +83,7 @@ impl Filters {
         }
     }
 
-    /// All that is against a node, in the order of the filters.
+    /// All that is against a node itself, in the order of the filters.
     pub(super) fn refusals(&self, node: &FleetNode) -> impl Iterator<Item = Refusal> {
         let all = [
             Refusal::NotReady,
@@ -86,6 +105,7 @@ impl Filters {
             }
             Refusal::HostPort => self.ports.iter().any(|port| node.ports.contains(port)),
             Refusal::MaxReplicas => self.max_replicas != 0 && node.of_limit >= self.max_replicas,
+            Refusal::Skew => false,
         }
     }
 
@@ -114,8 +134,8 @@ fn order(service: &Service) -> UpdateOrder {
 /// Why no node at all will do.
 pub(super) fn explain_all(fleet: &Fleet, filters: &Filters) -> String {
     let mut counts: BTreeMap<Refusal, usize> = BTreeMap::new();
-    for (_, node) in fleet.nodes() {
-        if let Err(refusal) = filters.check(node) {
+    for (at, _) in fleet.nodes() {
+        if let Some(refusal) = fleet.refusals(at, filters).next() {
             *counts.entry(refusal).or_default() += 1;
         }
     }
@@ -140,6 +160,7 @@ pub(super) fn explain(counts: &[(Refusal, usize)]) -> String {
             }
             (Refusal::HostPort, n) => format!("host-mode port already in use on {}", nodes(*n)),
             (Refusal::MaxReplicas, _) => "max replicas per node limit exceed".to_owned(),
+            (Refusal::Skew, n) => format!("max skew exceeded on {}", nodes(*n)),
         })
         .collect();
     format!("no suitable node ({})", reasons.join("; "))

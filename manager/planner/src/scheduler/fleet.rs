@@ -1,6 +1,7 @@
 //! The nodes as the scheduler sees them: what each has left.
 
-use super::filter::Filters;
+use super::filter::{Filters, Refusal};
+use super::skew::Skew;
 use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, Work};
 use crate::explained::NodeUse;
@@ -23,6 +24,8 @@ pub(super) struct Fleet {
     order: BTreeSet<(u32, u32, At)>,
     /// Nodes with marks of the present group.
     marked: Vec<At>,
+    /// Of the present group: how evenly it must be spread.
+    pub(super) skew: Skew,
 }
 
 /// One node.
@@ -187,6 +190,7 @@ impl Fleet {
             by_id,
             order,
             marked: Vec::new(),
+            skew: Skew::default(),
         }
     }
 
@@ -200,6 +204,13 @@ impl Fleet {
 
     pub(super) fn nodes(&self) -> impl Iterator<Item = (At, &FleetNode)> {
         (0..).zip(&self.nodes)
+    }
+
+    /// All that is against one more task of the present group on a node, the reason that
+    /// counts first.
+    pub(super) fn refusals(&self, at: At, filters: &Filters) -> impl Iterator<Item = Refusal> {
+        let skewed = self.skew.broken(at).map(|_| Refusal::Skew);
+        filters.refusals(self.node(at)).chain(skewed)
     }
 
     /// Nodes that take tasks, least used first.
@@ -232,6 +243,7 @@ impl Fleet {
         filters: &Filters,
         now: Timestamp,
     ) {
+        self.skew = Skew::new(&self.nodes, &self.by_id, tasks, filters);
         for task in tasks {
             let Some(at) = task.node.and_then(|id| self.index_of(id)) else {
                 continue;
@@ -255,6 +267,7 @@ impl Fleet {
     }
 
     pub(super) fn end_group(&mut self) {
+        self.skew = Skew::default();
         for at in std::mem::take(&mut self.marked) {
             let node = &mut self.nodes[at as usize];
             node.of_service = 0;
@@ -278,6 +291,7 @@ impl Fleet {
         node.tasks += 1;
         node.of_service += 1;
         node.of_limit += 1;
+        self.skew.count(at);
         self.marked.push(at);
     }
 }

@@ -52,7 +52,13 @@ pub(super) fn make(
         node.reserve(&filters.resources);
     }
     for (old, at) in serving {
-        if filters.check(fleet.node(at)) != Err(Refusal::Resources) {
+        // Where the spread is bounded, the next may find no room after all.
+        if fleet.skew.is_bounded() && !later.is_empty() {
+            break;
+        }
+        if filters.check(fleet.node(at)) != Err(Refusal::Resources)
+            || fleet.skew.broken(at).is_some()
+        {
             continue;
         }
         let mut node = later.get(&at).unwrap_or(fleet.node(at)).clone();

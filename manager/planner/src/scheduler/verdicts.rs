@@ -1,13 +1,14 @@
-//! What the scheduler thinks of each node, in words.
+//! What the scheduler thinks of each node.
 
 use super::candidates::Candidates;
-use super::filter::{Filters, Refusal};
-use super::fleet::{At, Fleet, FleetNode, Rank};
+use super::filter::Filters;
+use super::fleet::{At, Fleet, Rank};
+use super::words;
 use crate::allocator::Allocator;
 use crate::current::Current;
 use crate::draft::{Draft, ServiceWork};
 use crate::explained::{Fit, NodeUse, Subject, Verdict};
-use skep_types::{Availability, ByteCount, NanoCpus, NodeState, Service, ServiceMode, TaskSpec};
+use skep_types::{Service, ServiceMode};
 use std::sync::Arc;
 
 /// Of a service every node, best first; of a node every service.
@@ -57,20 +58,19 @@ fn of_service<'a>(
         &filters,
         draft.now,
     );
-    let spread = &spec.placement.spread;
-    let next = Candidates::new(fleet, &filters, spread, 1).best(fleet, &filters);
+    let next = Candidates::new(fleet, &filters, 1).best(fleet, &filters);
     let networks = allocator.networks_of(service, spec);
     let global = matches!(
         service.spec.mode,
         ServiceMode::Global | ServiceMode::GlobalJob
     );
-    let mut ranked: Vec<((Fit, Rank), Verdict)> = nodes
+    let mut ranked: Vec<((Fit, bool, Rank), Verdict)> = nodes
         .iter()
         .map(|at| {
             let node = fleet.node(*at);
-            let mut why: Vec<String> = filters
-                .refusals(node)
-                .map(|refusal| describe(refusal, &filters, spec, node))
+            let mut why: Vec<String> = fleet
+                .refusals(*at, &filters)
+                .map(|refusal| words::describe(refusal, &filters, spec, fleet, *at))
                 .collect();
             if why.is_empty()
                 && let Err(exhausted) = allocator.try_attach(draft, node.id, &networks)
@@ -88,11 +88,17 @@ fn of_service<'a>(
             } else {
                 Fit::Fits
             };
-            if fit <= Fit::Fits
-                && let Some(failures) = node.blamed()
-            {
-                let text = format!("{failures} tasks failed here in the last minutes: tried last");
-                why.push(text);
+            let unlabelled = filters
+                .labels()
+                .find(|label| label.on(&node.node).is_empty());
+            if fit <= Fit::Fits {
+                why.extend(unlabelled.map(|label| {
+                    let name = words::name(label);
+                    format!("has no label {name} to spread over: tried last")
+                }));
+                why.extend(node.blamed().map(|failures| {
+                    format!("{failures} tasks failed here in the last minutes: tried last")
+                }));
             }
             let verdict = Verdict {
                 service: service.id,
@@ -101,76 +107,10 @@ fn of_service<'a>(
                 tasks: node.of_service,
                 why,
             };
-            ((fit, fleet.rank(*at)), verdict)
+            ((fit, unlabelled.is_some(), fleet.rank(*at)), verdict)
         })
         .collect();
     fleet.end_group();
     ranked.sort_by_key(|(rank, _)| *rank);
     ranked.into_iter().map(|(_, verdict)| verdict).collect()
-}
-
-/// Why a node does not take a task, with the numbers.
-fn describe(refusal: Refusal, filters: &Filters, spec: &TaskSpec, node: &FleetNode) -> String {
-    match refusal {
-        Refusal::NotReady => match (node.node.status.state, node.node.spec.availability) {
-            (NodeState::Ready, Availability::Drain) => "it is drained".to_owned(),
-            (NodeState::Ready, _) => "it is paused".to_owned(),
-            (NodeState::Down, _) => "it is down".to_owned(),
-            (_, _) => "it has not been heard yet".to_owned(),
-        },
-        Refusal::Resources => {
-            let (cpu, memory) = node.free();
-            let total = &node.node.description;
-            let mut lacks = Vec::new();
-            if spec.resources.cpu_reservation > cpu {
-                let needs = cpus(spec.resources.cpu_reservation);
-                let (free, total) = (cpus(cpu), cpus(total.cpus));
-                lacks.push(format!("needs {needs} CPUs, {free} of {total} are free"));
-            }
-            if spec.resources.memory_reservation > memory {
-                let needs = bytes(spec.resources.memory_reservation);
-                let (free, total) = (bytes(memory), bytes(total.memory));
-                lacks.push(format!(
-                    "needs {needs} of memory, {free} of {total} are free"
-                ));
-            }
-            lacks.join("; ")
-        }
-        Refusal::Constraints => {
-            let broken: Vec<String> = filters.broken_constraints(&node.node).collect();
-            format!("does not satisfy {}", broken.join(" and "))
-        }
-        Refusal::HostPort => {
-            let taken = filters
-                .ports
-                .iter()
-                .filter(|port| node.ports.contains(port));
-            let taken: Vec<String> = taken
-                .map(|(protocol, port)| format!("{port}/{protocol}"))
-                .collect();
-            format!("host port {} is taken", taken.join(", "))
-        }
-        Refusal::MaxReplicas => format!(
-            "has {} of at most {} tasks of the service",
-            node.of_limit, spec.placement.max_replicas_per_node
-        ),
-    }
-}
-
-/// `1.5`
-fn cpus(NanoCpus(nano): NanoCpus) -> String {
-    let text = format!("{:.3}", nano as f64 / 1e9);
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-/// `1.5 GiB`
-fn bytes(ByteCount(bytes): ByteCount) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let (mut value, mut unit) = (bytes as f64, 0);
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let text = format!("{value:.1}");
-    format!("{} {}", text.trim_end_matches(".0"), UNITS[unit])
 }

@@ -18,4 +18,5 @@ mod revisions;
 mod rollout;
 mod schedules;
 mod scheduling;
+mod spreading;
 mod update;

@@ -522,9 +522,10 @@ impl World {
                     task.resources.memory_reservation =
                         ByteCount(value.parse::<u64>().unwrap() << 30)
                 }
+                "no-spread" => task.placement.spread.clear(),
                 "no-constraints" => task.placement.constraints.clear(),
                 "constraint" => task.placement.constraints.push(value.into()),
-                "spread" => task.placement.spread.push(value.into()),
+                "spread" => task.placement.spread.push(value.parse().unwrap()),
                 "max-per-node" => task.placement.max_replicas_per_node = value.parse().unwrap(),
                 "restart" => {
                     task.restart.condition = match value {

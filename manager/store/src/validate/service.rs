@@ -1,8 +1,7 @@
 //! Checks of a service's spec.
 
-use super::{Invalid, dns_name, job};
+use super::{Invalid, dns_name, job, placement};
 use crate::snapshot::Snapshot;
-use skep_types::constraint::Constraint;
 use skep_types::template;
 use skep_types::{
     ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
@@ -75,6 +74,7 @@ fn check(
     check_task(snapshot, task)?;
     let before = template::Context::before(name, labels);
     template::check(&task.container, &before)?;
+    placement::check(*mode, &task.placement)?;
     check_update("update", update)?;
     check_update("rollback", rollback)?;
     check_endpoint(endpoint)?;
@@ -107,7 +107,7 @@ fn check_task(snapshot: &Snapshot, task: &TaskSpec) -> Result<(), Invalid> {
         container,
         resources,
         restart,
-        placement,
+        placement: _,
         networks,
         log_driver: _,
         force_update: _,
@@ -115,9 +115,6 @@ fn check_task(snapshot: &Snapshot, task: &TaskSpec) -> Result<(), Invalid> {
     check_container(snapshot, container)?;
     check_resources(resources)?;
     check_restart(restart)?;
-    for constraint in &placement.constraints {
-        Constraint::parse(constraint)?;
-    }
     let mut seen = BTreeSet::new();
     for attachment in networks {
         let Some(network) = snapshot.network(attachment.network) else {

@@ -1,0 +1,99 @@
+//! Which nodes may run a service, and how it is spread over them.
+
+use super::Maker;
+use super::deploy::deploy_path;
+use crate::model;
+use crate::tree::Step;
+use skep_types::constraint::{Constraint, Fault, NODE_KEYS};
+use skep_types::{Placement, Spread};
+
+impl Maker<'_> {
+    pub(super) fn placement(&mut self, key: &str, deploy: &model::Deploy) -> Placement {
+        let placement = &deploy.placement;
+        let at = |section, index| -> [Step<'_>; 6] {
+            let [services, service, deploy, placement, list] =
+                deploy_path(key, "placement", section);
+            [
+                services,
+                service,
+                deploy,
+                placement,
+                list,
+                Step::Index(index),
+            ]
+        };
+        let mut constraints = Vec::with_capacity(placement.constraints.len());
+        for (index, text) in placement.constraints.iter().enumerate() {
+            constraints.extend(self.constraint(&at("constraints", index), text));
+        }
+        let mut spread = Vec::with_capacity(placement.preferences.len());
+        for (index, preference) in placement.preferences.iter().enumerate() {
+            let path = at("preferences", index);
+            let over = Spread {
+                max_skew: preference
+                    .max_skew
+                    .and_then(|most| self.max_skew(&path, &deploy.mode, most)),
+                ..Spread::over(preference.spread.as_str())
+            };
+            if over.label().is_some() {
+                spread.push(over);
+            } else {
+                let message = format!("tasks cannot be spread over {:?}", preference.spread);
+                let help = "write `spread: node.labels.NAME` or `spread: engine.labels.NAME`";
+                self.error_help(&path, message, help);
+            }
+        }
+        let path = deploy_path(key, "placement", "max_replicas_per_node");
+        let most = i64::from(u32::MAX);
+        Placement {
+            constraints,
+            spread,
+            max_replicas_per_node: self.number(&path, placement.max_replicas_per_node, 0, most),
+        }
+    }
+
+    fn max_skew(&mut self, path: &[Step<'_>], mode: &str, most: i64) -> Option<u32> {
+        let path = [path, &[Step::Key("x-max-skew")]].concat();
+        if matches!(mode, "global" | "global-job") {
+            let message =
+                format!("a {mode} service has no `x-max-skew`: it runs once on every node");
+            self.error_help(&path, message, "remove it");
+            return None;
+        }
+        Some(self.number(&path, most, 1, Spread::SKEW_MAX.into()))
+    }
+
+    /// A constraint without the blanks around its parts.
+    fn constraint(&mut self, path: &[Step<'_>], text: &str) -> Option<String> {
+        let constraint = match Constraint::parse(text) {
+            Ok(constraint) => constraint,
+            Err(invalid) => {
+                let message = format!("{text:?} is not a constraint: {}", invalid.fault);
+                match (invalid.help(), invalid.fault) {
+                    (Some(help), _) => self.error_help(path, message, help),
+                    (None, Fault::NoOperator) => {
+                        let help = "a constraint is written as node.role==manager, \
+                                    node.labels.zone in a,b or node.labels.gpu exists";
+                        self.error_help(path, message, help);
+                    }
+                    (None, _) => self.error(path, message),
+                }
+                return None;
+            }
+        };
+        if let Some(node_key) = constraint.unknown_key() {
+            let message = format!("nodes have no {node_key:?}: no node can meet this constraint");
+            let meant = crate::schema::nearest(node_key, NODE_KEYS.iter().copied());
+            let help = match meant {
+                Some(meant) => format!("did you mean {meant}?"),
+                None => format!(
+                    "nodes have {}, node.labels.*, engine.labels.*",
+                    NODE_KEYS.join(", ")
+                ),
+            };
+            self.error_help(path, message, help);
+            return None;
+        }
+        Some(constraint.to_string())
+    }
+}

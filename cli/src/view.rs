@@ -110,6 +110,11 @@ impl View {
             .is_some_and(|view| view.node.status.state != NodeState::Down)
     }
 
+    /// Whether a task has a node that is Down.
+    pub fn is_away(&self, task: &Task) -> bool {
+        task.node.is_some() && !self.is_on_live_node(task)
+    }
+
     /// Whether a task counts as running: one that takes no traffic does not.
     pub fn runs(&self, task: &Task) -> bool {
         task.desired <= TaskState::Running && task.status.is_ready() && self.is_on_live_node(task)

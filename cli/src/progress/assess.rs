@@ -161,9 +161,10 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         .sort_by(|a, b| a.task.cmp(&b.task).then(a.id.cmp(&b.id)));
     let mut slots: Vec<(usize, Bar)> = Vec::new();
     for ((slot, _), tasks) in &positions {
-        let Some(task) = present(tasks) else { continue };
-        let on_down_node = task.node.is_some() && !view.is_on_live_node(task);
-        if report.global && on_down_node {
+        let Some(task) = present(view, tasks) else {
+            continue;
+        };
+        if report.global && view.is_away(task) {
             continue;
         }
         let state = task.status.state;
@@ -256,11 +257,12 @@ fn is_allowed(view: &View, placement: &Placement, task: &Task) -> bool {
     read.all(|constraint| constraint.holds(&at.node))
 }
 
-/// The task that stands for a position: a live one, or the newest.
-fn present<'a>(tasks: &[&'a Task]) -> Option<&'a Task> {
+/// The task that stands for a position: a live one, or the newest. What is on a node that
+/// is Down is wanted there until another takes its place, and does not stand for it.
+fn present<'a>(view: &View, tasks: &[&'a Task]) -> Option<&'a Task> {
     tasks.iter().copied().max_by_key(|task| {
         (
-            task.is_live(),
+            task.is_live() && !view.is_away(task),
             task.status.state == TaskState::Running,
             task.meta.created_at,
         )

@@ -17,7 +17,7 @@ pub fn assess(view: &View, service: &Service, report: &mut Report) {
         if matches!(task.status.state, TaskState::Failed | TaskState::Rejected) {
             report.failed.push(attempt(view, task));
         }
-        if !task.is_live() {
+        if !task.is_live() || view.is_away(task) {
             continue;
         }
         let node = task.node.filter(|_| report.global);

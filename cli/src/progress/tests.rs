@@ -374,6 +374,9 @@ fn tasks_of_a_node_that_is_down_do_not_count() {
     }
     assert_eq!(course.look(0), Verdict::GoOn);
     assert_eq!(course.reports()[0].done, 0);
+    // It stays wanted there until its replacement is ready, which stands for the slot.
+    course.view.add(0, 1, 2, TaskState::Preparing);
+    assert_eq!(course.reports()[0].bars[0].state, TaskState::Preparing);
 }
 
 #[test]

@@ -309,6 +309,7 @@ impl<'a> ServiceWork<'a> {
             cause: origin.cause,
             stop_cause: None,
             leaves: None,
+            away: false,
             restarts: origin.restarts,
             start_at: origin.start_at,
             run,

@@ -6,6 +6,7 @@
 //! `jobs`'.
 
 mod jobs;
+mod lost;
 mod moves;
 mod promote;
 mod restart;
@@ -57,8 +58,9 @@ fn orchestrate_service<'a>(
     busy: &BTreeSet<NodeId>,
     ids: &mut IdSource,
 ) {
-    stop_lost(draft, work);
+    lost::mark(draft, work);
     moves::mark(draft, work, service);
+    lost::give_up(draft, work, service);
     let beside = moves::stop(draft, work, service, busy);
     restart::hasten(work, &service.spec.task.restart, draft.now);
     if service.spec.mode.is_job() {
@@ -80,20 +82,6 @@ fn orchestrate_service<'a>(
     update::roll(draft, work, service, ids);
     moves::wake(draft, work, service);
     promote::promote(draft, work);
-}
-
-/// What ended is not wanted any more; what is on a lost node has to go elsewhere.
-fn stop_lost(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
-    for task in &mut work.tasks {
-        if task.desired > TaskState::Running {
-            continue;
-        }
-        if task.state.is_terminal() {
-            task.desire(TaskState::Shutdown);
-        } else if task.node.is_some_and(|node| draft.is_silent(node)) {
-            task.stop(TaskState::Shutdown, Cause::NodeLost);
-        }
-    }
 }
 
 /// The nodes that should have a live task of a global service and have none.

@@ -5,7 +5,10 @@ mod support;
 
 use proptest::prelude::*;
 use skep_manager_planner::reconcile;
-use skep_types::{Availability, NodeId, NodeState, ServiceMode, Slot, TaskState, Timestamp};
+use skep_manager_store::Snapshot;
+use skep_types::{
+    Availability, Cause, NodeId, NodeState, ServiceMode, Slot, Task, TaskState, Timestamp,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use support::World;
@@ -137,7 +140,12 @@ fn promises_hold(world: &mut World) {
         }
         let node = task.node.and_then(|id| snapshot.node(id));
         let node = node.unwrap_or_else(|| panic!("{} is on no node", task.name()));
-        assert_ne!(node.status.state, NodeState::Down, "{}", task.name());
+        if node.status.state == NodeState::Down {
+            // It is given up once another serves in its place.
+            let runs = task.status.state == TaskState::Running;
+            assert!(runs && !is_replaced(&snapshot, task), "{}", task.name());
+            continue;
+        }
         // What is drained is left in good time.
         let until = node.drained_by().unwrap_or(Timestamp(u64::MAX));
         let is_drained = node.spec.availability == Availability::Drain;
@@ -146,16 +154,48 @@ fn promises_hold(world: &mut World) {
     }
 }
 
+/// Once all nodes are back, and have told of their tasks, where none has to leave its node.
+fn no_slot_is_doubled(world: &World) {
+    let snapshot = world.store.snapshot();
+    let mut seen = BTreeSet::new();
+    let stays = |task: &Task| task.spec.placement.constraints.is_empty();
+    let of_slots = snapshot.tasks().filter(|task| task.slot != Slot(0));
+    for task in of_slots.filter(|task| task.is_live() && stays(task)) {
+        let place = (task.service, task.slot, task.run, task.spec_version);
+        assert!(seen.insert(place), "{} is there twice", task.name());
+    }
+}
+
+/// A task that takes traffic where its node answers fills the same place.
+fn is_replaced(snapshot: &Snapshot, task: &Task) -> bool {
+    let mut others = snapshot.tasks_in(task.service, task.slot);
+    others.any(|other| {
+        let node = other.node.and_then(|id| snapshot.node(id));
+        other.is_live()
+            && other.status.is_ready()
+            && other.run == task.run
+            && (task.slot != Slot(0) || other.node == task.node)
+            && node.is_some_and(|node| node.status.state == NodeState::Ready)
+    })
+}
+
 /// A run never does more at a time than it may, nor anything twice, and what is over
 /// stays over.
 fn runs_are_not_doubled(world: &World) {
     let snapshot = world.store.snapshot();
     for service in snapshot.services().filter(|s| s.spec.mode.is_job()) {
         assert!(service.job.open().count() <= 1, "{:?}", service.job);
-        let mut live: BTreeMap<u64, BTreeSet<_>> = BTreeMap::new();
-        for task in snapshot.tasks_of(service.id).filter(|task| task.is_live()) {
+        let mut places: BTreeMap<u64, BTreeSet<_>> = BTreeMap::new();
+        let answers = |task: &Task| {
+            let node = task.node.and_then(|id| snapshot.node(id));
+            node.is_none_or(|node| node.status.state != NodeState::Down)
+        };
+        let live = snapshot.tasks_of(service.id).filter(|task| task.is_live());
+        for task in live.filter(|task| answers(task)) {
             let place = (task.slot, task.node.filter(|_| task.slot == Slot(0)));
-            assert!(live.entry(task.run).or_default().insert(place), "{place:?}");
+            let first = places.entry(task.run).or_default().insert(place);
+            // Until the node that is back has told what became of its own.
+            assert!(first || task.cause == Cause::NodeLost, "{place:?}");
             let run = service.job.run(task.run).expect("the run of a live task");
             assert!(service.is_current(run), "{run:?}");
             let twice = snapshot.tasks_in(service.id, task.slot).any(|other| {
@@ -167,7 +207,7 @@ fn runs_are_not_doubled(world: &World) {
             assert!(!twice, "{} does what is done", task.name());
         }
         if let ServiceMode::ReplicatedJob { concurrent, .. } = service.spec.mode {
-            for places in live.values() {
+            for places in places.values() {
                 let most = if concurrent == 0 {
                     usize::MAX
                 } else {
@@ -233,6 +273,12 @@ proptest! {
             promises_hold(&mut world);
             runs_are_not_doubled(&world);
         }
+        for node in ["n1", "n2", "n3"] {
+            world.line(&format!("wake {node}"));
+            world.line(&format!("active {node}"));
+        }
+        world.line("step 5s");
+        no_slot_is_doubled(&world);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Nodes that are drained, as the store keeps them.
+//! Nodes that are drained or silent, as the store keeps them.
 
 mod support;
 
@@ -41,7 +41,43 @@ fn a_slot_gets_a_second_task_only_beside_one_that_has_to_leave_its_node() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");
     swarm.task(id, 1);
-    let other = |number: u128, cause| NewTask {
+    let early = second(&swarm, id, 71, Cause::Drained);
+    assert!(swarm.refused(early).is_stale());
+    set(&mut swarm, Availability::Drain);
+    let first = second(&swarm, id, 72, Cause::Drained);
+    swarm.must(first);
+    // The same plan once more.
+    let twice = second(&swarm, id, 73, Cause::Drained);
+    assert!(swarm.refused(twice).is_stale());
+}
+
+#[test]
+fn a_slot_gets_a_second_task_beside_one_whose_node_is_silent() {
+    let mut swarm = Fixture::new();
+    let id = swarm.service("web");
+    swarm.task(id, 1);
+    let node = swarm.store.state().node(swarm.node).unwrap();
+    let down = NodeAction::SetStatus {
+        id: node.id,
+        version: node.meta.version,
+        status: NodeStatus {
+            state: NodeState::Down,
+            ..node.status.clone()
+        },
+    };
+    let early = second(&swarm, id, 71, Cause::NodeLost);
+    assert!(swarm.refused(early).is_stale());
+    swarm.must(Action::Node(down));
+    let first = second(&swarm, id, 72, Cause::NodeLost);
+    swarm.must(first);
+    let twice = second(&swarm, id, 73, Cause::NodeLost);
+    assert!(swarm.refused(twice).is_stale());
+}
+
+/// Another task in slot 1.
+fn second(swarm: &Fixture, service: ServiceId, number: u128, cause: Cause) -> Action {
+    let service = swarm.store.state().service(service).unwrap();
+    let task = NewTask {
         run: 0,
         id: TaskId::from_bits(number),
         slot: Slot(1),
@@ -53,23 +89,12 @@ fn a_slot_gets_a_second_task_only_beside_one_that_has_to_leave_its_node() {
         restarts: Restarts::default(),
         start_at: None,
     };
-    let create = |swarm: &Fixture, number| {
-        let service = swarm.store.state().service(id).unwrap();
-        Action::Task(TaskAction::Create {
-            service: id,
-            version: service.meta.version,
-            spec_version: service.spec_version,
-            tasks: vec![other(number, Cause::Drained)],
-        })
-    };
-    let early = create(&swarm, 71);
-    assert!(swarm.refused(early).is_stale());
-    set(&mut swarm, Availability::Drain);
-    let first = create(&swarm, 72);
-    swarm.must(first);
-    // The same plan once more.
-    let twice = create(&swarm, 73);
-    assert!(swarm.refused(twice).is_stale());
+    Action::Task(TaskAction::Create {
+        service: service.id,
+        version: service.meta.version,
+        spec_version: service.spec_version,
+        tasks: vec![task],
+    })
 }
 
 #[test]

@@ -123,6 +123,8 @@ pub enum Cause {
     Removed,
     /// Stopped because the run of its job is over, or cannot succeed any more.
     RunEnded,
+    /// Stopped because the node whose task it was to replace is back.
+    NodeBack,
 }
 
 impl Cause {
@@ -139,6 +141,7 @@ impl Cause {
             Cause::Constraint => "constraint",
             Cause::Removed => "removed",
             Cause::RunEnded => "run-ended",
+            Cause::NodeBack => "node-back",
         }
     }
 }

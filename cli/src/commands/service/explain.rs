@@ -68,11 +68,13 @@ fn story(view: &View, service: &Service) -> Result<Vec<String>> {
             continue;
         }
         let why = match (&*task.status.error, &*task.status.message) {
+            _ if view.is_away(task) => "it is replaced, unless its node is back before",
             ("", "") => "on its way",
             ("", message) => message,
             (error, _) => error,
         };
         let state = match task.status.state {
+            TaskState::Running if view.is_away(task) => "running (node down)".to_owned(),
             TaskState::Running => "running (not ready)".to_owned(),
             state => state.to_string(),
         };

@@ -25,6 +25,8 @@ pub(crate) struct Work<'a> {
     pub(crate) stop_cause: Option<Cause>,
     /// Why it has to leave its node, which answers.
     pub(crate) leaves: Option<Cause>,
+    /// Its node is silent, and it is given up once another serves in its place.
+    pub(crate) away: bool,
     /// What was counted before it in its position.
     pub(crate) restarts: Restarts,
     /// It does not start before.
@@ -56,6 +58,7 @@ impl<'a> Work<'a> {
             cause: task.cause,
             stop_cause: task.stop_cause,
             leaves: None,
+            away: false,
             restarts: task.restarts,
             start_at: task.start_at,
             run: task.run,
@@ -66,9 +69,14 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Wanted alive and not known to have ended.
-    pub(crate) fn is_live(&self) -> bool {
+    /// Wanted alive and not known to have ended, be its node silent.
+    pub(crate) fn is_wanted(&self) -> bool {
         !self.removed && self.desired <= TaskState::Running && !self.state.is_terminal()
+    }
+
+    /// It counts in its place: wanted alive, not known to have ended, and not away.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_wanted() && !self.away
     }
 
     /// It may have work left on its node.

@@ -79,7 +79,7 @@ fn stop_ended(work: &mut ServiceWork<'_>, service: &Service) {
         .filter(|run| service.is_current(run))
         .map(|run| run.number)
         .collect();
-    for task in work.tasks.iter_mut().filter(|task| task.is_live()) {
+    for task in work.tasks.iter_mut().filter(|task| task.is_wanted()) {
         if !current.contains(&task.run) {
             task.stop(TaskState::Shutdown, Cause::RunEnded);
         }
@@ -307,7 +307,7 @@ impl Places {
             let surplus = by_slot && !wanted.contains(position);
             for index in &place.tasks {
                 let task = &mut work.tasks[*index];
-                if !task.is_live() {
+                if !task.is_wanted() {
                     continue;
                 }
                 if surplus {

@@ -6,7 +6,7 @@
 //! the tasks, which say why they were made.
 
 use super::update::Pace;
-use super::{is_stopping, restart, template};
+use super::{is_stopping, lost, restart, template};
 use crate::current::{Allowed, Current};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub(super) fn mark(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &Service) {
     let mut allowed = Allowed::default();
     for task in &mut work.tasks {
-        if !task.is_live() {
+        if !task.is_wanted() {
             continue;
         }
         let Some(node) = task.node.and_then(|id| draft.nodes.get(&id)) else {
@@ -74,9 +74,9 @@ pub(super) fn stop(
         return beside;
     }
     let pace = Pace::of(service);
+    let current = Current::new(&draft.nodes, service, &work.tasks);
     let positions = work.positions();
     let update = pace.rolls.then(|| template::change_of(service));
-    let current = Current::new(&draft.nodes, service, &work.tasks);
     let mut room = pace.room(under_way(work, &pace, update, draft.now).len());
     let mut waiting: Vec<(Cause, Position, usize)> = Vec::new();
     for (position, tasks) in &positions {
@@ -89,7 +89,7 @@ pub(super) fn stop(
             .collect();
         let leaves = live.iter().find(|i| work.tasks[**i].leaves.is_some());
         let Some(first) = leaves.copied() else {
-            part(work, service, &current, &stays);
+            part(draft, work, service, &current, &stays);
             continue;
         };
         if matches!(position, Position::Node(_) | Position::Run(..)) {
@@ -168,36 +168,47 @@ fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTre
     }
 }
 
-/// A move or an update may have been called off half way. The tasks are still sorted by
-/// slot.
+/// A move or an update may have been called off half way, or a lost node come back. The
+/// tasks are still sorted by slot.
 fn has_twins(work: &ServiceWork<'_>) -> bool {
     let of_slots = |task: &&Work<'_>| task.is_live() && task.slot != Slot(0);
-    let slots = work.tasks.iter().filter(of_slots).map(|task| task.slot);
+    let mut slots = work.tasks.iter().filter(of_slots).map(|task| task.slot);
     let mut last = None;
-    slots
-        .into_iter()
-        .any(|slot| last.replace(slot) == Some(slot))
+    slots.any(|slot| last.replace(slot) == Some(slot))
 }
 
-/// Two of a kind, and neither has to leave: what was to follow the other is not needed
-/// any more.
-fn part(work: &mut ServiceWork<'_>, service: &Service, current: &Current<'_>, live: &[usize]) {
+/// Two of a kind, and neither has to leave: a move, a replacement, or a change that is
+/// not needed any more.
+fn part(
+    draft: &mut Draft<'_>,
+    work: &mut ServiceWork<'_>,
+    service: &Service,
+    current: &Current<'_>,
+    live: &[usize],
+) {
     let mut live = live.to_vec();
     // Oldest first, and what serves before what does not.
     live.sort_by_key(|i| !work.tasks[*i].is_ready());
     let kind = |task: &Work<'_>| (current.version_of(task), current.is_outdated(task));
     for (at, index) in live.iter().enumerate() {
         let task = &work.tasks[*index];
-        let twin = live[..at]
-            .iter()
-            .any(|i| kind(&work.tasks[*i]) == kind(task));
-        if twin {
-            let cause = match is_moved(task) {
-                true => Cause::Drained,
-                false => template::change_of(service),
-            };
-            work.tasks[*index].stop(TaskState::Shutdown, cause);
+        // A place in a run has one task, whatever it is made from.
+        let is_twin = |other: &&Work<'_>| task.run != 0 || kind(other) == kind(task);
+        let mut before = live[..at].iter().map(|i| &work.tasks[*i]);
+        let Some(kept) = before.find(is_twin) else {
+            continue;
+        };
+        let wait = lost::told_by(draft, kept, task);
+        if wait > draft.now {
+            draft.plan.wake(wait);
+            continue;
         }
+        let cause = match task.cause {
+            Cause::NodeLost => Cause::NodeBack,
+            _ if is_moved(task) => Cause::Drained,
+            _ => template::change_of(service),
+        };
+        work.tasks[*index].stop(TaskState::Shutdown, cause);
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) 
         // end by themselves.
         let cause = match latest.state {
             TaskState::Orphaned => Cause::NodeLost,
+            _ if latest.away => Cause::NodeLost,
             _ => latest.stop_cause.unwrap_or(Cause::Restarted),
         };
         let until = if latest.state.is_terminal() {
@@ -55,7 +56,11 @@ pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) 
         .then(|| crash_loop(latest, restarts, start_at));
     // A move is not over before one takes traffic: until then the next waits.
     let cause = match latest.cause {
-        moved @ (Cause::Drained | Cause::Constraint) if latest.ready_at().is_none() => moved,
+        moved @ (Cause::Drained | Cause::Constraint | Cause::NodeLost)
+            if latest.ready_at().is_none() =>
+        {
+            moved
+        }
         _ => Cause::Restarted,
     };
     Some(Origin {

@@ -1,6 +1,6 @@
 //! Places of a service that have no task and get none, and why.
 
-use super::{eligible, restart, slots, stop_lost};
+use super::{eligible, lost, restart, slots};
 use crate::draft::{Draft, Position, Template, Work};
 use skep_types::{RestartCondition, RestartPolicy, ServiceId, ServiceMode, TaskState};
 
@@ -12,7 +12,7 @@ pub(crate) fn vacancies(draft: &mut Draft<'_>, id: ServiceId) -> Vec<(Position, 
     let Some(service) = work.service else {
         return Vec::new();
     };
-    stop_lost(draft, &mut work);
+    lost::mark(draft, &mut work);
     let empty = match service.spec.mode {
         ServiceMode::Replicated { replicas } => slots::choose(&mut work, replicas),
         ServiceMode::Global => eligible(draft, &work, service),

@@ -9,6 +9,7 @@ mod explain;
 mod failures;
 mod foresee;
 mod jobs;
+mod lost;
 mod networks;
 mod nodes;
 mod paused;

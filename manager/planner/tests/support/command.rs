@@ -16,7 +16,7 @@
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1
 //! leader | leader n1 heard 1s (ago; it led before)
 //! fail web.1 | reject web.1 | complete web.1   (until `heal web.1`)
-//! finish job.1 n1 (ends well there)
+//! finish job.1 n1 (ends well there) | lose-at web.1 n1
 //! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
 //! explain web | explain-node n1
@@ -264,7 +264,8 @@ impl World {
             ),
             "lose-on" => self.end(&self.on(rest), TaskState::Orphaned, "task: lost"),
             // Whatever was wanted of it meanwhile.
-            "finish" => self.finish(rest[0], rest[1]),
+            "finish" => self.end_at(rest[0], rest[1], TaskState::Complete),
+            "lose-at" => self.end_at(rest[0], rest[1], TaskState::Orphaned),
             // Its node was started anew.
             "lose" => self.end(rest[0], TaskState::Orphaned, "task: lost"),
             // Its node has tried for long to prepare it.
@@ -327,7 +328,7 @@ impl World {
         format!("{}.{}", words[0], self.node_named(words[1]))
     }
 
-    fn finish(&mut self, name: &str, node: &str) {
+    fn end_at(&mut self, name: &str, node: &str, state: TaskState) {
         let node = self.node_named(node);
         let mut tasks = self.store.state().tasks_on(node);
         let is_it = |task: &Task| task.service_name.as_ref() == name || task.name() == name;
@@ -335,9 +336,9 @@ impl World {
         let id = found.expect(name).id;
         drop(tasks);
         let status = TaskStatus {
-            state: TaskState::Complete,
+            state,
             at: self.now,
-            exit_code: Some(0),
+            exit_code: (state == TaskState::Complete).then_some(0),
             ..TaskStatus::default()
         };
         let updates = vec![(id, status)];

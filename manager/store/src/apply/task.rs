@@ -7,8 +7,8 @@ use crate::refused::Refused;
 use crate::snapshot::may_run;
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Availability, NodeId, Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus,
-    Version,
+    Availability, NodeId, NodeState, Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState,
+    TaskStatus, Version,
 };
 use std::sync::Arc;
 
@@ -106,13 +106,14 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
     }
     // A plan that was proposed twice must not fill a slot twice. Start-first
     // updates put two tasks into a slot, but of different versions; start-first moves
-    // put one beside what has to leave its node.
+    // put one beside what has to leave its node, and what is on a lost node stays wanted
+    // until its replacement takes traffic.
     let twin = write.state.tasks_in(origin.service.id, new.slot).any(|t| {
         t.is_live()
             && t.spec_version == origin.spec_version
             && t.run == new.run
             && (new.slot != Slot(0) || t.node == new.node)
-            && !(new.slot != Slot(0) && has_to_leave(write, &origin.service, t))
+            && !(new.slot != Slot(0) && gets_a_second(write, &origin.service, t))
     });
     if twin {
         return Err(Refused::Stale {
@@ -341,12 +342,13 @@ fn put(write: &mut Write<'_>, mut task: Task) {
     write.event(object, EventAction::Update, name, attributes);
 }
 
-/// Its node is drained, or not one that the constraints allow.
-fn has_to_leave(write: &Write<'_>, service: &Service, task: &Task) -> bool {
+/// Its node is drained, or silent, or not one that the constraints allow.
+fn gets_a_second(write: &Write<'_>, service: &Service, task: &Task) -> bool {
     let Some(node) = task.node.and_then(|node| write.state.node(node)) else {
         return false;
     };
     let mut texts = service.spec.task.placement.constraints.iter();
     node.spec.availability == Availability::Drain
+        || node.status.state == NodeState::Down
         || texts.any(|text| Constraint::parse(text).is_ok_and(|c| !c.holds(node)))
 }

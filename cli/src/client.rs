@@ -189,6 +189,18 @@ impl Client {
             .context("the manager did not say which object it changed")
     }
 
+    /// What a change would lead to.
+    pub async fn foresee(&self, change: Change) -> Result<pb::ForeseeResponse> {
+        let request = pb::ForeseeRequest {
+            changes: vec![pb::Change {
+                change: Some(change),
+            }],
+            stale: self.stale,
+        };
+        let answer = self.control().foresee(request).await;
+        Ok(answer.map_err(CliError::from)?.into_inner())
+    }
+
     /// As [`Client::change`] for a change of whatever version there is. The
     /// manager reads and writes in two steps; where somebody comes between them,
     /// it is asked again.

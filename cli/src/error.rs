@@ -22,6 +22,9 @@ pub enum CliError {
     /// As [`CliError::Reported`], for an invalid file: exit code 2.
     #[error("invalid file")]
     ReportedInvalid,
+    /// What was asked about would change something, as the output says: exit code 2.
+    #[error("something would change")]
+    WouldChange,
     /// The user pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -95,7 +98,7 @@ pub fn is_passing(error: &anyhow::Error) -> bool {
 /// The exit code an error means.
 pub fn exit_code(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(match error.downcast_ref::<CliError>() {
-        Some(CliError::Usage(_) | CliError::ReportedInvalid) => 2,
+        Some(CliError::Usage(_) | CliError::ReportedInvalid | CliError::WouldChange) => 2,
         Some(CliError::Interrupted) => 130,
         _ => 1,
     })
@@ -106,8 +109,12 @@ pub fn message(error: &anyhow::Error) -> Option<String> {
     if is_broken_pipe(error) {
         return None;
     }
-    if let Some(CliError::Reported | CliError::ReportedInvalid | CliError::Interrupted) =
-        error.downcast_ref()
+    if let Some(
+        CliError::Reported
+        | CliError::ReportedInvalid
+        | CliError::WouldChange
+        | CliError::Interrupted,
+    ) = error.downcast_ref()
     {
         return None;
     }

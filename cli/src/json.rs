@@ -3,7 +3,7 @@
 
 mod service;
 
-pub use service::{service, update_state};
+pub use service::{service, spec as service_spec, update_state};
 
 use crate::human::timestamp;
 use crate::view::NodeView;

@@ -6,6 +6,7 @@ pub mod control;
 pub(crate) mod describe;
 pub(crate) mod dispatcher;
 mod explain;
+mod foresee;
 pub(crate) mod gate;
 pub(crate) mod logs;
 pub(crate) mod peer;

@@ -11,6 +11,7 @@ use skep_manager_store::Action;
 use skep_transport::Channels;
 use skep_types::NodeId;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Handles of one manager. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub board: Arc<Board>,
     /// What nodes said of themselves lately.
     pub registrations: Arc<Registrations>,
+    /// Turns of those who want to know what changes would lead to.
+    pub foresight: Arc<Semaphore>,
     proposer: Proposer,
 }
 
@@ -53,6 +56,7 @@ impl Shared {
             sessions: Arc::new(Sessions::new(node)),
             board: Board::new(),
             registrations: Arc::default(),
+            foresight: Arc::new(Semaphore::new(1)),
         }
     }
 

@@ -75,6 +75,13 @@ impl pb::control_server::Control for ControlDoor {
         self.control()?.change(request).await
     }
 
+    async fn foresee(
+        &self,
+        request: Request<pb::ForeseeRequest>,
+    ) -> Result<Response<pb::ForeseeResponse>, Status> {
+        self.control()?.foresee(request).await
+    }
+
     async fn watch(
         &self,
         request: Request<pb::WatchRequest>,

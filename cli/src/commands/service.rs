@@ -6,6 +6,7 @@ mod explain;
 mod inspect;
 mod logs;
 mod ls;
+mod plan;
 mod ps;
 mod references;
 mod rm;
@@ -43,6 +44,8 @@ pub enum Command {
     Logs(logs::Args),
     /// List the services
     Ls(ls::Args),
+    /// Show what an update would do, and do nothing
+    Plan(Box<plan::Args>),
     /// List the tasks of services
     Ps(ps::Args),
     /// Stop and remove services
@@ -70,6 +73,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
         Command::Inspect(args) => inspect::run(args, host).await,
         Command::Logs(args) => logs::run(args, host).await,
         Command::Ls(args) => ls::run(args, host).await,
+        Command::Plan(args) => plan::run(*args, host).await,
         Command::Ps(args) => ps::run(args, host).await,
         Command::Rm(args) => rm::run(args, host).await,
         Command::Rollback(args) => rollback::run(args, host).await,

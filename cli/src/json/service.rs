@@ -75,7 +75,8 @@ pub fn update_state(state: UpdateState) -> &'static str {
     }
 }
 
-fn spec(spec: &ServiceSpec) -> Value {
+/// The spec of a service.
+pub fn spec(spec: &ServiceSpec) -> Value {
     let mut out = json!({
         "Name": spec.name,
         "Labels": labels(&spec.labels),

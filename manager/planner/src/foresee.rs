@@ -68,7 +68,7 @@ pub struct Waiting {
 }
 
 /// Foresees what these actions lead to for the services that they change, or for all
-/// where they change none.
+/// where they change none. It ends early when `go_on` says so.
 ///
 /// # Errors
 /// The first action that would be refused.
@@ -77,6 +77,7 @@ pub fn foresee(
     now: Timestamp,
     ids: &mut IdSource,
     actions: &[Action],
+    go_on: impl Fn() -> bool,
 ) -> Result<Foreseen, Refused> {
     let mut store = Store::over(snapshot.clone());
     let version = Version(snapshot.version().0 + 1);
@@ -100,7 +101,7 @@ pub fn foresee(
         steps: Vec::new(),
     };
     course.begin(snapshot);
-    let goes_on = course.run(ids);
+    let goes_on = course.run(ids, go_on);
     Ok(course.foreseen(snapshot, goes_on))
 }
 
@@ -137,11 +138,14 @@ impl Course {
     }
 
     /// Goes on until nothing of interest is under way; `true` if that has no end here.
-    fn run(&mut self, ids: &mut IdSource) -> bool {
+    fn run(&mut self, ids: &mut IdSource, go_on: impl Fn() -> bool) -> bool {
         let mut settled = Settled::default();
         let mut liveness = Liveness::new(self.now);
         self.look();
         for _ in 0..PASSES_MAX {
+            if !go_on() {
+                break;
+            }
             let snapshot = self.store.snapshot();
             for node in snapshot.nodes() {
                 if node.status.state == NodeState::Ready {

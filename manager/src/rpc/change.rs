@@ -75,8 +75,16 @@ fn fresh() -> u128 {
     rand::random()
 }
 
+/// What a change is to the store, and the id of what it makes or touches.
+///
+/// # Errors
+/// What is wrong with it, as far as can be said before it is applied.
 #[allow(clippy::too_many_lines, reason = "one arm a change")]
-fn action(snapshot: &Snapshot, now: Timestamp, change: Change) -> Result<(Bytes, Action), Status> {
+pub(super) fn action(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    change: Change,
+) -> Result<(Bytes, Action), Status> {
     let refuse = |error: validate::Invalid| Status::invalid_argument(error.to_string());
     Ok(match change {
         Change::CreateService(spec) => {

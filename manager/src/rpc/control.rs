@@ -3,7 +3,7 @@
 //! Reads are answered here, after the leader confirmed that nothing newer is
 //! agreed on. Changes, and what only the leader knows, go to the leader.
 
-use super::{change, logs, peer, read, status, watch};
+use super::{change, foresee, logs, peer, read, status, watch};
 use crate::anew::Backup;
 use crate::shared::{Lead, Shared};
 use skep_proto::pb;
@@ -305,6 +305,19 @@ impl pb::control_server::Control for Control {
         let request = request.into_inner();
         self.until_taken(LEADER_TIMEOUT, || self.change_agreed(request.clone()))
             .await
+    }
+
+    async fn foresee(
+        &self,
+        request: Request<pb::ForeseeRequest>,
+    ) -> Result<Response<pb::ForeseeResponse>, Status> {
+        self.allow(&request)?;
+        let request = request.into_inner();
+        if !request.stale {
+            self.catch_up().await?;
+        }
+        let foreseen = foresee::answer(&self.shared, request).await;
+        foreseen.map(Response::new)
     }
 
     async fn watch(

@@ -1,6 +1,7 @@
 //! The only place that turns this crate's errors into gRPC statuses.
 
 use crate::error::ProposeError;
+use skep_manager_store::Refused;
 use skep_proto::{ActionResult, Invalid};
 use skep_transport::not_leader;
 use tonic::Status;
@@ -24,11 +25,21 @@ pub(crate) fn refused(result: &ActionResult) -> Result<(), Status> {
     let Some(reason) = &result.refused else {
         return Ok(());
     };
-    Err(if result.not_found {
+    Err(refusal(reason, result.not_found, result.stale))
+}
+
+/// The status of an action that would change nothing.
+pub(crate) fn would_refuse(refused: &Refused) -> Status {
+    let not_found = matches!(refused, Refused::NotFound(_));
+    refusal(&refused.to_string(), not_found, refused.is_stale())
+}
+
+fn refusal(reason: &str, not_found: bool, stale: bool) -> Status {
+    if not_found {
         Status::not_found(reason)
-    } else if result.stale {
+    } else if stale {
         Status::aborted(reason)
     } else {
         Status::failed_precondition(reason)
-    })
+    }
 }

@@ -27,6 +27,13 @@ use std::sync::Arc;
 pub struct Args {
     #[command(flatten)]
     wait: WaitArgs,
+    #[command(flatten)]
+    asked: Asked,
+}
+
+/// What is asked for.
+#[derive(Debug, clap::Args)]
+pub struct Asked {
     /// Run another image
     #[arg(long)]
     image: Option<String>,
@@ -44,13 +51,13 @@ pub struct Args {
     max_concurrent: Option<u32>,
     /// Go back to what the service was before its last change; alone
     #[arg(long)]
-    rollback: bool,
+    pub rollback: bool,
     #[command(flatten)]
     lists: Lists,
     #[command(flatten)]
     settings: Settings,
     /// Name or id
-    service: String,
+    pub service: String,
 }
 
 /// Flags that add to lists and take from them.
@@ -180,11 +187,10 @@ fn target(text: &str) -> Result<(u16, Option<skep_types::Protocol>), String> {
     }
 }
 
-impl Args {
+impl Asked {
     /// Refuses a change beside a rollback, which would be lost.
-    fn check(&self) -> Result<()> {
-        let Args {
-            wait: _,
+    pub fn check(&self) -> Result<()> {
+        let Asked {
             image,
             args,
             force,
@@ -204,7 +210,8 @@ impl Args {
         }
     }
 
-    fn edit(&self, view: &View, service: &Service, spec: &mut ServiceSpec) -> Result<()> {
+    /// Changes the spec of the service as asked for.
+    pub fn edit(&self, view: &View, service: &Service, spec: &mut ServiceSpec) -> Result<()> {
         if let Some(replicas) = self.replicas {
             match &mut spec.mode {
                 ServiceMode::Replicated { replicas: present } => *present = replicas,
@@ -373,24 +380,28 @@ impl Lists {
     }
 }
 
+/// What has to be read for a change.
+pub fn to_read() -> pb::ReadRequest {
+    pb::ReadRequest {
+        services: true,
+        networks: true,
+        secrets: true,
+        configs: true,
+        ..Default::default()
+    }
+}
+
 /// Changes the service and waits.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    args.check()?;
-    args.settings.note_without_effect();
+    let Args { wait: how, asked } = args;
+    asked.check()?;
+    asked.settings.note_without_effect();
     let client = host.connect().await?;
-    let view = client
-        .read(pb::ReadRequest {
-            services: true,
-            networks: true,
-            secrets: true,
-            configs: true,
-            ..Default::default()
-        })
-        .await?;
-    let service = find::service(&view.services, &args.service)?;
+    let view = client.read(to_read()).await?;
+    let service = find::service(&view.services, &asked.service)?;
     // The newest run of a job, where it had ended before.
     let mut over = None;
-    if args.rollback {
+    if asked.rollback {
         let change = Change::RollbackService(id_bytes(service.id));
         client.change_as_it_is(change).await?;
     } else {
@@ -402,7 +413,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
                     .newest()
                     .filter(|run| run.end.is_some())
                     .copied();
-                args.edit(&view, present, spec)?;
+                asked.edit(&view, present, spec)?;
                 warnings = effect::added(&present.spec, spec)?;
                 Ok(())
             })
@@ -411,8 +422,8 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             note!("{warning}");
         }
     }
-    say!("{}", args.service)?;
-    if args.wait.detach {
+    say!("{}", asked.service)?;
+    if how.detach {
         return Ok(());
     }
     if let Some(over) = over {
@@ -424,8 +435,8 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         }
     }
     let how = Waiting {
-        quiet: args.wait.quiet,
-        rollback: args.rollback,
+        quiet: how.quiet,
+        rollback: asked.rollback,
         ..Waiting::default()
     };
     wait(&client, &[(service.id, service.spec.name.clone())], how).await
@@ -442,9 +453,9 @@ mod tests {
         args: Args,
     }
 
-    fn parsed(flags: &[&str]) -> Result<Args> {
+    fn parsed(flags: &[&str]) -> Result<Asked> {
         let words = [&["update"], flags, &["web"]].concat();
-        Ok(Line::try_parse_from(words)?.args)
+        Ok(Line::try_parse_from(words)?.args.asked)
     }
 
     #[test]

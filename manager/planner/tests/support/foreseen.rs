@@ -13,7 +13,8 @@ impl World {
         self.line(line);
         let actions = self.held_back.take().unwrap_or_default();
         let mut ids = self.ids.clone();
-        foresee(self.store.state(), self.now, &mut ids, &actions).map_err(|error| error.to_string())
+        foresee(self.store.state(), self.now, &mut ids, &actions, || true)
+            .map_err(|error| error.to_string())
     }
 
     pub(super) fn show_foreseen(&mut self, line: &str) {

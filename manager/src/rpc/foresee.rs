@@ -1,0 +1,111 @@
+//! What changes would lead to, for who asks before making them.
+
+use super::{change, status};
+use crate::shared::Shared;
+use skep_manager_planner::{Foreseen, IdSource, Step, Waiting, foresee};
+use skep_manager_store::Store;
+use skep_proto::{id_bytes, pb};
+use skep_types::{ServiceId, Slot, UpdateStatus, Version};
+use std::time::{Duration, Instant};
+use tonic::Status;
+
+/// Time for which the future is looked into: of large services it is long.
+const LIMIT: Duration = Duration::from_secs(2);
+
+/// Foresees, on a thread of its own; one at a time.
+///
+/// # Errors
+/// As for the changes themselves.
+pub(super) async fn answer(
+    shared: &Shared,
+    request: pb::ForeseeRequest,
+) -> Result<pb::ForeseeResponse, Status> {
+    let turn = shared.foresight.clone().acquire_owned().await;
+    let turn = turn.map_err(|error| Status::internal(error.to_string()))?;
+    let (snapshot, now) = (shared.state.snapshot(), shared.state.now());
+    let mut ids = IdSource::new(rand::random());
+    let look = move || {
+        let _turn = turn;
+        let mut store = Store::over(snapshot.clone());
+        let mut actions = Vec::with_capacity(request.changes.len());
+        for change in request.changes {
+            let change = change
+                .change
+                .ok_or_else(|| Status::invalid_argument("field change.change is missing"))?;
+            let (_, action) = change::action(store.state(), now, change)?;
+            let version = Version(store.version().0 + 1);
+            let applied = store.apply(version, now, std::slice::from_ref(&action));
+            applied
+                .into_result()
+                .map_err(|refused| status::would_refuse(&refused))?;
+            actions.push(action);
+        }
+        let until = Instant::now() + LIMIT;
+        foresee(&snapshot, now, &mut ids, &actions, || {
+            Instant::now() < until
+        })
+        .map(response)
+        .map_err(|refused| status::would_refuse(&refused))
+    };
+    tokio::task::spawn_blocking(look)
+        .await
+        .map_err(|error| Status::internal(error.to_string()))?
+}
+
+fn response(of: Foreseen) -> pb::ForeseeResponse {
+    let Foreseen {
+        steps,
+        kept,
+        waiting,
+        updates,
+        goes_on,
+    } = of;
+    pb::ForeseeResponse {
+        steps: steps.into_iter().map(step).collect(),
+        kept: kept as u64,
+        waits: waiting.into_iter().map(wait).collect(),
+        updates: updates.into_iter().map(update).collect(),
+        goes_on,
+    }
+}
+
+fn step(of: Step) -> pb::ForeseenStep {
+    let Step {
+        after,
+        service,
+        slot: Slot(slot),
+        node,
+        starts,
+        cause,
+    } = of;
+    pb::ForeseenStep {
+        after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX),
+        service: id_bytes(service),
+        slot,
+        node: id_bytes(node),
+        starts,
+        cause: cause.name().to_owned(),
+    }
+}
+
+fn wait(of: Waiting) -> pb::ForeseenWait {
+    let Waiting {
+        service,
+        slot: Slot(slot),
+        node,
+        why,
+    } = of;
+    pb::ForeseenWait {
+        service: id_bytes(service),
+        slot,
+        node: node.map(id_bytes).unwrap_or_default(),
+        why,
+    }
+}
+
+fn update((service, status): (ServiceId, UpdateStatus)) -> pb::ForeseenUpdate {
+    pb::ForeseenUpdate {
+        service: id_bytes(service),
+        status: Some((&status).into()),
+    }
+}

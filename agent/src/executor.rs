@@ -8,7 +8,9 @@ use crate::network::Network;
 use skep_agent_images::{Image, ImageStore, Reference};
 use skep_agent_runtime::{ContainerRequest, ExitRecord, ImageConfig, RootImage, Runtime};
 use skep_types::assignment::AssignmentSet;
-use skep_types::{HealthCheck, LogDriver, ServiceId, Task, TaskId, Version, chain};
+use skep_types::{
+    GenericResource, Generics, HealthCheck, LogDriver, ServiceId, Task, TaskId, Version, chain,
+};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -126,7 +128,7 @@ impl Executor {
             hosts: hosts_file(task, &hostname),
             resolv_conf: resolv_conf(task),
             hostname,
-            extra_env: Vec::new(),
+            extra_env: generic_env(&task.generic),
             secrets,
             configs,
             labels: labels(task),
@@ -307,6 +309,15 @@ fn resolv_conf(task: &Task) -> String {
     text
 }
 
+/// What the task was given of the node's generic resources, as Swarm says it:
+/// `DOCKER_RESOURCE_GPU=id1,id2`, or the number where they have no names.
+fn generic_env(generic: &Generics) -> Vec<String> {
+    let variable = |(kind, given): (&String, &GenericResource)| {
+        format!("DOCKER_RESOURCE_{}={given}", kind.to_ascii_uppercase())
+    };
+    generic.iter().map(variable).collect()
+}
+
 /// The labels Swarm puts on a task's container; users' own cannot replace them.
 fn labels(task: &Task) -> skep_types::Labels {
     let mut labels = task.spec.container.labels.clone();
@@ -326,4 +337,20 @@ fn labels(task: &Task) -> skep_types::Labels {
         put("com.docker.swarm.node.id", node.to_string());
     }
     labels
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_container_is_told_what_it_was_given() {
+        let names = ["id1".to_owned(), "id2".to_owned()];
+        let generic = Generics::from([
+            ("gpu".to_owned(), GenericResource::Named(names.into())),
+            ("ssd".to_owned(), GenericResource::Count(3)),
+        ]);
+        let variables = ["DOCKER_RESOURCE_GPU=id1,id2", "DOCKER_RESOURCE_SSD=3"];
+        assert_eq!(generic_env(&generic), variables);
+    }
 }

@@ -192,6 +192,7 @@ mod tests {
             restarts: Default::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         }
     }
 

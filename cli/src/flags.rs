@@ -12,7 +12,7 @@ pub use mount::mount;
 pub use publish::publish;
 pub use registry::{Resolve, note_without_effect};
 pub use values::{
-    FileRef, NetworkRef, bytes, cpus, duration, env_file, env_value, file_ref, host_entry,
+    FileRef, NetworkRef, bytes, cpus, duration, env_file, env_value, file_ref, generic, host_entry,
     key_value, labels, network, ulimit, words,
 };
 

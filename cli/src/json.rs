@@ -1,6 +1,7 @@
 //! Objects as JSON in the shape of Docker's API, for `inspect`. What is empty
 //! is left out, as Docker does.
 
+mod resources;
 mod service;
 
 pub use service::{service, spec as service_spec, update_state};
@@ -69,7 +70,7 @@ pub fn node(entry: &NodeView) -> Value {
     out["Description"] = lean(json!({
         "Hostname": about.hostname,
         "Platform": {"Architecture": about.platform.architecture, "OS": about.platform.os},
-        "Resources": {"NanoCPUs": about.cpus.0, "MemoryBytes": about.memory.0},
+        "Resources": resources::of_node(about),
         "Engine": {"EngineVersion": about.engine_version, "Labels": labels(&about.engine_labels)},
         "WireGuardEndpoint": about.data_path.map(|path| path.to_string()),
     }));

@@ -100,6 +100,7 @@ impl View {
             restarts: Default::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         });
         let last = self.tasks.len() - 1;
         &mut self.tasks[last]

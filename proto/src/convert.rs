@@ -10,6 +10,7 @@ pub(crate) mod log;
 pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod placement;
+pub(crate) mod resources;
 pub(crate) mod revision;
 pub(crate) mod service;
 pub(crate) mod snapshot;

@@ -284,6 +284,7 @@ fn actions() -> Vec<Action> {
                 restarts: restarts(),
                 start_at: Some(Timestamp(9)),
                 run: 10,
+                generic: generics(),
             }],
         }),
         Action::Task(TaskAction::Place {
@@ -292,6 +293,7 @@ fn actions() -> Vec<Action> {
                 version,
                 node: id,
                 attachments: vec![attachment()],
+                generic: generics(),
             }],
         }),
         Action::Task(TaskAction::Explain {

@@ -12,6 +12,7 @@ mod image;
 mod mode;
 mod mounts;
 mod placement;
+mod resources;
 mod service;
 
 use crate::diagnostic::{Place, Report};

@@ -245,6 +245,7 @@ fn merge_deploy(base: &mut crate::model::Deploy, over: crate::model::Deploy) {
     });
     append(&mut base.placement.constraints, over.placement.constraints);
     append(&mut base.placement.preferences, over.placement.preferences);
+    append(&mut base.placement.platforms, over.placement.platforms);
     let most = over.placement.max_replicas_per_node;
     set(&mut base.placement.max_replicas_per_node, most);
     set(&mut base.endpoint_mode, over.endpoint_mode);

@@ -301,7 +301,17 @@ section! {
 
 section! {
     /// What is kept free for a task.
-    Reservations { cpus: String, memory: Bytes, generic_resources: Vec<Value> }
+    Reservations { cpus: String, memory: Bytes, generic_resources: Vec<GenericResource> }
+}
+
+section! {
+    /// What a task needs of a kind that nodes have.
+    GenericResource { discrete_resource_spec: Option<DiscreteResource> }
+}
+
+section! {
+    /// So many of it.
+    DiscreteResource { kind: String, value: i64 }
 }
 
 section! {
@@ -322,6 +332,8 @@ section! {
         constraints: Vec<String>,
         preferences: Vec<Preference>,
         max_replicas_per_node: i64,
+        #[serde(rename = "x-platforms")]
+        platforms: Vec<String>,
     }
 }
 

@@ -121,16 +121,6 @@ fn service(node: &Node, path: &str, report: &mut Report) {
             report.warn(Some(entry.key_place), &path, message);
         }
     }
-    let reservations = node
-        .get("deploy")
-        .and_then(|d| d.get("resources"))
-        .and_then(|r| r.get("reservations"));
-    if let Some(entry) = reservations.and_then(|r| r.entry("generic_resources")) {
-        let path = format!("{path}.deploy.resources.reservations.generic_resources");
-        let message = "generic resources are not counted; tasks are placed without them";
-        let help = "label the nodes that have them, and write a placement constraint";
-        report.warn_help(Some(entry.key_place), &path, message, help);
-    }
     if let Some(entry) = node.entry("restart")
         && node
             .get("deploy")

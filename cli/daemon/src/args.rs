@@ -72,6 +72,26 @@ pub struct DaemonArgs {
     )]
     pub labels: Vec<String>,
 
+    /// CPUs and memory of this machine that no task may reserve, e.g. cpus=0.5,memory=512m
+    #[arg(
+        long,
+        env = "SKEP_SYSTEM_RESERVE",
+        value_name = "cpus=NUMBER,memory=SIZE",
+        default_value = "",
+        hide_default_value = true
+    )]
+    pub system_reserve: String,
+
+    /// What this machine has that services may ask for, as a number (gpu=2) or by name
+    /// (gpu=id1, gpu=id2; may be repeated)
+    #[arg(
+        long,
+        env = "SKEP_NODE_GENERIC_RESOURCE",
+        value_delimiter = ',',
+        value_name = "KIND=NUMBER|NAME"
+    )]
+    pub node_generic_resource: Vec<String>,
+
     /// The skep-shim program; the one beside this program by default
     #[arg(long, env = "SKEP_SHIM", value_name = "PATH")]
     pub shim: Option<PathBuf>,

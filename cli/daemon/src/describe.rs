@@ -1,6 +1,7 @@
 //! What this machine is.
 
 use crate::args::DaemonArgs;
+use crate::resources;
 use anyhow::{Result, bail};
 use skep_types::{ByteCount, Labels, NanoCpus, NodeDescription, NodeTls, Platform};
 
@@ -9,6 +10,18 @@ pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// This machine, in the words managers are told.
 pub(crate) fn machine(args: &DaemonArgs) -> Result<NodeDescription> {
+    let cpus = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let (cpus, memory) = (NanoCpus(cpus * 1_000_000_000), memory());
+    let (reserved_cpus, reserved_memory) = resources::system_reserve(&args.system_reserve)?;
+    if reserved_cpus >= cpus || (memory > ByteCount(0) && reserved_memory >= memory) {
+        bail!(
+            "--system-reserve {:?} leaves nothing for tasks: this machine has {} CPUs and {} MiB \
+             of memory",
+            args.system_reserve,
+            cpus.0 / 1_000_000_000,
+            memory.0 / (1024 * 1024)
+        );
+    }
     Ok(NodeDescription {
         hostname: hostname(),
         platform: Platform {
@@ -20,10 +33,11 @@ pub(crate) fn machine(args: &DaemonArgs) -> Result<NodeDescription> {
             }
             .to_owned(),
         },
-        cpus: NanoCpus(
-            std::thread::available_parallelism().map_or(1, |n| n.get() as u64) * 1_000_000_000,
-        ),
-        memory: memory(),
+        cpus,
+        memory,
+        reserved_cpus,
+        reserved_memory,
+        generic: resources::generic(&args.node_generic_resource)?,
         engine_version: VERSION.to_owned(),
         engine_labels: labels(&args.labels)?,
         wireguard_key: [0; 32],

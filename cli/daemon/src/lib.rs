@@ -23,6 +23,7 @@ mod node;
 mod open_files;
 mod recover;
 mod renew;
+mod resources;
 mod run;
 mod sealed;
 

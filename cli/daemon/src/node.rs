@@ -422,6 +422,8 @@ pub(crate) mod tests {
             registry_mirror: Vec::new(),
             insecure_registry: Vec::new(),
             labels: labels.iter().map(ToString::to_string).collect(),
+            system_reserve: String::new(),
+            node_generic_resource: Vec::new(),
             shim: None,
             log: String::new(),
         };

@@ -1,7 +1,7 @@
 //! Plain values: durations, sizes, CPUs, environment, labels, networks, limits.
 
 use super::fields;
-use skep_types::{ByteCount, FileTarget, Labels, NanoCpus, Ulimit};
+use skep_types::{ByteCount, FileTarget, GenericResource, InvalidAmount, Labels, NanoCpus, Ulimit};
 use std::time::Duration;
 
 /// A duration as Go writes it: `1m30s`, `1.5h`, `500ms`.
@@ -49,28 +49,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// # Errors
 /// Says what is wrong with it.
 pub fn bytes(text: &str) -> Result<ByteCount, String> {
-    let bad = || format!("{text:?} is not a size such as 512m or 1.5g");
-    let lower = text.trim().to_ascii_lowercase();
-    let end = lower
-        .find(|c: char| !c.is_ascii_digit() && c != '.')
-        .unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(end);
-    let power = match unit.trim() {
-        "" | "b" => 0,
-        "k" | "kb" | "kib" => 1,
-        "m" | "mb" | "mib" => 2,
-        "g" | "gb" | "gib" => 3,
-        "t" | "tb" | "tib" => 4,
-        "p" | "pb" | "pib" => 5,
-        _ => return Err(bad()),
-    };
-    let number: f64 = number.parse().map_err(|_| bad())?;
-    let value = number * 1024_f64.powi(power);
-    // Above this, floats no longer fit.
-    if !value.is_finite() || value >= 9.2e18 {
-        return Err(bad());
-    }
-    Ok(ByteCount(value as u64))
+    text.parse().map_err(|bad: InvalidAmount| bad.to_string())
 }
 
 /// A number of CPUs: `0.5`, `2`.
@@ -78,12 +57,23 @@ pub fn bytes(text: &str) -> Result<ByteCount, String> {
 /// # Errors
 /// Says what is wrong with it.
 pub fn cpus(text: &str) -> Result<NanoCpus, String> {
-    let bad = || format!("{text:?} is not a number of CPUs such as 0.5");
-    let number: f64 = text.parse().map_err(|_| bad())?;
-    if !(0.0..=1e9).contains(&number) {
-        return Err(bad());
+    text.parse().map_err(|bad: InvalidAmount| bad.to_string())
+}
+
+/// A kind of generic resource and how many a task needs: `gpu=1`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn generic(text: &str) -> Result<(String, u64), String> {
+    let parts = text.split_once('=');
+    let parts = parts.filter(|(kind, _)| GenericResource::is_kind(kind));
+    match parts.and_then(|(kind, count)| Some((kind, count.parse().ok()?))) {
+        Some((kind, count @ 1..)) => Ok((kind.to_owned(), count)),
+        _ => Err(format!(
+            "{text:?} is not a generic resource such as gpu=1; services ask for a number, nodes \
+             give names"
+        )),
     }
-    Ok(NanoCpus((number * 1e9).round() as u64))
 }
 
 /// `KEY=value`; a key alone gets an empty value.

@@ -1,5 +1,6 @@
 //! Services and their parts as JSON.
 
+use super::resources::wanted;
 use super::{head, labels, lean, publish_mode};
 use crate::human::timestamp;
 use serde_json::{Value, json};
@@ -130,6 +131,7 @@ fn task_spec(task: &TaskSpec) -> Value {
             "Reservations": lean(json!({
                 "NanoCPUs": set(resources.cpu_reservation.0),
                 "MemoryBytes": set(resources.memory_reservation.0),
+                "GenericResources": wanted(&resources.generic),
             })),
         },
         "RestartPolicy": lean(json!({
@@ -151,6 +153,10 @@ fn task_spec(task: &TaskSpec) -> Value {
                     "MaxSkew": spread.max_skew,
                 }))})).collect::<Vec<_>>(),
             "MaxReplicas": set(task.placement.max_replicas_per_node.into()),
+            "Platforms": task.placement.platforms.iter().map(|platform| lean(json!({
+                "Architecture": platform.architecture,
+                "OS": platform.os,
+            }))).collect::<Vec<_>>(),
         })),
         "Networks": task.networks.iter().map(|attachment| lean(json!({
             "Target": attachment.network.to_string(),

@@ -117,6 +117,7 @@ pub(crate) fn store(
             restarts: Restarts::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         };
         let create = TaskAction::Create {
             service: id,

@@ -14,8 +14,8 @@ pub(crate) struct Current<'a> {
     service: &'a Arc<Service>,
     /// Versions of the template that run something else.
     other: BTreeSet<Version>,
-    /// Tasks that run the same, on nodes that the constraints allowed before they were
-    /// changed, and no longer do.
+    /// Tasks that run the same, on nodes that the constraints and platforms allowed before
+    /// they were changed, and no longer do.
     outgrown: BTreeSet<TaskId>,
 }
 
@@ -38,7 +38,9 @@ impl<'a> Current<'a> {
             let other = *runs_other
                 .entry(task.spec_version)
                 .or_insert_with(|| !task.spec.runs_like(present));
-            if other || task.spec.placement.constraints == present.placement.constraints {
+            let (then, now) = (&task.spec.placement, &present.placement);
+            let alike = then.constraints == now.constraints && then.platforms == now.platforms;
+            if other || alike {
                 continue;
             }
             let Some(node) = task.node.and_then(|node| nodes.get(&node)) else {
@@ -95,7 +97,7 @@ impl<'a> Current<'a> {
     }
 }
 
-/// Which nodes the constraints of the templates of one service allow, each read once.
+/// Which nodes the placements of the templates of one service allow, each read once.
 #[derive(Default)]
 pub(crate) struct Allowed {
     read: BTreeMap<Version, Vec<Constraint>>,
@@ -104,13 +106,16 @@ pub(crate) struct Allowed {
 impl Allowed {
     /// A task of this template may stay on that node. What cannot be read moves nobody.
     pub(crate) fn on(&mut self, node: &Node, version: Version, template: &TaskSpec) -> bool {
-        let texts = &template.placement.constraints;
-        texts.is_empty()
+        let placement = &template.placement;
+        let texts = &placement.constraints;
+        let runs = placement.runs_on(&node.description.platform);
+        let allowed = texts.is_empty()
             || self
                 .read
                 .entry(version)
                 .or_insert_with(|| texts.iter().flat_map(|t| Constraint::parse(t)).collect())
                 .iter()
-                .all(|constraint| constraint.holds(node))
+                .all(|constraint| constraint.holds(node));
+        runs && allowed
     }
 }

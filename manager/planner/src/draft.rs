@@ -10,8 +10,8 @@ use skep_manager_store::{
     Action, DesiredChange, Explanation, NewTask, Placement, Snapshot, TaskAction,
 };
 use skep_types::{
-    Availability, Node, NodeId, NodeState, Service, ServiceId, Slot, TaskId, TaskSpec, TaskState,
-    TaskStatus, Timestamp, UpdateStatus, Version,
+    Availability, Generics, Node, NodeId, NodeState, Service, ServiceId, Slot, TaskId, TaskSpec,
+    TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -156,6 +156,7 @@ impl<'a> Draft<'a> {
                             restarts: task.restarts,
                             start_at: task.start_at,
                             run: task.run,
+                            generic: task.granted,
                         });
                     }
                     continue;
@@ -179,6 +180,7 @@ impl<'a> Draft<'a> {
                         version,
                         node,
                         attachments: task.attachments,
+                        generic: task.granted,
                     }));
                 } else if task.state == TaskState::Orphaned && known.status.state < task.state {
                     orphan.push((
@@ -314,6 +316,7 @@ impl<'a> ServiceWork<'a> {
             start_at: origin.start_at,
             run,
             attachments: Vec::new(),
+            granted: Generics::new(),
             placed: false,
             error: origin.error,
             removed: false,

@@ -1,6 +1,7 @@
 //! What is told of why tasks are where they are.
 
 use skep_types::{ByteCount, NanoCpus, NodeId, Protocol, ServiceId, Slot};
+use std::collections::BTreeMap;
 
 /// What is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub struct NodeUse {
     pub tasks: u32,
     /// Host-mode ports that are taken.
     pub ports: Vec<(Protocol, u16)>,
+    /// How many of each generic resource are given away.
+    pub generic: BTreeMap<String, u64>,
 }
 
 /// Whether a node would take one more task of a service.

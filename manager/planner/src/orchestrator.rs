@@ -111,19 +111,23 @@ fn allowed_nodes(draft: &Draft<'_>, service: &Service) -> Vec<NodeId> {
         .collect()
 }
 
-/// The nodes on which the constraints of a service hold.
+/// The nodes on which the constraints of a service hold, and its image runs.
 fn satisfying<'d, 'a>(
     draft: &'d Draft<'a>,
-    service: &Service,
-) -> impl Iterator<Item = &'d NodeWork<'a>> + use<'d, 'a> {
-    let texts = &service.spec.task.placement.constraints;
+    service: &'d Service,
+) -> impl Iterator<Item = &'d NodeWork<'a>> {
+    let placement = &service.spec.task.placement;
+    let texts = &placement.constraints;
     let constraints: Vec<Constraint> = texts
         .iter()
         .filter_map(|text| Constraint::parse(text).ok())
         .collect();
     let readable = constraints.len() == texts.len();
     let nodes = draft.nodes.values();
-    nodes.filter(move |node| readable && constraints.iter().all(|c| c.holds(node.node)))
+    nodes.filter(move |node| {
+        let runs = placement.runs_on(&node.node.description.platform);
+        readable && runs && constraints.iter().all(|c| c.holds(node.node))
+    })
 }
 
 /// Puts a task into every position that lacks one, unless the restart policy

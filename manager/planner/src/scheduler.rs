@@ -7,6 +7,7 @@
 mod candidates;
 mod filter;
 mod fleet;
+mod generic;
 mod room;
 mod skew;
 mod verdicts;
@@ -155,8 +156,8 @@ impl Group {
         match allocator.attach(snapshot, node, &self.networks) {
             Ok(attachments) => {
                 task.attachments = attachments;
+                task.granted = fleet.add(at, &self.filters);
                 assign(task, node);
-                fleet.add(at, &self.filters);
             }
             Err(exhausted) => task.error = Some(exhausted.message().to_owned()),
         }
@@ -175,8 +176,8 @@ impl Group {
             match allocator.attach(snapshot, node, &self.networks) {
                 Ok(attachments) => {
                     task.attachments = attachments;
+                    task.granted = fleet.add(at, &self.filters);
                     assign(task, node);
-                    fleet.add(at, &self.filters);
                     candidates.taken(fleet, &self.filters, at);
                     return Ok(());
                 }

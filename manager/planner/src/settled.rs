@@ -93,7 +93,7 @@ impl Settled {
 
 impl ServiceWork<'_> {
     /// Nothing was planned for it, and nothing will be that other services decide. Which
-    /// host ports are taken is read from the tasks themselves.
+    /// host ports and generic resources are taken is read from the tasks themselves.
     pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
         !self.acted
             && self
@@ -111,6 +111,7 @@ impl ServiceWork<'_> {
                     && task.error.is_none()
                     && task.leaves.is_none()
                     && !task.waits_for_node(now)
+                    && task.generic().is_empty()
             })
     }
 }

@@ -173,6 +173,7 @@ mod tests {
             restarts: Default::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         };
         (id, Arc::new(task))
     }
@@ -278,6 +279,7 @@ mod tests {
                 restarts: Default::default(),
                 start_at: None,
                 run: 0,
+                generic: Default::default(),
             };
             let make = Action::Task(TaskAction::Create {
                 service: id,

@@ -3,7 +3,7 @@
 
 use skep_manager_store::Snapshot;
 use skep_manager_store::format::{VERSION, readers};
-use skep_types::{Format, NodeDescription, NodeId, Platform};
+use skep_types::{Format, GenericResource, Generics, NodeDescription, NodeId, Platform};
 use tonic::Status;
 
 /// Longest host name.
@@ -11,7 +11,7 @@ const HOSTNAME_MAX: usize = 253;
 /// Longest address of a manager: a host name and a port.
 const ADDRESS_MAX: usize = HOSTNAME_MAX + ":65535".len();
 /// Longest name of a system, an architecture or a version.
-const WORD_MAX: usize = 64;
+const WORD_MAX: usize = Platform::PART_MAX;
 /// Most labels of a daemon.
 const LABELS_MAX: usize = 128;
 /// Longest key or value of one.
@@ -62,6 +62,10 @@ pub(crate) fn description(description: &NodeDescription) -> Result<(), Status> {
         platform: Platform { os, architecture },
         cpus: _,
         memory: _,
+        // What is kept beyond what there is leaves nothing, and harms nobody else.
+        reserved_cpus: _,
+        reserved_memory: _,
+        generic,
         engine_version,
         engine_labels,
         wireguard_key: _,
@@ -83,7 +87,48 @@ pub(crate) fn description(description: &NodeDescription) -> Result<(), Status> {
         short("label", key, LABEL_MAX)?;
         short("label", value, LABEL_MAX)?;
     }
-    Ok(())
+    generics(generic)
+}
+
+/// Kinds and names are looked at for every task, and go into containers' variables.
+fn generics(generic: &Generics) -> Result<(), Status> {
+    let refuse = |what: String| {
+        Err(Status::invalid_argument(format!(
+            "{what}; start the node's daemon with other --node-generic-resource"
+        )))
+    };
+    if generic.len() > GenericResource::KINDS_MAX {
+        return refuse(format!(
+            "the node has {} kinds of generic resources: {} are allowed",
+            generic.len(),
+            GenericResource::KINDS_MAX
+        ));
+    }
+    let mut names = 0;
+    for (kind, has) in generic {
+        short("kind of generic resource", kind, GenericResource::NAME_MAX)?;
+        if !GenericResource::is_kind(kind) {
+            return refuse(format!(
+                "the node's {kind:?} is no kind of generic resource"
+            ));
+        }
+        if let GenericResource::Named(of_kind) = has {
+            names += of_kind.len();
+            for name in of_kind {
+                short("generic resource", name, GenericResource::NAME_MAX)?;
+                if !GenericResource::is_name(name) {
+                    return refuse(format!("the node's {kind} has no name in {name:?}"));
+                }
+            }
+        }
+    }
+    match names > GenericResource::NAMES_MAX {
+        true => refuse(format!(
+            "the node has {names} generic resources with names: {} are allowed",
+            GenericResource::NAMES_MAX
+        )),
+        false => Ok(()),
+    }
 }
 
 /// Whether the key for WireGuard can be this node's: peers know a node by it.
@@ -164,5 +209,26 @@ mod tests {
             node.engine_labels = (0..129).map(|n| (n.to_string(), String::new())).collect();
         });
         assert!(many.contains("129 labels"), "{many}");
+        let count = GenericResource::Count(u64::MAX);
+        let kind =
+            |kind: &str| said(|node| node.generic.extend([(kind.to_owned(), count.clone())]));
+        assert_eq!(kind("gpu"), "fine");
+        assert!(kind("g=pu").contains("no kind"), "{}", kind("g=pu"));
+        let long = kind(&"a".repeat(65));
+        assert!(long.contains("65 bytes: 64 are allowed"), "{long}");
+        let kinds = said(|node| {
+            node.generic = (0..65).map(|n| (n.to_string(), count.clone())).collect();
+        });
+        assert!(kinds.contains("65 kinds"), "{kinds}");
+        let named = |names: &[String]| {
+            let names = GenericResource::Named(names.iter().cloned().collect());
+            said(|node| node.generic.extend([("gpu".to_owned(), names)]))
+        };
+        let many: Vec<String> = (0..1024).map(|n| n.to_string()).collect();
+        assert_eq!(named(&many), "fine");
+        let more: Vec<String> = (0..1025).map(|n| n.to_string()).collect();
+        assert!(named(&more).contains("1025 generic"), "{}", named(&more));
+        let comma = named(&["a,b".to_owned()]);
+        assert!(comma.contains("no name in"), "{comma}");
     }
 }

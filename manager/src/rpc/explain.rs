@@ -44,6 +44,7 @@ fn node_use(of: NodeUse) -> pb::NodeUse {
         memory_reserved: ByteCount(memory),
         tasks,
         ports,
+        generic,
     } = of;
     let port = |(protocol, port): &_| format!("{port}/{protocol}");
     pb::NodeUse {
@@ -52,6 +53,7 @@ fn node_use(of: NodeUse) -> pb::NodeUse {
         memory_reserved_bytes: memory,
         tasks,
         ports: ports.iter().map(port).collect(),
+        generic,
     }
 }
 

@@ -321,6 +321,7 @@ mod tests {
             restarts: Default::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         };
         let status = TaskStatus {
             state: TaskState::Running,

@@ -7,10 +7,10 @@
 use ipnet::Ipv4Net;
 use skep_types::{
     Attachment, BlockOwner, Cause, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
-    JobStatus, JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node, NodeDescription,
-    NodeId, NodeSpec, NodeStatus, Restarts, RevisionOutcome, Role, RootCa, SecretId, SecretSpec,
-    ServiceId, ServiceSpec, Slot, TaskId, TaskState, TaskStatus, Timestamp, UnlockKey,
-    UpdateStatus, Version,
+    Generics, JobStatus, JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node,
+    NodeDescription, NodeId, NodeSpec, NodeStatus, Restarts, RevisionOutcome, Role, RootCa,
+    SecretId, SecretSpec, ServiceId, ServiceSpec, Slot, TaskId, TaskState, TaskStatus, Timestamp,
+    UnlockKey, UpdateStatus, Version,
 };
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -372,6 +372,8 @@ pub struct NewTask {
     pub start_at: Option<Timestamp>,
     /// The run of its job; 0 for tasks of other services.
     pub run: u64,
+    /// What it is given of its node's generic resources.
+    pub generic: Generics,
 }
 
 /// A node for a task that waits for one.
@@ -385,6 +387,8 @@ pub struct Placement {
     pub node: NodeId,
     /// Its addresses there.
     pub attachments: Vec<Attachment>,
+    /// What it is given of the node's generic resources.
+    pub generic: Generics,
 }
 
 /// Why a task waits for a node.

@@ -96,6 +96,16 @@ pub enum Refused {
         /// Why.
         reason: &'static str,
     },
+    /// A resource with a name of its own is another task's.
+    #[error("{kind} {name} is given to task {task} already")]
+    GenericTaken {
+        /// Its kind.
+        kind: String,
+        /// Its name.
+        name: String,
+        /// The task that has it.
+        task: TaskId,
+    },
     /// A node that is not down cannot be removed.
     #[error("node {0} is not down and can't be removed; stop it or use --force")]
     NodeNotDown(NodeId),

@@ -7,6 +7,7 @@
 mod data;
 mod job;
 mod placement;
+mod resources;
 mod rollout;
 mod service;
 

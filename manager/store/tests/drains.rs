@@ -79,6 +79,7 @@ fn second(swarm: &Fixture, service: ServiceId, number: u128, cause: Cause) -> Ac
     let service = swarm.store.state().service(service).unwrap();
     let task = NewTask {
         run: 0,
+        generic: Default::default(),
         id: TaskId::from_bits(number),
         slot: Slot(1),
         desired: TaskState::Running,

@@ -199,6 +199,7 @@ fn items_of_a_group_are_refused_singly() {
         restarts: Restarts::default(),
         start_at: None,
         run: 0,
+        generic: Default::default(),
     };
     // Slot 1 twice: a plan that was proposed again must not fill it again.
     let tasks = vec![new(100, 1), new(101, 1), new(102, 2)];
@@ -247,6 +248,7 @@ fn an_address_is_given_to_one_task_out_of_a_block_of_its_node() {
                         network,
                         address: address.parse().unwrap(),
                     }],
+                    generic: Default::default(),
                 }],
             })])
             .into_result()

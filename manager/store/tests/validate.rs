@@ -103,6 +103,43 @@ fn services_are_checked_part_by_part() {
         "constraint 'a=b': expected one operator from ==, !=, in, notin, >, <, exists, !exists; did \
          you mean a==b?"
     );
+    let of_kind = |kind: &str, wanted| {
+        said(&swarm, |_, task| {
+            task.resources.generic.insert(kind.into(), wanted);
+        })
+    };
+    assert_eq!(of_kind("gpu", 1), "fine");
+    assert_eq!(
+        of_kind("gpu", 0),
+        "invalid generic resource gpu=0: the number must be from 1 to 1000000"
+    );
+    let blank = of_kind("g pu", 1);
+    assert!(
+        blank.starts_with("invalid generic resource \"g pu\": a kind"),
+        "{blank}"
+    );
+    let kinds = (0..65).map(|n| (n.to_string(), 1)).collect();
+    assert_eq!(
+        said(&swarm, |_, task| task.resources.generic = kinds),
+        "65 generic resources are too many: a service can have 64 at most"
+    );
+    let on = |platform: &str, count| {
+        let (os, architecture) = platform.split_once('/').unwrap();
+        let platform = Platform {
+            os: os.into(),
+            architecture: architecture.into(),
+        };
+        said(&swarm, |_, task| {
+            task.placement.platforms = vec![platform; count]
+        })
+    };
+    assert_eq!(on("linux/amd64", 64), "fine");
+    assert_eq!(
+        on("linux/amd64", 65),
+        "65 platforms are too many: a service can have 64 at most"
+    );
+    let long = on(&format!("linux/{}", "a".repeat(65)), 1);
+    assert!(long.contains("64 bytes at most each"), "{long}");
     let skewed = |by: &str, most, mode| {
         said(&swarm, |spec, task| {
             spec.mode = mode;

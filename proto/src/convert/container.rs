@@ -4,7 +4,7 @@ use super::basic::{WireId, id, id_bytes, millis, port, require};
 use crate::{Invalid, pb};
 use skep_types::{
     ByteCount, ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount, MountKind,
-    NanoCpus, Resources, Ulimit,
+    Ulimit,
 };
 use std::time::Duration;
 
@@ -377,43 +377,5 @@ impl TryFrom<pb::HealthCheck> for HealthCheck {
             start_period: start_period_ms.map(Duration::from_millis),
             start_interval: start_interval_ms.map(Duration::from_millis),
         })
-    }
-}
-
-impl From<&Resources> for pb::Resources {
-    fn from(resources: &Resources) -> Self {
-        let Resources {
-            cpu_limit,
-            memory_limit,
-            pids_limit,
-            cpu_reservation,
-            memory_reservation,
-        } = resources;
-        pb::Resources {
-            cpu_limit_nano: cpu_limit.0,
-            memory_limit_bytes: memory_limit.0,
-            pids_limit: *pids_limit,
-            cpu_reservation_nano: cpu_reservation.0,
-            memory_reservation_bytes: memory_reservation.0,
-        }
-    }
-}
-
-impl From<pb::Resources> for Resources {
-    fn from(resources: pb::Resources) -> Self {
-        let pb::Resources {
-            cpu_limit_nano,
-            memory_limit_bytes,
-            pids_limit,
-            cpu_reservation_nano,
-            memory_reservation_bytes,
-        } = resources;
-        Resources {
-            cpu_limit: NanoCpus(cpu_limit_nano),
-            memory_limit: ByteCount(memory_limit_bytes),
-            pids_limit,
-            cpu_reservation: NanoCpus(cpu_reservation_nano),
-            memory_reservation: ByteCount(memory_reservation_bytes),
-        }
     }
 }

@@ -2,6 +2,7 @@
 
 use super::basic::{address, address_bytes, id, id_bytes, ipv4, millis, require, wire_enum};
 use super::format::format;
+use super::resources::{generics, generics_on_wire};
 use crate::{Invalid, pb};
 use skep_types::{
     Availability, ByteCount, ManagerStatus, NanoCpus, Node, NodeDescription, NodeSpec, NodeState,
@@ -67,6 +68,9 @@ impl From<&NodeDescription> for pb::NodeDescription {
             platform: Platform { os, architecture },
             cpus,
             memory,
+            reserved_cpus,
+            reserved_memory,
+            generic,
             engine_version,
             engine_labels,
             wireguard_key,
@@ -79,6 +83,9 @@ impl From<&NodeDescription> for pb::NodeDescription {
             architecture: architecture.clone(),
             cpus_nano: cpus.0,
             memory_bytes: memory.0,
+            reserved_cpus_nano: reserved_cpus.0,
+            reserved_memory_bytes: reserved_memory.0,
+            generic: generics_on_wire(generic),
             engine_version: engine_version.clone(),
             engine_labels: engine_labels.clone(),
             wireguard_key: bytes::Bytes::copy_from_slice(wireguard_key),
@@ -97,6 +104,9 @@ impl TryFrom<pb::NodeDescription> for NodeDescription {
             architecture,
             cpus_nano,
             memory_bytes,
+            reserved_cpus_nano,
+            reserved_memory_bytes,
+            generic,
             engine_version,
             engine_labels,
             wireguard_key,
@@ -108,6 +118,9 @@ impl TryFrom<pb::NodeDescription> for NodeDescription {
             platform: Platform { os, architecture },
             cpus: NanoCpus(cpus_nano),
             memory: ByteCount(memory_bytes),
+            reserved_cpus: NanoCpus(reserved_cpus_nano),
+            reserved_memory: ByteCount(reserved_memory_bytes),
+            generic: generics(generic)?,
             engine_version,
             engine_labels,
             wireguard_key: wireguard_key.as_ref().try_into().map_err(|_| {

@@ -1,7 +1,7 @@
 //! Which nodes may run a task, and how tasks are spread.
 
 use crate::pb;
-use skep_types::{Placement, Spread};
+use skep_types::{Placement, Platform, Spread};
 
 impl From<&Placement> for pb::Placement {
     fn from(placement: &Placement) -> Self {
@@ -9,11 +9,13 @@ impl From<&Placement> for pb::Placement {
             constraints,
             spread,
             max_replicas_per_node,
+            platforms,
         } = placement;
         pb::Placement {
             constraints: constraints.clone(),
             spread: spread.iter().map(pb::Spread::from).collect(),
             max_replicas_per_node: *max_replicas_per_node,
+            platforms: platforms.iter().map(pb::Platform::from).collect(),
         }
     }
 }
@@ -24,12 +26,31 @@ impl From<pb::Placement> for Placement {
             constraints,
             spread,
             max_replicas_per_node,
+            platforms,
         } = placement;
         Placement {
             constraints,
             spread: spread.into_iter().map(Spread::from).collect(),
             max_replicas_per_node,
+            platforms: platforms.into_iter().map(Platform::from).collect(),
         }
+    }
+}
+
+impl From<&Platform> for pb::Platform {
+    fn from(platform: &Platform) -> Self {
+        let Platform { os, architecture } = platform;
+        pb::Platform {
+            os: os.clone(),
+            architecture: architecture.clone(),
+        }
+    }
+}
+
+impl From<pb::Platform> for Platform {
+    fn from(platform: pb::Platform) -> Self {
+        let pb::Platform { os, architecture } = platform;
+        Platform { os, architecture }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Tasks. Their spec is shared, so it is put in and out apart from them.
 
 use super::basic::{address, address_bytes, id, id_bytes, optional_id, require, wire_enum};
+use super::resources::{generics, generics_on_wire};
 use crate::{Invalid, pb};
 use skep_types::{
     Attachment, Cause, Restarts, Slot, Task, TaskSpec, TaskState, TaskStatus, Timestamp, Version,
@@ -162,6 +163,7 @@ pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
         restarts,
         start_at,
         run,
+        generic,
     } = task;
     pb::Task {
         id: id_bytes(*id),
@@ -178,6 +180,7 @@ pub fn task_on_wire(task: &Task, with_spec: bool) -> pb::Task {
         restarts: restarts_on_wire(restarts),
         start_at_ms: start_at.map(|at| at.0),
         run: *run,
+        generic: generics_on_wire(generic),
         cause: pb::Cause::from(*cause).into(),
         stop_cause: stop_cause.map(|cause| pb::Cause::from(cause).into()),
     }
@@ -205,6 +208,7 @@ pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<T
         run,
         cause: cause_number,
         stop_cause,
+        generic,
     } = task;
     let spec = match shared {
         Some(spec) => spec,
@@ -230,5 +234,6 @@ pub fn task_with_spec(task: pb::Task, shared: Option<Arc<TaskSpec>>) -> Result<T
         restarts: restarts.map(Into::into).unwrap_or_default(),
         start_at: start_at_ms.map(Timestamp),
         run,
+        generic: generics(generic)?,
     })
 }

@@ -124,6 +124,7 @@ pub fn task_spec() -> TaskSpec {
             pids_limit: Some(3),
             cpu_reservation: NanoCpus(4),
             memory_reservation: ByteCount(5),
+            generic: BTreeMap::from([("gpu".to_owned(), 6)]),
         },
         restart: RestartPolicy {
             condition: RestartCondition::OnFailure,
@@ -139,6 +140,7 @@ pub fn task_spec() -> TaskSpec {
                 max_skew: Some(2),
             }],
             max_replicas_per_node: 6,
+            platforms: vec![platform()],
         },
         networks: vec![NetworkAttachmentSpec {
             network: NetworkId::from_bits(31),
@@ -312,6 +314,7 @@ pub fn task() -> Task {
         restarts: restarts(),
         start_at: Some(Timestamp(1_700_000_000_456)),
         run: 11,
+        generic: generics(),
     }
 }
 
@@ -321,6 +324,21 @@ pub fn restarts() -> Restarts {
         attempts: 7,
         window_from: Timestamp(8),
     }
+}
+
+pub fn platform() -> Platform {
+    Platform {
+        os: "linux".to_owned(),
+        architecture: "arm64".to_owned(),
+    }
+}
+
+pub fn generics() -> Generics {
+    let names = ["id1".to_owned(), "id2".to_owned()];
+    Generics::from([
+        ("gpu".to_owned(), GenericResource::Named(names.into())),
+        ("ssd".to_owned(), GenericResource::Count(7)),
+    ])
 }
 
 pub fn node() -> Node {
@@ -335,12 +353,12 @@ pub fn node() -> Node {
         },
         description: NodeDescription {
             hostname: "h1".to_owned(),
-            platform: Platform {
-                os: "linux".to_owned(),
-                architecture: "arm64".to_owned(),
-            },
+            platform: platform(),
             cpus: NanoCpus(2_000_000_000),
             memory: ByteCount(1 << 30),
+            reserved_cpus: NanoCpus(3),
+            reserved_memory: ByteCount(4),
+            generic: generics(),
             engine_version: "0.1.0".to_owned(),
             engine_labels: labels(),
             wireguard_key: [9; 32],

@@ -48,11 +48,11 @@ pub use job::{Concurrency, JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd
 pub use meta::{Labels, Meta, Timestamp, Version};
 pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};
 pub use node::{
-    Availability, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState, NodeStatus, NodeTls,
-    Platform, Role,
+    Availability, InvalidPlatform, ManagerStatus, Node, NodeDescription, NodeSpec, NodeState,
+    NodeStatus, NodeTls, Platform, Role,
 };
 pub use placement::{InvalidSpread, Placement, Spread, SpreadLabel};
-pub use resources::{ByteCount, NanoCpus, Resources};
+pub use resources::{ByteCount, GenericResource, Generics, InvalidAmount, NanoCpus, Resources};
 pub use revision::{PastRevision, Revision, RevisionOutcome};
 pub use secret::{Config, ConfigSpec, Secret, SecretSpec};
 pub use service::{

@@ -3,8 +3,10 @@
 use crate::format::Format;
 use crate::id::NodeId;
 use crate::meta::{Labels, Meta, Timestamp};
-use crate::resources::{ByteCount, NanoCpus};
+use crate::resources::{ByteCount, Generics, NanoCpus};
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// A node as the cluster keeps it.
@@ -96,6 +98,12 @@ pub struct NodeDescription {
     pub cpus: NanoCpus,
     /// Memory it has.
     pub memory: ByteCount,
+    /// CPUs of these that it keeps for what is no task (`--system-reserve`).
+    pub reserved_cpus: NanoCpus,
+    /// The same of its memory.
+    pub reserved_memory: ByteCount,
+    /// What it has of other kinds (`--node-generic-resource`).
+    pub generic: Generics,
     /// Version of skep.
     pub engine_version: String,
     /// Labels of the daemon (`--label`).
@@ -106,6 +114,16 @@ pub struct NodeDescription {
     pub data_path: Option<SocketAddr>,
     /// What it proves itself with.
     pub tls: NodeTls,
+}
+
+impl NodeDescription {
+    /// What it has for tasks: all but what it keeps.
+    pub fn for_tasks(&self) -> (NanoCpus, ByteCount) {
+        (
+            NanoCpus(self.cpus.0.saturating_sub(self.reserved_cpus.0)),
+            ByteCount(self.memory.0.saturating_sub(self.reserved_memory.0)),
+        )
+    }
 }
 
 /// What a node proved itself with when it last opened a session, as SHA-256 of
@@ -128,6 +146,75 @@ pub struct Platform {
     /// Architecture.
     pub architecture: String,
 }
+
+impl Platform {
+    /// Longest part of one, in bytes.
+    pub const PART_MAX: usize = 64;
+
+    /// What runs on `other` runs here: a part that is not said is any, and the machine's
+    /// names of architectures (`x86_64`) mean the same as Go's.
+    pub fn accepts(&self, other: &Platform) -> bool {
+        let any_or = |wanted: &str, is: &str| wanted.is_empty() || wanted.eq_ignore_ascii_case(is);
+        any_or(&self.os, &other.os) && any_or(self.in_go(), other.in_go())
+    }
+
+    /// One of these runs there; none at all is everywhere.
+    pub fn any_accepts(platforms: &[Platform], there: &Platform) -> bool {
+        platforms.is_empty() || platforms.iter().any(|platform| platform.accepts(there))
+    }
+
+    /// The architecture in Go's words.
+    fn in_go(&self) -> &str {
+        const NAMES: [(&str, &str); 3] = [
+            ("x86_64", "amd64"),
+            ("x86-64", "amd64"),
+            ("aarch64", "arm64"),
+        ];
+        let is = |(name, _): &&(&str, &str)| self.architecture.eq_ignore_ascii_case(name);
+        NAMES
+            .iter()
+            .find(is)
+            .map_or(&self.architecture, |(_, go)| go)
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let any = |part: &str| if part.is_empty() { "any" } else { part }.to_owned();
+        write!(f, "{}/{}", any(&self.os), any(&self.architecture))
+    }
+}
+
+impl FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    /// Reads `linux/amd64`.
+    fn from_str(text: &str) -> Result<Platform, InvalidPlatform> {
+        let part = |part: &str| {
+            let fits = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+            let short = !part.is_empty() && part.len() <= Platform::PART_MAX;
+            (short && part.chars().all(fits)).then(|| part.to_owned())
+        };
+        let parts = text.split_once('/');
+        let parts = parts.and_then(|(os, architecture)| Some((part(os)?, part(architecture)?)));
+        match parts {
+            Some((os, architecture)) => Ok(Platform { os, architecture }),
+            None => Err(InvalidPlatform(text.to_owned())),
+        }
+    }
+}
+
+/// What is no platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InvalidPlatform(String);
+
+impl fmt::Display for InvalidPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} is not a platform such as linux/amd64", self.0)
+    }
+}
+
+impl std::error::Error for InvalidPlatform {}
 
 /// Whether a node answers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -163,4 +250,33 @@ pub struct ManagerStatus {
     pub address: String,
     /// The newest format it reads.
     pub format: Format,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn platforms_are_compared_by_what_they_mean() {
+        let platform = |os: &str, architecture: &str| Platform {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+        };
+        let holds = |wanted: (&str, &str), is: (&str, &str)| {
+            platform(wanted.0, wanted.1).accepts(&platform(is.0, is.1))
+        };
+        assert!(holds(("linux", "amd64"), ("linux", "x86_64")));
+        assert!(holds(("Linux", "aarch64"), ("linux", "arm64")));
+        assert!(holds(("", ""), ("linux", "riscv64")));
+        assert!(holds(("linux", ""), ("linux", "arm")));
+        assert!(!holds(("linux", "arm64"), ("linux", "arm")));
+        assert!(!holds(("windows", "amd64"), ("linux", "amd64")));
+        // A node that has not said what it is runs only what runs anywhere.
+        assert!(!holds(("linux", "amd64"), ("", "")));
+        assert_eq!("linux/arm64".parse(), Ok(platform("linux", "arm64")));
+        for none in ["linux", "linux/", "/amd64", "linux/arm64/v8", "li nux/a"] {
+            let said = format!("{none:?} is not a platform such as linux/amd64");
+            assert_eq!(none.parse::<Platform>().unwrap_err().to_string(), said);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Which nodes may run the tasks of a service, and how tasks are spread over them.
 
 use crate::constraint::{ENGINE_LABEL, NODE_LABEL};
-use crate::node::Node;
+use crate::node::{Node, Platform};
 use std::fmt;
 use std::str::FromStr;
 
@@ -14,6 +14,15 @@ pub struct Placement {
     pub spread: Vec<Spread>,
     /// Most tasks of the service on one node; 0 is no limit.
     pub max_replicas_per_node: u32,
+    /// What its image runs on, any of them; empty is everywhere.
+    pub platforms: Vec<Platform>,
+}
+
+impl Placement {
+    /// Its image runs on a node.
+    pub fn runs_on(&self, platform: &Platform) -> bool {
+        Platform::any_accepts(&self.platforms, platform)
+    }
 }
 
 /// A label of nodes over whose values the tasks of a service are spread.

@@ -2,6 +2,7 @@
 
 use crate::id::{NetworkId, NodeId, ServiceId, TaskId};
 use crate::meta::{Meta, Timestamp, Version};
+use crate::resources::Generics;
 use crate::service::TaskSpec;
 use std::fmt;
 use std::net::IpAddr;
@@ -213,6 +214,9 @@ pub struct Task {
     pub start_at: Option<Timestamp>,
     /// The run of its job; 0 for tasks of other services.
     pub run: u64,
+    /// What it was given of its node's generic resources, together with the node; free
+    /// again once it has ended.
+    pub generic: Generics,
 }
 
 impl Task {

@@ -1,13 +1,9 @@
-//! Resources, restarts and updates of a service.
+//! Restarts and updates of a service.
 
 use super::Maker;
 use crate::model::{self, Nanos};
-use crate::normal::cpus;
 use crate::tree::Step;
-use skep_types::{
-    ByteCount, FailureAction, NanoCpus, Resources, RestartCondition, RestartPolicy, UpdateConfig,
-    UpdateOrder,
-};
+use skep_types::{FailureAction, RestartCondition, RestartPolicy, UpdateConfig, UpdateOrder};
 use std::time::Duration;
 
 pub(super) fn deploy_path<'a>(key: &'a str, section: &'a str, last: &'a str) -> [Step<'a>; 5] {
@@ -30,54 +26,6 @@ impl Maker<'_> {
                 Duration::ZERO
             }
         }
-    }
-
-    pub(super) fn resources(&mut self, key: &str, resources: &model::Resources) -> Resources {
-        let mut out = Resources::default();
-        if let Some(limits) = &resources.limits {
-            out.cpu_limit = self.cpus(key, "limits", &limits.cpus);
-            out.memory_limit = bytes(limits.memory);
-            let path = deploy_path(key, "resources", "limits");
-            out.pids_limit = match limits.pids {
-                0 | -1 => None,
-                count => u64::try_from(count).ok().or_else(|| {
-                    let message = format!("{count} is not a number of processes");
-                    let help = "leave `pids` out for no limit";
-                    self.error_help(&[&path[..], &[Step::Key("pids")]].concat(), message, help);
-                    None
-                }),
-            };
-        }
-        if let Some(reservations) = &resources.reservations {
-            out.cpu_reservation = self.cpus(key, "reservations", &reservations.cpus);
-            out.memory_reservation = bytes(reservations.memory);
-        }
-        let exceeds = |limit: u64, reserved: u64| limit > 0 && reserved > limit;
-        let cpu = exceeds(out.cpu_limit.0, out.cpu_reservation.0);
-        let memory = exceeds(out.memory_limit.0, out.memory_reservation.0);
-        for (bad, what) in [(cpu, "cpus"), (memory, "memory")] {
-            if bad {
-                let path = deploy_path(key, "resources", "reservations");
-                let path = [&path[..], &[Step::Key(what)]].concat();
-                let message = format!("more {what} are reserved than the limit allows to use");
-                self.warn_help(&path, message, "lower the reservation or raise the limit");
-            }
-        }
-        out
-    }
-
-    fn cpus(&mut self, key: &str, part: &str, text: &str) -> NanoCpus {
-        if text.is_empty() {
-            return NanoCpus(0);
-        }
-        NanoCpus(cpus(text).unwrap_or_else(|| {
-            let path = deploy_path(key, "resources", part);
-            let path = [&path[..], &[Step::Key("cpus")]].concat();
-            let message = format!("{text:?} is not a number of CPUs");
-            let help = "a number with at most nine digits after the point: \"0.5\", \"2\"";
-            self.error_help(&path, message, help);
-            0
-        }))
     }
 
     /// `deploy.restart_policy`, or else `restart`.
@@ -211,8 +159,4 @@ impl Maker<'_> {
         }
         Some(deadline)
     }
-}
-
-fn bytes(value: model::Bytes) -> ByteCount {
-    ByteCount(u64::try_from(value.0).unwrap_or_default())
 }

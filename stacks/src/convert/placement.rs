@@ -5,7 +5,7 @@ use super::deploy::deploy_path;
 use crate::model;
 use crate::tree::Step;
 use skep_types::constraint::{Constraint, Fault, NODE_KEYS};
-use skep_types::{Placement, Spread};
+use skep_types::{InvalidPlatform, Placement, Spread};
 
 impl Maker<'_> {
     pub(super) fn placement(&mut self, key: &str, deploy: &model::Deploy) -> Placement {
@@ -43,11 +43,22 @@ impl Maker<'_> {
                 self.error_help(&path, message, help);
             }
         }
+        let mut platforms = Vec::with_capacity(placement.platforms.len());
+        for (index, text) in placement.platforms.iter().enumerate() {
+            match text.parse() {
+                Ok(platform) => platforms.push(platform),
+                Err(invalid) => {
+                    let message = InvalidPlatform::to_string(&invalid);
+                    self.error(&at("x-platforms", index), message);
+                }
+            }
+        }
         let path = deploy_path(key, "placement", "max_replicas_per_node");
         let most = i64::from(u32::MAX);
         Placement {
             constraints,
             spread,
+            platforms,
             max_replicas_per_node: self.number(&path, placement.max_replicas_per_node, 0, most),
         }
     }

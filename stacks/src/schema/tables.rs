@@ -380,6 +380,7 @@ static PLACEMENT: Object = object(
         field("constraints", List(&Text)),
         since(3, "preferences", List(&Shape::Object(&PREFERENCE))),
         since(8, "max_replicas_per_node", Int),
+        field("x-platforms", List(&Text)),
     ],
 );
 

@@ -101,6 +101,7 @@ impl Cluster {
             restarts: Default::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         };
         self.tasks.insert(id, (host, Arc::new(task)));
         id

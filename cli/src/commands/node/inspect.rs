@@ -1,6 +1,7 @@
 //! `skep node inspect`.
 
 use crate::client::Host;
+use crate::explain;
 use crate::find;
 use crate::human::{binary_size, timestamp};
 use crate::json;
@@ -96,6 +97,12 @@ fn pretty(entry: &NodeView) -> String {
     add("Resources:".to_owned());
     add(format!(" CPUs:\t\t\t{}", about.cpus.0 as f64 / 1e9));
     add(format!(" Memory:\t\t{}", binary_size(about.memory.0)));
+    if let Some(kept) = explain::kept(about) {
+        add(format!(" Kept For The System:\t{kept}"));
+    }
+    for (kind, has) in &about.generic {
+        add(format!(" Generic:\t\t{kind}={has}"));
+    }
     add("Network:".to_owned());
     if let Some(mesh) = node.mesh {
         add(format!(" Mesh Address:\t\t{mesh}"));

@@ -61,6 +61,9 @@ pub struct Args {
     /// value may have more tasks than that above another, rather wait; repeatable
     #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
     placement_pref: Vec<Spread>,
+    /// What each task needs for itself of what nodes have, e.g. gpu=1; repeatable
+    #[arg(long, value_name = "KIND=NUMBER", value_parser = flags::generic)]
+    generic_resource: Vec<(String, u64)>,
     /// Label of the service; repeatable
     #[arg(short, long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
     label: Vec<(String, String)>,
@@ -247,6 +250,7 @@ impl Args {
         }
         task.placement.constraints.clone_from(&self.constraint);
         task.placement.spread.clone_from(&self.placement_pref);
+        task.resources.generic = self.generic_resource.iter().cloned().collect();
         let mut spec = ServiceSpec {
             name: self.name.clone().unwrap_or_else(made_up_name),
             labels: flags::labels(&self.label),

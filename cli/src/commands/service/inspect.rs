@@ -10,7 +10,7 @@ use crate::view::View;
 use anyhow::Result;
 use skep_proto::pb;
 use skep_types::{
-    EndpointMode, HealthTest, MountKind, Service, ServiceMode, UpdateConfig, UpdateOrder,
+    EndpointMode, HealthTest, MountKind, Platform, Service, ServiceMode, UpdateConfig, UpdateOrder,
 };
 use std::time::Duration;
 
@@ -142,6 +142,11 @@ fn pretty(view: &View, service: &Service) -> String {
     for spread in &task.placement.spread {
         add(format!(" Preference:\tspread={spread}"));
     }
+    if !task.placement.platforms.is_empty() {
+        let platforms = task.placement.platforms.iter();
+        let platforms: Vec<String> = platforms.map(Platform::to_string).collect();
+        add(format!(" Platforms:\t[{}]", platforms.join(" ")));
+    }
     if task.placement.max_replicas_per_node > 0 {
         add(format!(
             " Max Replicas Per Node:\t{}",
@@ -223,6 +228,9 @@ fn pretty(view: &View, service: &Service) -> String {
     amounts(cpus, memory, "Reservations", &mut add);
     let (cpus, memory) = (resources.cpu_limit.0, resources.memory_limit.0);
     amounts(cpus, memory, "Limits", &mut add);
+    for (kind, wanted) in &resources.generic {
+        add(format!(" Generic:\t{kind}={wanted}"));
+    }
     if !task.networks.is_empty() {
         let names = task.networks.iter().map(|attachment| {
             let network = view.networks.iter().find(|n| n.id == attachment.network);

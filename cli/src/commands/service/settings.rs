@@ -3,6 +3,7 @@
 
 mod health;
 mod job;
+mod placement;
 mod readiness;
 
 use crate::flags;
@@ -10,6 +11,7 @@ use anyhow::Result;
 use clap::ValueEnum;
 use health::Health;
 use job::Job;
+use placement::Place;
 use readiness::Ready;
 use skep_types::{
     ByteCount, EndpointMode, FailureAction, LogDriver, NanoCpus, RestartCondition, ServiceSpec,
@@ -96,13 +98,12 @@ pub struct Settings {
     readiness: Ready,
     #[command(flatten)]
     job: Job,
+    #[command(flatten)]
+    place: Place,
 
     /// How the service's name resolves
     #[arg(long, value_enum)]
     endpoint_mode: Option<Endpoint>,
-    /// Most tasks on one node; 0 is no limit
-    #[arg(long, value_name = "NUMBER")]
-    replicas_max_per_node: Option<u32>,
     /// Where the output of tasks goes
     #[arg(long, value_name = "NAME")]
     log_driver: Option<String>,
@@ -281,10 +282,7 @@ impl Settings {
         put(&mut restart.max_attempts, &self.restart_max_attempts);
         put(&mut restart.window, &self.restart_window);
         restart.max_delay = self.restart_max_delay.or(restart.max_delay);
-        put(
-            &mut task.placement.max_replicas_per_node,
-            &self.replicas_max_per_node,
-        );
+        self.place.apply(&mut task.placement);
         if self.log_driver.is_some() || !self.log_opt.is_empty() {
             let driver = task.log_driver.get_or_insert_with(LogDriver::default);
             put(&mut driver.name, &self.log_driver);

@@ -99,6 +99,12 @@ struct Lists {
     /// No longer spread over it; repeatable
     #[arg(long, value_name = "PREFERENCE", value_parser = preference)]
     placement_pref_rm: Vec<Spread>,
+    /// Add or change what each task needs for itself of what nodes have; repeatable
+    #[arg(long, value_name = "KIND=NUMBER", value_parser = flags::generic)]
+    generic_resource_add: Vec<(String, u64)>,
+    /// It needs none of this kind; repeatable
+    #[arg(long, value_name = "KIND")]
+    generic_resource_rm: Vec<String>,
     /// Add or change a label of the service; repeatable
     #[arg(long, value_name = "KEY=VALUE", value_parser = flags::key_value)]
     label_add: Vec<(String, String)>,
@@ -290,6 +296,9 @@ impl Lists {
                 None => spread.push(added.clone()),
             }
         }
+        let generic = &mut task.resources.generic;
+        generic.retain(|kind, _| !self.generic_resource_rm.contains(kind));
+        generic.extend(self.generic_resource_add.iter().cloned());
         for key in &self.network_rm {
             let network = references::network(view, key)?;
             task.networks.retain(|present| present.network != network);

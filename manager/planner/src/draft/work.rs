@@ -1,8 +1,8 @@
 //! A task in a pass, and how a new one begins.
 
 use skep_types::{
-    Attachment, Cause, NodeId, Restarts, Slot, Task, TaskId, TaskSpec, TaskState, Timestamp,
-    Version,
+    Attachment, Cause, Generics, NodeId, Restarts, Slot, Task, TaskId, TaskSpec, TaskState,
+    Timestamp, Version,
 };
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub(crate) struct Work<'a> {
     pub(crate) run: u64,
     /// Addresses, when placed by this pass.
     pub(crate) attachments: Vec<Attachment>,
+    /// What it is given of the node's generic resources, when placed by this pass.
+    pub(crate) granted: Generics,
     /// It got its node by this pass.
     pub(crate) placed: bool,
     /// Why it waits, where this pass found that out.
@@ -63,9 +65,18 @@ impl<'a> Work<'a> {
             start_at: task.start_at,
             run: task.run,
             attachments: Vec::new(),
+            granted: Generics::new(),
             placed: false,
             error: None,
             removed: false,
+        }
+    }
+
+    /// What it has of its node's generic resources.
+    pub(crate) fn generic(&self) -> &Generics {
+        match self.known {
+            Some(task) if !self.placed => &task.generic,
+            _ => &self.granted,
         }
     }
 

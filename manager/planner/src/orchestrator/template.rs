@@ -62,7 +62,7 @@ pub(super) fn is_whole(snapshot: &Snapshot, task: &TaskSpec) -> bool {
             .all(|c| snapshot.config(c.id).is_some())
 }
 
-/// Its constraints may be others than those by which the position was chosen.
+/// Its placement may be another than those by which the position was chosen.
 fn is_allowed(draft: &Draft<'_>, task: &TaskSpec, position: Position) -> bool {
     let Position::Node(node) = position else {
         return true;
@@ -70,5 +70,6 @@ fn is_allowed(draft: &Draft<'_>, task: &TaskSpec, position: Position) -> bool {
     draft.nodes.get(&node).is_some_and(|node| {
         let mut texts = task.placement.constraints.iter();
         texts.all(|text| Constraint::parse(text).is_ok_and(|c| c.holds(node.node)))
+            && task.placement.runs_on(&node.node.description.platform)
     })
 }

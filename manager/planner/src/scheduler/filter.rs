@@ -3,8 +3,8 @@
 use super::fleet::{Fleet, FleetNode, host_ports};
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Node, Placement, Protocol, Resources, Service, Spread, SpreadLabel, TaskSpec, UpdateOrder,
-    UpdateState,
+    Node, Placement, Platform, Protocol, Resources, Service, Spread, SpreadLabel, TaskSpec,
+    UpdateOrder, UpdateState,
 };
 use std::collections::BTreeMap;
 
@@ -14,6 +14,7 @@ pub(super) enum Refusal {
     NotReady,
     Resources,
     Constraints,
+    Platform,
     HostPort,
     MaxReplicas,
     /// Of the branches of a bounded spread (see [`super::skew`]), not of the node alone.
@@ -32,6 +33,7 @@ pub(super) struct Filters {
     /// Constraints that cannot be read hold nowhere.
     unreadable: Vec<String>,
     max_replicas: u32,
+    platforms: Vec<Platform>,
 }
 
 impl Filters {
@@ -53,6 +55,7 @@ impl Filters {
             constraints,
             unreadable,
             max_replicas: placement.max_replicas_per_node,
+            platforms: placement.platforms.clone(),
         }
     }
 
@@ -70,7 +73,7 @@ impl Filters {
 
     /// It could take a task if there was room for it.
     pub(super) fn suits(&self, node: &FleetNode) -> bool {
-        let of_its_own = [Refusal::NotReady, Refusal::Constraints];
+        let of_its_own = [Refusal::NotReady, Refusal::Constraints, Refusal::Platform];
         !of_its_own.iter().any(|it| self.refuses(*it, node))
     }
 
@@ -89,6 +92,7 @@ impl Filters {
             Refusal::NotReady,
             Refusal::Resources,
             Refusal::Constraints,
+            Refusal::Platform,
             Refusal::HostPort,
             Refusal::MaxReplicas,
         ];
@@ -102,6 +106,9 @@ impl Filters {
             Refusal::Resources => !node.has_room(&self.resources),
             Refusal::Constraints => {
                 !self.unreadable.is_empty() || !self.constraints.iter().all(|c| c.holds(&node.node))
+            }
+            Refusal::Platform => {
+                !Platform::any_accepts(&self.platforms, &node.node.description.platform)
             }
             Refusal::HostPort => self.ports.iter().any(|port| node.ports.contains(port)),
             Refusal::MaxReplicas => self.max_replicas != 0 && node.of_limit >= self.max_replicas,
@@ -158,6 +165,7 @@ pub(super) fn explain(counts: &[(Refusal, usize)]) -> String {
             (Refusal::Constraints, n) => {
                 format!("scheduling constraints not satisfied on {}", nodes(*n))
             }
+            (Refusal::Platform, n) => format!("unsupported platform on {}", nodes(*n)),
             (Refusal::HostPort, n) => format!("host-mode port already in use on {}", nodes(*n)),
             (Refusal::MaxReplicas, _) => "max replicas per node limit exceed".to_owned(),
             (Refusal::Skew, n) => format!("max skew exceeded on {}", nodes(*n)),

@@ -1,13 +1,15 @@
 //! The nodes as the scheduler sees them: what each has left.
 
 use super::filter::{Filters, Refusal};
+use super::generic::Given;
 use super::skew::Skew;
 use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, Work};
 use crate::explained::NodeUse;
 use skep_manager_store::NodeUsage;
 use skep_types::{
-    ByteCount, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service, Timestamp,
+    ByteCount, Generics, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service,
+    Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -38,6 +40,7 @@ pub(super) struct FleetNode {
     pub(super) keeps_tasks: bool,
     cpu_reserved: u64,
     memory_reserved: u64,
+    generic: Given,
     /// Live tasks.
     tasks: u32,
     /// Host-mode ports in use.
@@ -60,7 +63,17 @@ impl FleetNode {
         let NanoCpus(cpu) = resources.cpu_reservation;
         let ByteCount(memory) = resources.memory_reservation;
         let (NanoCpus(free_cpu), ByteCount(free_memory)) = self.free();
-        cpu <= free_cpu && memory <= free_memory
+        let generic = resources.generic.iter();
+        cpu <= free_cpu
+            && memory <= free_memory
+            && generic
+                .into_iter()
+                .all(|(kind, wanted)| *wanted <= self.left_of(kind))
+    }
+
+    /// How many of a generic resource are left.
+    pub(super) fn left_of(&self, kind: &str) -> u64 {
+        self.generic.left(&self.node.description.generic, kind)
     }
 
     /// Share of what the node has that is reserved, in thousandths.
@@ -69,11 +82,20 @@ impl FleetNode {
             let thousandths = u128::from(reserved) * 1000 / u128::from(total.max(1));
             u32::try_from(thousandths).unwrap_or(u32::MAX)
         };
-        let cpu = share(self.cpu_reserved, self.node.description.cpus.0);
-        cpu.max(share(self.memory_reserved, self.node.description.memory.0))
+        let (NanoCpus(cpus), ByteCount(memory)) = self.node.description.for_tasks();
+        share(self.cpu_reserved, cpus).max(share(self.memory_reserved, memory))
     }
 
-    pub(super) fn reserve(&mut self, resources: &Resources) {
+    /// Puts a task there; returns what it is given of the node's generic resources.
+    pub(super) fn take_in(&mut self, resources: &Resources) -> Generics {
+        let has = &self.node.description.generic;
+        let generic = self.generic.choose(has, &resources.generic);
+        self.reserve(resources, &generic);
+        generic
+    }
+
+    fn reserve(&mut self, resources: &Resources, generic: &Generics) {
+        self.generic.add(generic);
         self.cpu_reserved = self
             .cpu_reserved
             .saturating_add(resources.cpu_reservation.0);
@@ -82,7 +104,13 @@ impl FleetNode {
             .saturating_add(resources.memory_reservation.0);
     }
 
-    pub(super) fn release(&mut self, resources: &Resources) {
+    /// As if a task that is there had ended.
+    pub(super) fn release(&mut self, task: &Work<'_>) {
+        self.generic.remove(task.generic());
+        self.free_up(&task.spec.resources);
+    }
+
+    fn free_up(&mut self, resources: &Resources) {
         self.cpu_reserved = self
             .cpu_reserved
             .saturating_sub(resources.cpu_reservation.0);
@@ -102,10 +130,10 @@ impl FleetNode {
 
     /// What can still be reserved.
     pub(super) fn free(&self) -> (NanoCpus, ByteCount) {
-        let total = &self.node.description;
+        let (NanoCpus(cpus), ByteCount(memory)) = self.node.description.for_tasks();
         (
-            NanoCpus(total.cpus.0.saturating_sub(self.cpu_reserved)),
-            ByteCount(total.memory.0.saturating_sub(self.memory_reserved)),
+            NanoCpus(cpus.saturating_sub(self.cpu_reserved)),
+            ByteCount(memory.saturating_sub(self.memory_reserved)),
         )
     }
 
@@ -117,6 +145,7 @@ impl FleetNode {
             memory_reserved: ByteCount(self.memory_reserved),
             tasks: self.tasks,
             ports: self.ports.iter().copied().collect(),
+            generic: self.generic.amounts(),
         }
     }
 }
@@ -147,6 +176,7 @@ impl Fleet {
                     keeps_tasks: work.keeps_tasks(),
                     cpu_reserved: used.cpus.0,
                     memory_reserved: used.memory.0,
+                    generic: Given::default(),
                     tasks: used.live,
                     ports: BTreeSet::new(),
                     of_service: 0,
@@ -171,10 +201,11 @@ impl Fleet {
                     node.tasks = node.tasks.saturating_sub(known.live);
                 }
                 if task.may_run() {
+                    node.generic.add(task.generic());
                     node.ports.extend(ports.iter().copied());
                     node.tasks += u32::from(task.is_live());
                 } else if known.is_some() {
-                    node.release(&task.spec.resources);
+                    node.free_up(&task.spec.resources);
                 }
             }
         }
@@ -283,15 +314,17 @@ impl Fleet {
         }
     }
 
-    /// Puts one more task of the present group on a node.
-    pub(super) fn add(&mut self, at: At, filters: &Filters) {
+    /// Puts one more task of the present group on a node; returns what it is given of the
+    /// node's generic resources.
+    pub(super) fn add(&mut self, at: At, filters: &Filters) -> Generics {
         let node = &mut self.nodes[at as usize];
-        node.reserve(&filters.resources);
+        let generic = node.take_in(&filters.resources);
         node.ports.extend(filters.ports.iter().copied());
         node.tasks += 1;
         node.of_service += 1;
         node.of_limit += 1;
         self.skew.count(at);
         self.marked.push(at);
+        generic
     }
 }

@@ -48,8 +48,8 @@ pub(super) fn make(
         .partition(|(old, _)| work.tasks[*old].desired > TaskState::Running);
     for (old, at) in stopping {
         let node = later.entry(at).or_insert_with(|| fleet.node(at).clone());
-        node.release(&work.tasks[old].spec.resources);
-        node.reserve(&filters.resources);
+        node.release(&work.tasks[old]);
+        node.take_in(&filters.resources);
     }
     for (old, at) in serving {
         // Where the spread is bounded, the next may find no room after all.
@@ -62,9 +62,9 @@ pub(super) fn make(
             continue;
         }
         let mut node = later.get(&at).unwrap_or(fleet.node(at)).clone();
-        node.release(&work.tasks[old].spec.resources);
+        node.release(&work.tasks[old]);
         if filters.check(&node).is_ok() {
-            node.reserve(&filters.resources);
+            node.take_in(&filters.resources);
             later.insert(at, node);
             work.tasks[old].stop(TaskState::Shutdown, cause);
         }

@@ -3,7 +3,10 @@
 use super::filter::{Filters, Refusal};
 use super::fleet::{At, Fleet};
 use super::skew::Broken;
-use skep_types::{Availability, ByteCount, NanoCpus, Node, NodeState, SpreadLabel, TaskSpec};
+use skep_types::{
+    Availability, ByteCount, GenericResource, NanoCpus, Node, NodeState, Platform, SpreadLabel,
+    TaskSpec,
+};
 
 /// Why a node does not take a task, with the numbers.
 pub(super) fn describe(
@@ -23,25 +26,55 @@ pub(super) fn describe(
         },
         Refusal::Resources => {
             let (cpu, memory) = node.free();
-            let total = &node.node.description;
+            let total = node.node.description.for_tasks();
+            let kept = &node.node.description;
             let mut lacks = Vec::new();
             if spec.resources.cpu_reservation > cpu {
                 let needs = cpus(spec.resources.cpu_reservation);
-                let (free, total) = (cpus(cpu), cpus(total.cpus));
-                lacks.push(format!("needs {needs} CPUs, {free} of {total} are free"));
+                let (free, total) = (cpus(cpu), cpus(total.0));
+                let kept = kept_for_the_system(kept.reserved_cpus.0, cpus(kept.reserved_cpus));
+                lacks.push(format!(
+                    "needs {needs} CPUs, {free} of {total} are free{kept}"
+                ));
             }
             if spec.resources.memory_reservation > memory {
                 let needs = bytes(spec.resources.memory_reservation);
-                let (free, total) = (bytes(memory), bytes(total.memory));
+                let (free, total) = (bytes(memory), bytes(total.1));
+                let kept = kept_for_the_system(kept.reserved_memory.0, bytes(kept.reserved_memory));
                 lacks.push(format!(
-                    "needs {needs} of memory, {free} of {total} are free"
+                    "needs {needs} of memory, {free} of {total} are free{kept}"
                 ));
+            }
+            for (kind, needs) in &spec.resources.generic {
+                let left = node.left_of(kind);
+                let total = node.node.description.generic.get(kind);
+                match total.map_or(0, GenericResource::amount) {
+                    _ if *needs <= left => {}
+                    0 => lacks.push(format!("needs {needs} {kind}, it has none")),
+                    total => {
+                        lacks.push(format!("needs {needs} {kind}, {left} of {total} are free"));
+                    }
+                }
             }
             lacks.join("; ")
         }
         Refusal::Constraints => {
             let broken: Vec<String> = filters.broken_constraints(&node.node).collect();
             format!("does not satisfy {}", broken.join(" and "))
+        }
+        Refusal::Platform => {
+            let wanted: Vec<String> = spec
+                .placement
+                .platforms
+                .iter()
+                .map(Platform::to_string)
+                .collect();
+            let is = &node.node.description.platform;
+            let is = match is == &Platform::default() {
+                true => "has not said what it is".to_owned(),
+                false => format!("is {is}"),
+            };
+            format!("{is}, and the image is for {}", wanted.join(", "))
         }
         Refusal::HostPort => {
             let taken = filters
@@ -88,6 +121,14 @@ fn skewed(broken: Broken, filters: &Filters, node: &Node) -> String {
 pub(super) fn name<'s>(label: SpreadLabel<'s>) -> &'s str {
     match label {
         SpreadLabel::Node(name) | SpreadLabel::Engine(name) => name,
+    }
+}
+
+/// ` (0.5 kept for the system)`
+fn kept_for_the_system(kept: u64, text: String) -> String {
+    match kept {
+        0 => String::new(),
+        _ => format!(" ({text} kept for the system)"),
     }
 }
 

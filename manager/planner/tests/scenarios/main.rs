@@ -14,6 +14,7 @@ mod networks;
 mod nodes;
 mod paused;
 mod placement;
+mod resources;
 mod restart;
 mod revisions;
 mod rollout;

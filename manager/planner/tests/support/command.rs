@@ -1,7 +1,9 @@
 //! The lines of a scenario.
 //!
 //! ```text
-//! node n1 cpus=2 memory=4 label=zone=a ip=10.0.0.1
+//! node n1 cpus=2 memory=4 label=zone=a ip=10.0.0.1 platform=linux/arm64
+//! node n1 reserve=0.5 reserve-memory=1g generic=gpu=2 generic=ssd=a,b
+//! service ai generic=gpu=1 platform=linux/amd64
 //! ghost n2 | ghost n3 manager
 //! network front subnet=10.9.0.0/28
 //! service web replicas=3 image=a net=front port=8080:80 constraint=node.role==worker
@@ -19,7 +21,7 @@
 //! finish job.1 n1 (ends well there) | lose-at web.1 n1
 //! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
-//! explain web | explain-node n1
+//! explain web | explain-node n1 | given web  (of generic resources)
 //! foresee scale web 5 (or another change, which is not made)
 //! ps web | runs job | nodes | services | networks | addresses web | why
 //! ```
@@ -410,7 +412,7 @@ impl World {
                     let (key, value) = value.split_once('=').expect(value);
                     labels.push((key.to_owned(), value.to_owned()));
                 }
-                _ => panic!("node option {word}"),
+                _ => super::resources::describe(&mut description, key, value),
             }
         }
         self.must(Action::Node(NodeAction::Describe {
@@ -524,6 +526,8 @@ impl World {
                         ByteCount(value.parse::<u64>().unwrap() << 30)
                 }
                 "no-spread" => task.placement.spread.clear(),
+                "generic" => super::resources::ask(&mut task.resources, value),
+                "platform" => task.placement.platforms.push(value.parse().unwrap()),
                 "no-constraints" => task.placement.constraints.clear(),
                 "constraint" => task.placement.constraints.push(value.into()),
                 "spread" => task.placement.spread.push(value.parse().unwrap()),

@@ -6,6 +6,7 @@
 
 mod command;
 mod foreseen;
+mod resources;
 mod show;
 
 use skep_manager_planner::{

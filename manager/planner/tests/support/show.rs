@@ -20,6 +20,7 @@ impl World {
             "revisions" => self.show_revisions(&mut out, words[1]),
             "nodes" => self.show_nodes(&mut out),
             "explain" => self.explain_service(&mut out, words[1]),
+            "given" => self.show_given(&mut out, words[1]),
             "explain-node" => self.explain_node(&mut out, words[1]),
             "services" => self.show_services(&mut out),
             "networks" => self.show_networks(&mut out),
@@ -48,7 +49,7 @@ impl World {
         self.out = out;
     }
 
-    fn hostname(&self, task: &Task) -> String {
+    pub(super) fn hostname(&self, task: &Task) -> String {
         task.node.map_or_else(
             || "-".to_owned(),
             |node| match self.store.state().node(node) {
@@ -87,8 +88,13 @@ impl World {
                 memory_reserved: ByteCount(memory),
                 tasks,
                 ports,
+                generic,
             } = given;
-            let _ = writeln!(out, "{node} {cpu} {memory} {tasks} {ports:?}");
+            let kinds = generic
+                .iter()
+                .map(|(kind, given)| format!(" {kind}={given}"));
+            let kinds: String = kinds.collect();
+            let _ = writeln!(out, "{node} {cpu} {memory} {tasks} {ports:?}{kinds}");
         }
         for verdict in &explained.verdicts {
             let service = &state.service(verdict.service).unwrap().spec.name;

@@ -7,8 +7,8 @@ use crate::refused::Refused;
 use crate::snapshot::may_run;
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Availability, NodeId, NodeState, Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState,
-    TaskStatus, Version,
+    Availability, GenericResource, Generics, NodeId, NodeState, Service, ServiceId, Slot, Task,
+    TaskId, TaskSpec, TaskState, TaskStatus, Version,
 };
 use std::sync::Arc;
 
@@ -125,6 +125,7 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
         Some(node) if new.error.is_empty() => {
             require_node(write, node)?;
             network::require_addresses(write, new.id, node, &new.attachments)?;
+            require_generic(write, new.id, node, &new.generic)?;
             true
         }
         _ => false,
@@ -162,6 +163,10 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
         restarts: new.restarts,
         start_at: new.start_at,
         run: new.run,
+        generic: match assigned {
+            true => new.generic.clone(),
+            false => Generics::new(),
+        },
     };
     let (name, mut attributes) = (task.name(), Vec::new());
     whereabouts(&mut attributes, &task);
@@ -185,6 +190,36 @@ fn require_node(write: &Write<'_>, node: NodeId) -> Result<(), Refused> {
         Some(_) => Ok(()),
         None => Err(Refused::NotFound(ObjectId::Node(node))),
     }
+}
+
+/// Nothing with a name of its own is given to two tasks that may both run.
+fn require_generic(
+    write: &Write<'_>,
+    task: TaskId,
+    node: NodeId,
+    generic: &Generics,
+) -> Result<(), Refused> {
+    for (kind, given) in generic {
+        let GenericResource::Named(names) = given else {
+            continue;
+        };
+        for other in write.state.tasks_on(node) {
+            let Some(GenericResource::Named(held)) = other.generic.get(kind) else {
+                continue;
+            };
+            if let Some(name) = names.intersection(held).next()
+                && other.id != task
+                && may_run(other)
+            {
+                return Err(Refused::GenericTaken {
+                    kind: kind.clone(),
+                    name: name.clone(),
+                    task: other.id,
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn fresh(write: &Write<'_>, id: TaskId, version: Version) -> Result<Task, Refused> {
@@ -211,9 +246,11 @@ fn place(write: &mut Write<'_>, placement: &Placement) -> Result<(), Refused> {
     let mut task = waiting(write, placement.task, placement.version)?;
     require_node(write, placement.node)?;
     network::require_addresses(write, task.id, placement.node, &placement.attachments)?;
+    require_generic(write, task.id, placement.node, &placement.generic)?;
     let preassigned = task.node == Some(placement.node);
     task.node = Some(placement.node);
     task.attachments = placement.attachments.clone();
+    task.generic = placement.generic.clone();
     task.status = TaskStatus {
         state: TaskState::Assigned,
         at: write.now,
@@ -342,13 +379,15 @@ fn put(write: &mut Write<'_>, mut task: Task) {
     write.event(object, EventAction::Update, name, attributes);
 }
 
-/// Its node is drained, or silent, or not one that the constraints allow.
+/// Its node is drained, or silent, or not one that the placement allows.
 fn gets_a_second(write: &Write<'_>, service: &Service, task: &Task) -> bool {
     let Some(node) = task.node.and_then(|node| write.state.node(node)) else {
         return false;
     };
-    let mut texts = service.spec.task.placement.constraints.iter();
+    let placement = &service.spec.task.placement;
+    let mut texts = placement.constraints.iter();
     node.spec.availability == Availability::Drain
         || node.status.state == NodeState::Down
+        || !placement.runs_on(&node.description.platform)
         || texts.any(|text| Constraint::parse(text).is_ok_and(|c| !c.holds(node)))
 }

@@ -1,20 +1,16 @@
 //! Checks of a service's spec.
 
-use super::{Invalid, dns_name, job, placement};
+use super::{Invalid, dns_name, job, placement, resources};
 use crate::snapshot::Snapshot;
 use skep_types::template;
 use skep_types::{
     ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
-    PortConfig, PublishMode, Resources, RestartPolicy, SHUTDOWN_DELAY_MAX, Service, ServiceMode,
-    ServiceSpec, TaskSpec, UpdateConfig,
+    PortConfig, PublishMode, RestartPolicy, SHUTDOWN_DELAY_MAX, Service, ServiceMode, ServiceSpec,
+    TaskSpec, UpdateConfig,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Least CPU limit or reservation, in billionths.
-const CPU_MIN: u64 = 1_000_000;
-/// Least memory limit or reservation, in bytes.
-const MEMORY_MIN: u64 = 6 * 1024 * 1024;
 /// Most replicas of a service.
 const REPLICAS_MAX: u32 = 100_000;
 /// Shortest time in which an update must get further.
@@ -113,7 +109,7 @@ fn check_task(snapshot: &Snapshot, task: &TaskSpec) -> Result<(), Invalid> {
         force_update: _,
     } = task;
     check_container(snapshot, container)?;
-    check_resources(resources)?;
+    resources::check(resources)?;
     check_restart(restart)?;
     let mut seen = BTreeSet::new();
     for attachment in networks {
@@ -249,31 +245,6 @@ fn check_health(what: &str, least: Duration, health: &HealthCheck) -> Result<(),
     }
     let checked = health.test.check();
     checked.or_else(|wrong| refuse(format!("ContainerSpec: Test in {what}: {wrong}")))
-}
-
-fn check_resources(resources: &Resources) -> Result<(), Invalid> {
-    for cpu in [resources.cpu_limit.0, resources.cpu_reservation.0] {
-        if cpu != 0 && cpu < CPU_MIN {
-            return refuse(format!(
-                "invalid cpu value {}: Must be at least 0.001",
-                cpu as f64 / 1e9
-            ));
-        }
-    }
-    for memory in [resources.memory_limit.0, resources.memory_reservation.0] {
-        if memory != 0 && memory < MEMORY_MIN {
-            return refuse(format!(
-                "invalid memory value {memory}: Must be at least 6MiB"
-            ));
-        }
-    }
-    let above = |reserved: u64, limit: u64| limit != 0 && reserved > limit;
-    if above(resources.cpu_reservation.0, resources.cpu_limit.0)
-        || above(resources.memory_reservation.0, resources.memory_limit.0)
-    {
-        return refuse("a reservation must not exceed the limit beside it");
-    }
-    Ok(())
 }
 
 fn check_restart(restart: &RestartPolicy) -> Result<(), Invalid> {

@@ -144,6 +144,7 @@ impl Fixture {
             restarts: Restarts::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         }];
         self.must(Action::Task(TaskAction::Create {
             service,
@@ -206,6 +207,7 @@ impl Fixture {
                 version,
                 node: self.node,
                 attachments,
+                generic: Default::default(),
             };
             let tasks = vec![placement];
             self.must(Action::Task(TaskAction::Place { tasks }));

@@ -5,6 +5,7 @@ use crate::convert::cluster::unlock_key;
 use crate::convert::format::known;
 use crate::convert::network::block;
 use crate::convert::node::role;
+use crate::convert::resources::generics;
 use crate::convert::revision::outcome;
 use crate::convert::task::{cause, task_state};
 use crate::pb::action as wire;
@@ -347,6 +348,7 @@ fn new_task(task: wire::NewTask) -> Result<NewTask, Invalid> {
         restarts,
         start_at_ms,
         run,
+        generic,
     } = task;
     Ok(NewTask {
         id: id(&task_id, "new_task.id")?,
@@ -362,6 +364,7 @@ fn new_task(task: wire::NewTask) -> Result<NewTask, Invalid> {
         restarts: restarts.map(Into::into).unwrap_or_default(),
         start_at: start_at_ms.map(Timestamp),
         run,
+        generic: generics(generic)?,
     })
 }
 
@@ -371,6 +374,7 @@ fn placement(placement: wire::Placement) -> Result<Placement, Invalid> {
         version,
         node,
         attachments,
+        generic,
     } = placement;
     Ok(Placement {
         task: id(&task, "placement.task")?,
@@ -380,5 +384,6 @@ fn placement(placement: wire::Placement) -> Result<Placement, Invalid> {
             .into_iter()
             .map(TryInto::try_into)
             .collect::<Result<_, _>>()?,
+        generic: generics(generic)?,
     })
 }

@@ -4,6 +4,7 @@ use crate::convert::basic::{address_bytes, id_bytes};
 use crate::convert::cluster::unlock_key_bytes;
 use crate::convert::format::since;
 use crate::convert::network::block_on_wire;
+use crate::convert::resources::generics_on_wire;
 use crate::convert::task::restarts_on_wire;
 use crate::pb;
 use crate::pb::action as wire;
@@ -276,6 +277,7 @@ fn task(action: &TaskAction) -> wire::Action {
                             restarts,
                             start_at,
                             run,
+                            generic,
                         }: &NewTask| {
                 wire::NewTask {
                     id: id_bytes(*id),
@@ -288,6 +290,7 @@ fn task(action: &TaskAction) -> wire::Action {
                     restarts: restarts_on_wire(restarts),
                     start_at_ms: start_at.map(|at| at.0),
                     run: *run,
+                    generic: generics_on_wire(generic),
                 }
             };
             wire::Action::CreateTasks(wire::CreateTasks {
@@ -303,11 +306,13 @@ fn task(action: &TaskAction) -> wire::Action {
                                  version,
                                  node,
                                  attachments,
+                                 generic,
                              }: &Placement| wire::Placement {
                 task: id_bytes(*task),
                 version: version.0,
                 node: id_bytes(*node),
                 attachments: attachments.iter().map(Into::into).collect(),
+                generic: generics_on_wire(generic),
             };
             wire::Action::PlaceTasks(wire::PlaceTasks {
                 tasks: tasks.iter().map(placement).collect(),

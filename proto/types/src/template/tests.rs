@@ -38,6 +38,7 @@ fn task(slot: u32) -> Task {
         restarts: Restarts::default(),
         start_at: None,
         run: 0,
+        generic: Default::default(),
     }
 }
 

@@ -95,11 +95,8 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
 }
 
 fn is_allowed(service: &Service, node: &Node) -> bool {
-    service
-        .spec
-        .task
-        .placement
-        .constraints
-        .iter()
-        .all(|text| Constraint::parse(text).is_ok_and(|constraint| constraint.holds(node)))
+    let placement = &service.spec.task.placement;
+    let mut texts = placement.constraints.iter();
+    texts.all(|text| Constraint::parse(text).is_ok_and(|constraint| constraint.holds(node)))
+        && placement.runs_on(&node.description.platform)
 }

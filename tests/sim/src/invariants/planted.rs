@@ -134,6 +134,7 @@ impl Scene {
             restarts: Default::default(),
             start_at: None,
             run: 0,
+            generic: Default::default(),
         };
         self.tasks.insert(number, new);
         self.container(number, at, true);

@@ -44,7 +44,8 @@ fn could_take(state: &Snapshot, node: &Node, service: &Service, task: &Task) -> 
         let cpus = tasks.iter().map(|t| t.spec.resources.cpu_reservation.0);
         cpus.sum()
     };
-    let room = reserved(&there) + task.spec.resources.cpu_reservation.0 <= node.description.cpus.0;
+    let room = reserved(&there) + task.spec.resources.cpu_reservation.0
+        <= node.description.for_tasks().0.0;
     // Where it may go is what the service says now, unless it runs something else.
     let runs_like = |other: &Task| other.spec.runs_like(&service.spec.task);
     let placement = match runs_like(task) {
@@ -58,7 +59,8 @@ fn could_take(state: &Snapshot, node: &Node, service: &Service, task: &Task) -> 
     let allowed = placement
         .constraints
         .iter()
-        .all(|text| Constraint::parse(text).is_ok_and(|constraint| constraint.holds(node)));
+        .all(|text| Constraint::parse(text).is_ok_and(|constraint| constraint.holds(node)))
+        && placement.runs_on(&node.description.platform);
     let wanted = host_ports(service);
     let ports_free = there
         .iter()

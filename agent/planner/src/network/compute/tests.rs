@@ -81,6 +81,7 @@ fn task(number: u8, networks: &[NetworkId]) -> Task {
         restarts: Default::default(),
         start_at: None,
         run: 0,
+        generic: Default::default(),
     }
 }
 

@@ -36,4 +36,4 @@ pub use manager::{Manager, ManagerConfig, Start, first_actions};
 pub use rpc::control::Control;
 pub use skep_manager_raft::{RaftConfig, reform};
 pub use skep_manager_store::format;
-pub use skep_manager_store::validate::validate_cluster;
+pub use skep_manager_store::validate::{validate_cluster, validate_node};

@@ -121,7 +121,7 @@ pub(crate) async fn announce(credentials: &Arc<Credentials>, managers: Vec<Strin
 mod tests {
     use super::*;
     use crate::new_swarm::NewSwarm;
-    use skep_types::{Availability, ClusterSpec};
+    use skep_types::{ClusterSpec, NodeSpec};
     use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::net::TcpListener;
 
@@ -146,7 +146,7 @@ mod tests {
         let listen = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listen.local_addr().unwrap();
         let spec = ClusterSpec::default();
-        let swarm = NewSwarm::new(spec, address, address, Availability::Active, false).unwrap();
+        let swarm = NewSwarm::new(spec, address, address, NodeSpec::default(), false).unwrap();
         let credentials = Credentials::new(swarm.identity).unwrap();
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();

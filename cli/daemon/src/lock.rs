@@ -78,7 +78,7 @@ mod tests {
     use skep_manager::{Manager, Start};
     use skep_manager_ca::{Credentials, unlock_key_text};
     use skep_proto::pb;
-    use skep_types::{Availability, ClusterSpec, UnlockKey};
+    use skep_types::{ClusterSpec, NodeSpec, UnlockKey};
     use std::net::{SocketAddr, TcpListener};
     use std::path::Path;
     use std::time::{Duration, Instant};
@@ -90,7 +90,7 @@ mod tests {
 
     fn new_swarm(autolock: bool) -> NewSwarm {
         let (address, spec) = (free_address(), ClusterSpec::default());
-        NewSwarm::new(spec, address, address, Availability::Active, autolock).unwrap()
+        NewSwarm::new(spec, address, address, NodeSpec::default(), autolock).unwrap()
     }
 
     async fn change(manager: &Manager, change: Change) {

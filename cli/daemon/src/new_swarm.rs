@@ -3,14 +3,14 @@
 use crate::files::Membership;
 use crate::{address, describe};
 use anyhow::Result;
-use skep_manager::{Start, first_actions, validate_cluster};
+use skep_manager::{Start, first_actions, validate_cluster, validate_node};
 use skep_manager_ca::{
     Identity, JoinToken, Request, Root, Subject, new_unlock_key, unlock_key_text,
 };
 use skep_proto::pb;
 use skep_types::{
-    Availability, Cluster, ClusterId, ClusterSpec, JoinSecrets, ManagerStatus, Meta, Node,
-    NodeDescription, NodeId, NodeSpec, NodeStatus, Role, RootCa, Timestamp, UnlockKey,
+    Cluster, ClusterId, ClusterSpec, JoinSecrets, ManagerStatus, Meta, Node, NodeDescription,
+    NodeId, NodeSpec, NodeStatus, Role, RootCa, Timestamp, UnlockKey,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,10 +39,11 @@ impl NewSwarm {
         spec: ClusterSpec,
         listen: SocketAddr,
         advertise: SocketAddr,
-        availability: Availability,
+        of_node: NodeSpec,
         autolock: bool,
     ) -> Result<NewSwarm> {
         validate_cluster(&spec)?;
+        validate_node(&of_node)?;
         let now = SystemTime::now();
         let root = Root::generate(now)?;
         let unlock = autolock.then(new_unlock_key).transpose()?;
@@ -50,7 +51,7 @@ impl NewSwarm {
             unlock_key: unlock.clone(),
             ..cluster(&root, spec)?
         };
-        let node = first_node(advertise, availability);
+        let node = first_node(advertise, of_node);
         let key = Request::generate()?;
         let subject = Subject {
             node: node.id,
@@ -105,14 +106,13 @@ fn cluster(root: &Root, spec: ClusterSpec) -> Result<Cluster> {
 }
 
 /// This node as the only manager of a swarm.
-pub(crate) fn first_node(advertise: SocketAddr, availability: Availability) -> Node {
+pub(crate) fn first_node(advertise: SocketAddr, spec: NodeSpec) -> Node {
     Node {
         id: NodeId::from_bits(rand::random()),
         meta: Meta::default(),
         spec: NodeSpec {
             role: Role::Manager,
-            availability,
-            ..NodeSpec::default()
+            ..spec
         },
         description: NodeDescription {
             hostname: describe::hostname(),
@@ -134,6 +134,23 @@ pub(crate) fn first_node(advertise: SocketAddr, availability: Availability) -> N
 #[cfg(test)]
 mod tests {
     use super::*;
+    use skep_types::Labels;
+
+    #[test]
+    fn a_first_node_has_the_labels_it_was_given() {
+        let address = SocketAddr::from(([127, 0, 0, 1], 2377));
+        let labelled = |labels: Labels| NodeSpec {
+            labels,
+            ..NodeSpec::default()
+        };
+        let zone = Labels::from([("zone".to_owned(), "a".to_owned())]);
+        let node = first_node(address, labelled(zone.clone()));
+        assert_eq!((node.spec.labels, node.spec.role), (zone, Role::Manager));
+        let many = labelled((0..129).map(|n| (n.to_string(), String::new())).collect());
+        let made = NewSwarm::new(ClusterSpec::default(), address, address, many, false);
+        let refused = made.err().unwrap().to_string();
+        assert!(refused.contains("129 labels"), "{refused}");
+    }
 
     #[test]
     fn settings_that_no_swarm_can_have_are_refused_before_there_is_one() {
@@ -142,7 +159,7 @@ mod tests {
             subnet_length: 31,
             ..ClusterSpec::default()
         };
-        let made = NewSwarm::new(spec, address, address, Availability::Active, false);
+        let made = NewSwarm::new(spec, address, address, NodeSpec::default(), false);
         let refused = made.err().unwrap().to_string();
         assert!(refused.contains("subnet size /31"), "{refused}");
     }

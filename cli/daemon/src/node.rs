@@ -16,7 +16,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use skep_manager::{Start, format};
 use skep_manager_ca::{Credentials, StoredIdentity};
 use skep_proto::pb;
-use skep_types::{Availability, ClusterSpec, Role};
+use skep_types::{Availability, ClusterSpec, NodeSpec, Role};
 use std::net::SocketAddr;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::{Duration, SystemTime};
@@ -168,7 +168,11 @@ impl SwarmNode {
         }
         let _turn = self.moves.lock().await;
         self.must_be_outside()?;
-        let availability = availability(request.availability);
+        let of_node = NodeSpec {
+            labels: request.labels,
+            availability: availability(request.availability),
+            ..NodeSpec::default()
+        };
         let listen = address::listen(&request.listen)?;
         let advertise = address::advertise(self.address_given(&request.advertise), listen)?;
         let spec = match request.spec {
@@ -181,7 +185,7 @@ impl SwarmNode {
             unlock,
             start,
             answer,
-        } = NewSwarm::new(spec, listen, advertise, availability, request.autolock)?;
+        } = NewSwarm::new(spec, listen, advertise, of_node, request.autolock)?;
         let identity = (identity, unlock);
         let member = self.enter(membership, identity, start).await?;
         self.follow(member);
@@ -204,6 +208,7 @@ impl SwarmNode {
             .collect();
         let issue = pb::IssueRequest {
             availability: request.availability,
+            labels: request.labels,
             hostname: describe::hostname(),
             format: format::NEWEST.0,
             version: format::VERSION.to_owned(),
@@ -515,7 +520,7 @@ pub(crate) mod tests {
         let address = listen.local_addr().unwrap();
         drop(listen);
         let spec = ClusterSpec::default();
-        let swarm = NewSwarm::new(spec, address, address, Availability::Active, false).unwrap();
+        let swarm = NewSwarm::new(spec, address, address, NodeSpec::default(), false).unwrap();
         let credentials = Credentials::new(swarm.identity).unwrap();
         let manager = start_manager(
             &first.parts,

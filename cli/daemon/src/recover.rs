@@ -11,10 +11,10 @@ use crate::node::{Standing, SwarmNode, availability};
 use crate::{address, sealed};
 use anyhow::{Context, Result, anyhow, bail};
 use prost::Message;
-use skep_manager::{Backup, Control, Start, fresh_raft_id};
+use skep_manager::{Backup, Control, Start, fresh_raft_id, validate_node};
 use skep_manager_ca::{Authority, Request, Subject};
 use skep_proto::{decode_snapshot, id_bytes, pb};
-use skep_types::{Cluster, Role, Timestamp};
+use skep_types::{Cluster, NodeSpec, Role, Timestamp};
 use std::net::SocketAddr;
 use std::time::SystemTime;
 
@@ -69,7 +69,13 @@ impl SwarmNode {
         let work = move || unsealed(&settings.passphrase, &file);
         let (backup, cluster) = tokio::task::spawn_blocking(work).await??;
         let raft_id = fresh_raft_id(cluster.last_raft_id);
-        let node = first_node(advertise, availability(settings.availability));
+        let of_node = NodeSpec {
+            labels: settings.labels,
+            availability: availability(settings.availability),
+            ..NodeSpec::default()
+        };
+        validate_node(&of_node)?;
+        let node = first_node(advertise, of_node);
         let authority = Authority::of(&cluster.root_ca)
             .context("the certificate authority in the backup cannot be used")?;
         let subject = Subject {

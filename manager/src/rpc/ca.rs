@@ -4,6 +4,7 @@ use super::{describe, peer, status};
 use crate::shared::{Lead, Shared};
 use bytes::Bytes;
 use skep_manager_ca::{Authority, CaError, JoinToken, Subject, node_of};
+use skep_manager_store::validate::validate_node;
 use skep_manager_store::{Action, NodeAction};
 use skep_proto::{id_bytes, pb, unlock_key_bytes};
 use skep_transport::not_leader;
@@ -89,14 +90,17 @@ impl pb::ca_server::Ca for CaService {
             Ok(pb::Availability::Drain) => Availability::Drain,
             Ok(pb::Availability::Active) | Err(_) => Availability::Active,
         };
+        let spec = NodeSpec {
+            labels: request.labels,
+            role,
+            availability,
+            drain_deadline: None,
+        };
+        validate_node(&spec).map_err(|invalid| Status::invalid_argument(invalid.to_string()))?;
         let node = Node {
             id,
             meta: Meta::default(),
-            spec: NodeSpec {
-                role,
-                availability,
-                ..NodeSpec::default()
-            },
+            spec,
             description: NodeDescription {
                 hostname: request.hostname,
                 ..NodeDescription::default()

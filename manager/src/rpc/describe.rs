@@ -3,7 +3,7 @@
 
 use skep_manager_store::Snapshot;
 use skep_manager_store::format::{VERSION, readers};
-use skep_types::{Format, GenericResource, Generics, NodeDescription, NodeId, Platform};
+use skep_types::{Format, GenericResource, Generics, NodeDescription, NodeId, NodeSpec, Platform};
 use tonic::Status;
 
 /// Longest host name.
@@ -13,9 +13,9 @@ const ADDRESS_MAX: usize = HOSTNAME_MAX + ":65535".len();
 /// Longest name of a system, an architecture or a version.
 const WORD_MAX: usize = Platform::PART_MAX;
 /// Most labels of a daemon.
-const LABELS_MAX: usize = 128;
+const LABELS_MAX: usize = NodeSpec::LABELS_MAX;
 /// Longest key or value of one.
-const LABEL_MAX: usize = 1024;
+const LABEL_MAX: usize = NodeSpec::LABEL_MAX;
 
 /// Whether this can be a host name; an unknown one is empty.
 ///

@@ -211,10 +211,30 @@ pub fn validate_network(snapshot: &Snapshot, spec: &NetworkSpec) -> Result<(), I
 /// # Errors
 /// The first setting out of its range.
 pub fn validate_node(spec: &NodeSpec) -> Result<(), Invalid> {
-    if spec
-        .drain_deadline
-        .is_some_and(|deadline| deadline > NodeSpec::DRAIN_DEADLINE_MAX)
-    {
+    let NodeSpec {
+        labels,
+        role: _,
+        availability: _,
+        drain_deadline,
+    } = spec;
+    if labels.len() > NodeSpec::LABELS_MAX {
+        return Err(Invalid::Setting(format!(
+            "{} labels of a node are too many: it can have {} at most",
+            labels.len(),
+            NodeSpec::LABELS_MAX
+        )));
+    }
+    for (key, value) in labels {
+        if key.is_empty() || key.len().max(value.len()) > NodeSpec::LABEL_MAX {
+            let start = &key[..key.floor_char_boundary(32)];
+            return Err(Invalid::Setting(format!(
+                "the label {start:?} of a node must have a key, and {} bytes at most in key and \
+                 value each",
+                NodeSpec::LABEL_MAX
+            )));
+        }
+    }
+    if drain_deadline.is_some_and(|deadline| deadline > NodeSpec::DRAIN_DEADLINE_MAX) {
         return Err(Invalid::Setting(
             "a node cannot be given more than 30 days to be drained".to_owned(),
         ));

@@ -108,6 +108,16 @@ impl Swarm {
         key: &Request,
         role: Role,
     ) -> Result<pb::IssueResponse, tonic::Status> {
+        self.join_with(key, role, pb::IssueRequest::default()).await
+    }
+
+    /// The same with more that it says of itself.
+    pub async fn join_with(
+        &self,
+        key: &Request,
+        role: Role,
+        request: pb::IssueRequest,
+    ) -> Result<pb::IssueResponse, tonic::Status> {
         let digest = self.root.certificate().digest();
         let secret = match role {
             Role::Worker => &self.secrets.worker,
@@ -119,7 +129,7 @@ impl Swarm {
         let request = pb::IssueRequest {
             csr: key.pem().to_owned(),
             token: token.to_string(),
-            ..pb::IssueRequest::default()
+            ..request
         };
         Ok(client.issue(request).await?.into_inner())
     }

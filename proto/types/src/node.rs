@@ -37,7 +37,8 @@ pub struct Node {
 /// What the user wants of a node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NodeSpec {
-    /// Labels, trusted (unlike those a node reports of itself).
+    /// Labels, given by who holds the swarm, or with the join token that a node came with
+    /// (unlike those that its daemon reports).
     pub labels: Labels,
     /// Role wanted.
     pub role: Role,
@@ -51,6 +52,10 @@ pub struct NodeSpec {
 impl NodeSpec {
     /// Most that `drain_deadline` can be.
     pub const DRAIN_DEADLINE_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+    /// Most labels of a node, and of its daemon.
+    pub const LABELS_MAX: usize = 128;
+    /// Longest key or value of one, in bytes.
+    pub const LABEL_MAX: usize = 1024;
 }
 
 /// Nomad's default.

@@ -284,7 +284,7 @@ mod tests {
     use crate::new_swarm::NewSwarm;
     use crate::node::tests::outside;
     use skep_manager_ca::Credentials;
-    use skep_types::{Availability, ClusterSpec};
+    use skep_types::{ClusterSpec, NodeSpec};
     use std::net::TcpListener;
 
     #[tokio::test]
@@ -294,7 +294,7 @@ mod tests {
         let taken = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = taken.local_addr().unwrap();
         let spec = ClusterSpec::default();
-        let swarm = NewSwarm::new(spec, address, address, Availability::Active, false).unwrap();
+        let swarm = NewSwarm::new(spec, address, address, NodeSpec::default(), false).unwrap();
         let credentials = Credentials::new(swarm.identity).unwrap();
         let node = credentials.identity().peer().node;
         let mut place = swarm.membership;
@@ -324,7 +324,7 @@ mod tests {
         let address = free.local_addr().unwrap();
         drop(free);
         let spec = ClusterSpec::default();
-        let swarm = NewSwarm::new(spec, address, address, Availability::Active, false).unwrap();
+        let swarm = NewSwarm::new(spec, address, address, NodeSpec::default(), false).unwrap();
         let credentials = Credentials::new(swarm.identity).unwrap();
         let mut place = swarm.membership;
         let first = anew::start_manager(&parts, &mut place, &credentials, swarm.start).await;

@@ -104,6 +104,12 @@ impl Args {
 /// Makes the swarm and says how others join.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     args.settings.check()?;
+    if args.force_new_cluster && !args.place.label.is_empty() {
+        return Err(usage(
+            "--force-new-cluster keeps the labels that this node has; change them with \
+             \"skep node update --label-add\"",
+        ));
+    }
     let client = host.connect().await?;
     let request = pb::InitRequest {
         listen: args.place.listen_addr.clone(),
@@ -112,6 +118,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         spec: Some(args.spec()),
         force_new_cluster: args.force_new_cluster,
         autolock: args.settings.autolock.unwrap_or_default(),
+        labels: flags::labels(&args.place.label),
     };
     let answer = client
         .node()

@@ -4,6 +4,7 @@ use super::place::PlaceArgs;
 use super::with_port;
 use crate::client::Host;
 use crate::error::CliError;
+use crate::flags;
 use crate::output::say;
 use anyhow::Result;
 use skep_proto::pb;
@@ -35,6 +36,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         listen: args.place.listen_addr,
         advertise: args.place.advertise_addr,
         availability: pb::Availability::from(args.place.availability).into(),
+        labels: flags::labels(&args.place.label),
     };
     let answer = client
         .node()

@@ -5,6 +5,7 @@ use super::passphrase::PassphraseArgs;
 use super::place::PlaceArgs;
 use crate::client::Host;
 use crate::error::CliError;
+use crate::flags;
 use crate::human::binary_size;
 use crate::output::note;
 use anyhow::{Context as _, Result};
@@ -41,6 +42,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         listen: args.place.listen_addr,
         advertise: args.place.advertise_addr,
         availability: pb::Availability::from(args.place.availability).into(),
+        labels: flags::labels(&args.place.label),
     };
     let client = host.connect().await?;
     note!("Restoring {} ...", binary_size(file.len() as u64));

@@ -231,6 +231,8 @@ mod tests {
                 data: Arc::from(*b"{{hush}}"),
                 ..SecretSpec::default()
             },
+            generation: 1,
+            superseded_at: None,
         };
         let config = skep_types::Config {
             id: ConfigId::from_bits(1),
@@ -240,6 +242,8 @@ mod tests {
                 template,
                 ..ConfigSpec::default()
             },
+            generation: 1,
+            superseded_at: None,
         };
         let labels = [("tier".to_owned(), "front".to_owned())].into();
         AssignmentSet {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use skep_proto::pb;
 use skep_types::{
     Availability, BlockOwner, Config, Labels, Meta, Network, NodeState, PublishMode, Role, Secret,
+    Timestamp,
 };
 
 /// An object without its empty members, at every depth but the first two.
@@ -133,17 +134,29 @@ pub fn driver(driver: &str) -> &str {
     if driver.is_empty() { "overlay" } else { driver }
 }
 
-/// A secret, without its data.
-pub fn secret(secret: &Secret) -> Value {
+/// A secret and its generations, without their data.
+pub fn secret(secret: &Secret, generations: &[&Secret]) -> Value {
     let mut out = head(&secret.id.to_string(), &secret.meta);
+    out["Generation"] = secret.generation.into();
+    let each = generations.iter().map(|one| {
+        let of = (one.generation, one.superseded_at);
+        generation(head(&one.id.to_string(), &one.meta), of)
+    });
+    out["Generations"] = each.collect();
     out["Spec"] = json!({"Name": secret.spec.name, "Labels": labels(&secret.spec.labels)});
     templating(&mut out["Spec"], secret.spec.template);
     out
 }
 
-/// A config with its data.
-pub fn config(config: &Config) -> Value {
+/// A config with its data, and its generations without theirs.
+pub fn config(config: &Config, generations: &[&Config]) -> Value {
     let mut out = head(&config.id.to_string(), &config.meta);
+    out["Generation"] = config.generation.into();
+    let each = generations.iter().map(|one| {
+        let of = (one.generation, one.superseded_at);
+        generation(head(&one.id.to_string(), &one.meta), of)
+    });
+    out["Generations"] = each.collect();
     out["Spec"] = json!({
         "Name": config.spec.name,
         "Labels": labels(&config.spec.labels),
@@ -151,6 +164,14 @@ pub fn config(config: &Config) -> Value {
     });
     templating(&mut out["Spec"], config.spec.template);
     out
+}
+
+fn generation(mut head: Value, (number, superseded_at): (u32, Option<Timestamp>)) -> Value {
+    head["Generation"] = number.into();
+    if let Some(at) = superseded_at {
+        head["SupersededAt"] = timestamp(at.0).into();
+    }
+    head
 }
 
 /// As Docker names it.

@@ -4,6 +4,7 @@ pub(crate) mod assignment;
 pub(crate) mod basic;
 pub(crate) mod cluster;
 pub(crate) mod container;
+pub(crate) mod data;
 pub(crate) mod format;
 pub(crate) mod job;
 pub(crate) mod log;

@@ -259,6 +259,14 @@ fn actions() -> Vec<Action> {
             labels: labels(),
         }),
         Action::Secret(SecretAction::Remove { id: secret().id }),
+        Action::Secret(SecretAction::Rotate {
+            id: secret().id,
+            version,
+            new_id: SecretId::from_bits(99),
+            spec: Box::new(secret_spec()),
+            rollout: true,
+        }),
+        Action::Secret(SecretAction::Collect { id: secret().id }),
         Action::Config(ConfigAction::Create {
             id: config().id,
             spec: Box::new(config_spec()),
@@ -269,6 +277,14 @@ fn actions() -> Vec<Action> {
             labels: labels(),
         }),
         Action::Config(ConfigAction::Remove { id: config().id }),
+        Action::Config(ConfigAction::Rotate {
+            id: config().id,
+            version,
+            new_id: ConfigId::from_bits(99),
+            spec: Box::new(config_spec()),
+            rollout: true,
+        }),
+        Action::Config(ConfigAction::Collect { id: config().id }),
         Action::Task(TaskAction::Create {
             service: service().id,
             version,

@@ -1,8 +1,17 @@
 //! What the commands of secrets and configs share: where content comes from, and
 //! what it is.
 
+use super::service::{self, WaitArgs};
+use crate::client::Client;
+use crate::output::say;
+use crate::progress::{Waiting, wait};
+use crate::view::View;
 use anyhow::{Context as _, Result};
+use bytes::Bytes;
 use clap::ValueEnum;
+use skep_proto::pb::change::Change;
+use skep_types::{ContainerSpec, Service, ServiceId};
+use std::collections::BTreeSet;
 use std::io::Read as _;
 
 /// What fills content in.
@@ -24,4 +33,70 @@ pub fn read(file: &str) -> Result<Vec<u8>> {
     let read = std::io::stdin().read_to_end(&mut data);
     read.context("cannot read standard input")?;
     Ok(data)
+}
+
+/// What commands that change content have in common.
+#[derive(Debug, clap::Args)]
+pub struct UpdateArgs {
+    /// Leave the services that use it with what they have
+    #[arg(long)]
+    no_rollout: bool,
+    /// What its content is from now on, for each task anew: golang, a template
+    #[arg(long, value_name = "DRIVER", value_enum)]
+    template_driver: Option<TemplateDriver>,
+    #[command(flatten)]
+    wait: WaitArgs,
+}
+
+impl UpdateArgs {
+    /// It becomes a template.
+    pub fn is_template(&self) -> bool {
+        self.template_driver.is_some()
+    }
+
+    /// The services that use it are to use what is new.
+    pub fn rolls_out(&self) -> bool {
+        !self.no_rollout
+    }
+
+    /// Sends the change, prints the name, and waits for the services that use what is
+    /// newest now and did not before. `used` says what a container uses.
+    ///
+    /// # Errors
+    /// What the manager says; an update that fails.
+    pub async fn send(
+        self,
+        client: &Client,
+        name: &str,
+        change: Change,
+        used: impl Fn(&ContainerSpec) -> Vec<Bytes>,
+    ) -> Result<()> {
+        let before = service::read(client).await?;
+        let newest = client.change(change).await?;
+        say!("{name}")?;
+        let users = |view: &View| -> BTreeSet<ServiceId> {
+            let uses = |service: &&Service| {
+                let runs = !service.spec.mode.is_job();
+                runs && used(&service.spec.task.container).contains(&newest)
+            };
+            let services = view.services.iter().filter(uses);
+            services.map(|service| service.id).collect()
+        };
+        if self.wait.detach {
+            return Ok(());
+        }
+        let after = service::read(client).await?;
+        let mut updated = users(&after);
+        updated.retain(|id| !users(&before).contains(id));
+        let services = after.services.iter().filter(|s| updated.contains(&s.id));
+        let services: Vec<_> = services.map(|s| (s.id, s.spec.name.clone())).collect();
+        let how = Waiting {
+            quiet: self.wait.quiet,
+            ..Waiting::default()
+        };
+        match services.is_empty() {
+            true => Ok(()),
+            false => wait(client, &services, how).await,
+        }
+    }
 }

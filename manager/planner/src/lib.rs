@@ -11,7 +11,8 @@
 //! 1. `nodes`: who answers; addresses in the mesh; nodes that never came.
 //! 2. `allocator`: subnets, virtual addresses, published ports.
 //! 3. `orchestrator`: which tasks should exist; restarts; rolling updates.
-//! 4. `reaper`: which tasks are forgotten.
+//! 4. `reaper`: which tasks are forgotten; `generations`: which contents of secrets and
+//!    configs are.
 //! 5. `scheduler`: which node each waiting task gets, with its addresses.
 //!
 //! Changes of a node's role are not planned here.
@@ -24,6 +25,7 @@ mod draft;
 mod explain;
 mod explained;
 mod foresee;
+mod generations;
 mod ids;
 mod liveness;
 mod nodes;
@@ -95,6 +97,7 @@ fn pass(
     allocator.endpoints(&mut draft);
     orchestrator::orchestrate(&mut draft, ids);
     reaper::reap(&mut draft);
+    generations::collect(&mut draft);
     scheduler::schedule(&mut draft, &mut allocator);
     allocator.finish(&mut draft);
     let (plan, found) = draft.into_plan();

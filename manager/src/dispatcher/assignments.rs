@@ -186,6 +186,8 @@ mod tests {
                 id,
                 meta: Meta::default(),
                 spec: SecretSpec::default(),
+                generation: 1,
+                superseded_at: None,
             }),
         )
     }

@@ -1,5 +1,7 @@
 //! Changes users ask for: checked, turned into actions, agreed on.
 
+mod data;
+
 use super::status;
 use crate::error::ProposeError;
 use crate::shared::Shared;
@@ -13,9 +15,9 @@ use skep_manager_store::{
 use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
 use skep_types::{
-    ClusterSpec, ConfigId, ConfigSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec,
-    NodeState, NodeStatus, Role, RootCa, SecretId, SecretSpec, Service, ServiceId, ServiceSpec,
-    Timestamp, UnlockKey, UpdateStatus, Version,
+    ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec, NodeState,
+    NodeStatus, Role, RootCa, Service, ServiceId, ServiceSpec, Timestamp, UnlockKey, UpdateStatus,
+    Version,
 };
 use std::time::SystemTime;
 use tonic::Status;
@@ -181,39 +183,8 @@ pub(super) fn action(
                 Action::Network(NetworkAction::Remove { id: network_id }),
             )
         }
-        Change::CreateSecret(spec) => {
-            let spec: SecretSpec = spec.into();
-            validate::validate_secret(snapshot, &spec).map_err(refuse)?;
-            let id = SecretId::from_bits(fresh());
-            (
-                id_bytes(id),
-                Action::Secret(SecretAction::Create {
-                    id,
-                    spec: Box::new(spec),
-                }),
-            )
-        }
-        Change::UpdateSecret(pb::UpdateData {
-            id: secret,
-            version,
-            spec,
-        }) => {
-            let secret_id: SecretId = id(&secret, "update_secret.id").map_err(status::invalid)?;
-            let spec = required(spec, "update_secret.spec")?;
-            let found = known(snapshot.secret(secret_id), "secret", secret_id)?;
-            only_labels(&spec.data, &found.spec.data)?;
-            let version = if version == 0 {
-                found.meta.version
-            } else {
-                Version(version)
-            };
-            let action = SecretAction::SetLabels {
-                id: secret_id,
-                version,
-                labels: spec.labels,
-            };
-            (secret, Action::Secret(action))
-        }
+        Change::CreateSecret(spec) => data::create_secret(snapshot, spec)?,
+        Change::UpdateSecret(update) => data::update_secret(snapshot, update)?,
         Change::RemoveSecret(secret) => {
             let secret_id = id(&secret, "remove_secret").map_err(status::invalid)?;
             (
@@ -221,39 +192,8 @@ pub(super) fn action(
                 Action::Secret(SecretAction::Remove { id: secret_id }),
             )
         }
-        Change::CreateConfig(spec) => {
-            let spec: ConfigSpec = spec.into();
-            validate::validate_config(snapshot, &spec).map_err(refuse)?;
-            let id = ConfigId::from_bits(fresh());
-            (
-                id_bytes(id),
-                Action::Config(ConfigAction::Create {
-                    id,
-                    spec: Box::new(spec),
-                }),
-            )
-        }
-        Change::UpdateConfig(pb::UpdateData {
-            id: config,
-            version,
-            spec,
-        }) => {
-            let config_id: ConfigId = id(&config, "update_config.id").map_err(status::invalid)?;
-            let spec = required(spec, "update_config.spec")?;
-            let found = known(snapshot.config(config_id), "config", config_id)?;
-            only_labels(&spec.data, &found.spec.data)?;
-            let version = if version == 0 {
-                found.meta.version
-            } else {
-                Version(version)
-            };
-            let action = ConfigAction::SetLabels {
-                id: config_id,
-                version,
-                labels: spec.labels,
-            };
-            (config, Action::Config(action))
-        }
+        Change::CreateConfig(spec) => data::create_config(snapshot, spec)?,
+        Change::UpdateConfig(update) => data::update_config(snapshot, update)?,
         Change::RemoveConfig(config) => {
             let config_id = id(&config, "remove_config").map_err(status::invalid)?;
             (
@@ -417,16 +357,6 @@ fn fresh_unlock_key() -> Result<UnlockKey, Status> {
 
 fn new_secret() -> Result<String, Status> {
     JoinToken::new_secret().map_err(|error| Status::internal(error.to_string()))
-}
-
-/// Clients that update labels may send the content along, or leave it out.
-fn only_labels(given: &[u8], present: &[u8]) -> Result<(), Status> {
-    if given.is_empty() || given == present {
-        return Ok(());
-    }
-    Err(Status::invalid_argument(
-        "only updates to Labels are allowed",
-    ))
 }
 
 fn may_change_role(snapshot: &Snapshot, node: &Node, role: Role) -> Result<(), Status> {

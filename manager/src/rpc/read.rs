@@ -89,12 +89,14 @@ pub(crate) fn read(shared: &Shared, request: &pb::ReadRequest) -> Result<pb::Rea
     if request.secrets {
         response.secrets = snapshot
             .secrets()
+            .filter(|secret| request.generations || secret.superseded_at.is_none())
             .map(|secret| without_data(pb::DataObject::from(secret.as_ref())))
             .collect();
     }
     if request.configs {
         response.configs = snapshot
             .configs()
+            .filter(|config| request.generations || config.superseded_at.is_none())
             .map(|config| config.as_ref().into())
             .collect();
     }

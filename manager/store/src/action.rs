@@ -254,54 +254,55 @@ pub enum NetworkAction {
 }
 
 /// A change of a secret.
-#[derive(Debug, Clone, PartialEq)]
-pub enum SecretAction {
-    /// Makes it; refused when its name is taken.
-    Create {
-        /// Its id.
-        id: SecretId,
-        /// Name, labels and content.
-        spec: Box<SecretSpec>,
-    },
-    /// Replaces its labels, the only part that may change.
-    SetLabels {
-        /// The secret.
-        id: SecretId,
-        /// Version read.
-        version: Version,
-        /// New labels.
-        labels: Labels,
-    },
-    /// Removes it; refused while a service uses it.
-    Remove {
-        /// The secret.
-        id: SecretId,
-    },
-}
-
+pub type SecretAction = DataAction<SecretId, SecretSpec>;
 /// A change of a config.
+pub type ConfigAction = DataAction<ConfigId, ConfigSpec>;
+
+/// A change of a secret or a config. Only the newest generation of a name can be named,
+/// but by `Collect`.
 #[derive(Debug, Clone, PartialEq)]
-pub enum ConfigAction {
+pub enum DataAction<Id, Spec> {
     /// Makes it; refused when its name is taken.
     Create {
         /// Its id.
-        id: ConfigId,
+        id: Id,
         /// Name, labels and content.
-        spec: Box<ConfigSpec>,
+        spec: Box<Spec>,
     },
-    /// Replaces its labels, the only part that may change.
+    /// Replaces its labels.
     SetLabels {
-        /// The config.
-        id: ConfigId,
+        /// The object.
+        id: Id,
         /// Version read.
         version: Version,
         /// New labels.
         labels: Labels,
     },
-    /// Removes it; refused while a service uses it.
+    /// Replaces its labels and its content. Other content is a new generation, with an
+    /// id of its own; the present one is superseded.
+    Rotate {
+        /// The object.
+        id: Id,
+        /// Version read.
+        version: Version,
+        /// Id of the new generation, if it becomes one.
+        new_id: Id,
+        /// Name, labels and content.
+        spec: Box<Spec>,
+        /// Services that use an earlier generation use the newest from now on: an
+        /// update of each, but no new run of a job.
+        rollout: bool,
+    },
+    /// Removes all generations, which is refused while a service uses one. What an
+    /// earlier revision or a task refers to stays, without a name, as long as they do.
     Remove {
-        /// The config.
-        id: ConfigId,
+        /// The object.
+        id: Id,
+    },
+    /// Forgets a superseded generation that nothing refers to any more.
+    Collect {
+        /// The generation.
+        id: Id,
     },
 }
 

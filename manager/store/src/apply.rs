@@ -4,10 +4,10 @@
 //! its time. One file per kind of object beside this one.
 
 mod cluster;
+mod data;
 mod network;
 mod node;
 mod revision;
-mod secret;
 mod service;
 mod task;
 
@@ -15,7 +15,7 @@ use crate::action::Action;
 use crate::event::{Event, EventAction, ObjectId};
 use crate::refused::Refused;
 use crate::snapshot::Snapshot;
-use skep_types::{Meta, Timestamp, Version};
+use skep_types::{Config, Meta, Secret, Timestamp, Version};
 
 /// The tables and the right to change them.
 #[derive(Debug, Default)]
@@ -88,8 +88,8 @@ impl Store {
                 Action::Node(action) => node::apply(&mut write, action),
                 Action::Service(action) => service::apply(&mut write, action),
                 Action::Network(action) => network::apply(&mut write, action),
-                Action::Secret(action) => secret::apply_secret(&mut write, action),
-                Action::Config(action) => secret::apply_config(&mut write, action),
+                Action::Secret(action) => data::apply::<Secret>(&mut write, action),
+                Action::Config(action) => data::apply::<Config>(&mut write, action),
                 Action::Task(action) => task::apply(&mut write, action),
             })
             .collect();

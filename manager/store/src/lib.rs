@@ -20,6 +20,7 @@
 mod action;
 mod apply;
 mod cut;
+mod data;
 mod difference;
 mod dump;
 mod event;
@@ -32,8 +33,8 @@ mod usage;
 pub mod validate;
 
 pub use action::{
-    Action, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction, NewTask,
-    NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
+    Action, ClusterAction, ConfigAction, DataAction, DesiredChange, Explanation, NetworkAction,
+    NewTask, NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
 };
 pub use apply::{Applied, Store};
 pub use difference::{Change, Difference};

@@ -46,6 +46,16 @@ pub enum Refused {
         /// Names of the services, joined by commas.
         services: String,
     },
+    /// A generation of a secret or config is not to be forgotten yet.
+    #[error("generation {generation} of {kind} '{name}' is still needed")]
+    StillNeeded {
+        /// Kind of the object.
+        kind: &'static str,
+        /// Its name.
+        name: String,
+        /// Which.
+        generation: u32,
+    },
     /// A network is used by a service.
     #[error("network {network} is in use by service {service}; update or remove the service first")]
     NetworkInUse {
@@ -138,10 +148,8 @@ pub enum Refused {
         /// The one it would have to.
         wanted: Format,
     },
-    /// A service cannot be renamed.
-    #[error(
-        "renaming services is not supported: {from} cannot become {to}; create a new service instead"
-    )]
+    /// An object cannot be renamed.
+    #[error("renaming is not supported: {from} cannot become {to}; create a new one instead")]
     Renamed {
         /// Present name.
         from: String,

@@ -218,14 +218,14 @@ impl Snapshot {
         self.secrets.get(&id)
     }
 
-    /// A secret by its name, in any case.
+    /// The newest generation of a secret by its name, in any case.
     pub fn secret_named(&self, name: &str) -> Option<&Arc<Secret>> {
         self.secret_names
             .get(&fold(name))
             .and_then(|id| self.secrets.get(id))
     }
 
-    /// All secrets, by id.
+    /// All secrets with all their generations, by id.
     pub fn secrets(&self) -> impl Iterator<Item = &Arc<Secret>> + '_ {
         self.secrets.values()
     }
@@ -235,14 +235,14 @@ impl Snapshot {
         self.configs.get(&id)
     }
 
-    /// A config by its name, in any case.
+    /// The newest generation of a config by its name, in any case.
     pub fn config_named(&self, name: &str) -> Option<&Arc<Config>> {
         self.config_names
             .get(&fold(name))
             .and_then(|id| self.configs.get(id))
     }
 
-    /// All configs, by id.
+    /// All configs with all their generations, by id.
     pub fn configs(&self) -> impl Iterator<Item = &Arc<Config>> + '_ {
         self.configs.values()
     }

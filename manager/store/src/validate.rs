@@ -11,7 +11,9 @@ mod resources;
 mod rollout;
 mod service;
 
-pub use data::{validate_config, validate_secret};
+pub use data::{
+    validate_config, validate_config_content, validate_secret, validate_secret_content,
+};
 pub use rollout::{pause_update, resume_update, roll_back};
 pub use service::{validate_service, validate_service_update};
 

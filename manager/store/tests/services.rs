@@ -221,39 +221,22 @@ fn where_all_that_differs_has_failed_somebody_has_to_choose() {
 fn what_a_revision_needs_has_to_be_there_still() {
     let mut swarm = Fixture::new();
     let id = swarm.service("web");
-    let secret = SecretId::from_bits(77);
-    let spec = SecretSpec {
-        name: "key".to_owned(),
-        ..SecretSpec::default()
-    };
-    swarm.must(Action::Secret(SecretAction::Create {
-        id: secret,
-        spec: Box::new(spec),
-    }));
-    let set_secrets = |swarm: &mut Fixture, secrets: Vec<FileReference<SecretId>>| {
+    let network = swarm.network("front", "10.9.0.0/24");
+    let set_networks = |swarm: &mut Fixture, networks: Vec<NetworkId>| {
         swarm.update(id, |spec| {
-            Arc::make_mut(&mut spec.task).container.secrets = secrets;
+            let attach = |network| NetworkAttachmentSpec {
+                network,
+                aliases: Vec::new(),
+            };
+            Arc::make_mut(&mut spec.task).networks = networks.into_iter().map(attach).collect();
         });
     };
-    let target = FileTarget {
-        path: "key".to_owned(),
-        uid: 0,
-        gid: 0,
-        mode: 0o400,
-    };
-    let reference = FileReference {
-        id: secret,
-        name: "key".to_owned(),
-        target,
-    };
-    set_secrets(&mut swarm, vec![reference]);
-    set_secrets(&mut swarm, Vec::new());
-    swarm.must(Action::Secret(SecretAction::Remove { id: secret }));
+    set_networks(&mut swarm, vec![network]);
+    set_networks(&mut swarm, Vec::new());
+    swarm.must(Action::Network(NetworkAction::Remove { id: network }));
     let refused = roll_back(&mut swarm, id, Some(2)).unwrap_err();
-    assert_eq!(
-        refused,
-        "service web: revision 2 cannot be had back: secret key not found; create it first"
-    );
+    let says = "service web: revision 2 cannot be had back: network ";
+    assert!(refused.starts_with(says), "{refused}");
     let version = service(&swarm, id).meta.version;
     let late = Action::Service(ServiceAction::Rollback {
         id,

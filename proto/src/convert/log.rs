@@ -1,5 +1,6 @@
 //! Raft entries and their results.
 
+mod data;
 mod read;
 mod write;
 

@@ -421,6 +421,8 @@ pub fn secret() -> Secret {
         id: SecretId::from_bits(21),
         meta: meta(),
         spec: secret_spec(),
+        generation: 3,
+        superseded_at: Some(Timestamp(8)),
     }
 }
 
@@ -438,6 +440,8 @@ pub fn config() -> Config {
         id: ConfigId::from_bits(22),
         meta: meta(),
         spec: config_spec(),
+        generation: 2,
+        superseded_at: None,
     }
 }
 

@@ -1,7 +1,8 @@
-//! Secrets and configs: small files kept by the managers.
+//! Secrets and configs: small files kept by the managers. One of a name is present; what
+//! it was before it got other content are its earlier generations, each with its own id.
 
 use crate::id::{ConfigId, SecretId};
-use crate::meta::{Labels, Meta};
+use crate::meta::{Labels, Meta, Timestamp};
 use std::fmt;
 use std::sync::Arc;
 
@@ -43,6 +44,11 @@ pub struct Secret {
     pub meta: Meta,
     /// Name, labels, data.
     pub spec: SecretSpec,
+    /// Counts the contents that its name has had, from 1.
+    pub generation: u32,
+    /// When another generation followed, or the name was removed. It stays for as long
+    /// as a spec, a revision or a task refers to it.
+    pub superseded_at: Option<Timestamp>,
 }
 
 /// A config as given.
@@ -67,4 +73,9 @@ pub struct Config {
     pub meta: Meta,
     /// Name, labels, data.
     pub spec: ConfigSpec,
+    /// Counts the contents that its name has had, from 1.
+    pub generation: u32,
+    /// When another generation followed, or the name was removed. It stays for as long
+    /// as a spec, a revision or a task refers to it.
+    pub superseded_at: Option<Timestamp>,
 }

@@ -202,6 +202,7 @@ fn ask(all: &mut Clients, number: usize, world: &mut World) {
                 id,
                 version: 0,
                 spec: Some(data(name(number), written)),
+                rollout: None,
             });
             let answer = change(process, control, update);
             process.spawn(async move {

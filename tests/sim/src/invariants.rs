@@ -11,6 +11,7 @@ mod one_leader_a_term;
 #[cfg(test)]
 mod planted;
 mod removed_services_stop;
+mod secrets_are_there;
 mod secrets_stay_where_needed;
 mod states_never_go_back;
 mod waiting_is_needed;
@@ -153,6 +154,7 @@ impl Observer {
                 addresses_are_given_once::check(after),
             ),
             ("no_slot_runs_twice", self.slots.release(before, after)),
+            ("secrets_are_there", secrets_are_there::check(after)),
         ])
     }
 

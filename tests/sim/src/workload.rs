@@ -12,8 +12,8 @@ use skep_proto::pb::change::Change;
 use skep_proto::{id_bytes, pb};
 use skep_types::{
     Availability, FailureAction, FileReference, FileTarget, NanoCpus, NetworkAttachmentSpec,
-    NetworkSpec, NodeState, PortConfig, Protocol, PublishMode, RestartCondition, Role, Service,
-    ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
+    NetworkSpec, NodeState, PortConfig, Protocol, PublishMode, RestartCondition, Role, SecretSpec,
+    Service, ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -243,7 +243,24 @@ fn network(world: &mut World, state: &Snapshot) {
 }
 
 fn secret(world: &mut World, state: &Snapshot) {
-    let present: Vec<_> = state.secrets().collect();
+    let secrets = state.secrets();
+    let present: Vec<_> = secrets.filter(|s| s.superseded_at.is_none()).collect();
+    if world.rng.chance(40)
+        && let Some(secret) = world.rng.pick(&present)
+    {
+        let spec = SecretSpec {
+            data: world.rng.below(1000).to_string().into_bytes().into(),
+            ..secret.spec.clone()
+        };
+        let update = pb::UpdateData {
+            id: id_bytes(secret.id),
+            version: 0,
+            spec: Some((&spec).into()),
+            rollout: Some(world.rng.chance(70)),
+        };
+        send(world, "rotate secret", Change::UpdateSecret(update));
+        return;
+    }
     if present.len() > 3 {
         if let Some(secret) = world.rng.pick(&present) {
             let id = id_bytes(secret.id);

@@ -28,13 +28,15 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = host.connect().await?;
     let view = super::read(&client).await?;
     let found = args.configs.iter().map(|key| {
-        find("config", key, &view.configs, |config| {
+        find("config", key, &view.newest, |config| {
             (config.id.to_string(), &config.spec.name)
         })
     });
     let found = found.collect::<Result<Vec<_>, _>>()?;
     if !args.pretty {
-        let objects = found.into_iter().map(json::config).collect();
+        let objects = found.into_iter();
+        let objects = objects.map(|config| json::config(config, &view.generations_of(config)));
+        let objects = objects.collect();
         return print_objects(objects, args.format.as_deref());
     }
     for config in found {
@@ -46,6 +48,11 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         }
         say!("Created at:\t{}", timestamp(config.meta.created_at.0))?;
         say!("Updated at:\t{}", timestamp(config.meta.updated_at.0))?;
+        say!("Generations:")?;
+        for generation in view.generations_of(config) {
+            let made = timestamp(generation.meta.created_at.0);
+            say!(" - {}: {}, of {made}", generation.generation, generation.id)?;
+        }
         say!("Data:\n{}", String::from_utf8_lossy(&config.spec.data))?;
     }
     Ok(())

@@ -35,7 +35,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         "ID",
     );
     let now = now_ms();
-    for config in &view.configs {
+    for config in &view.newest {
         let id = config.id.to_string();
         let shown = filters.prefix("id", &id)
             && filters.prefix("name", &config.spec.name)
@@ -53,6 +53,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             ("Name", config.spec.name.clone()),
             ("CreatedAt", ago(config.meta.created_at.0, now)),
             ("UpdatedAt", ago(config.meta.updated_at.0, now)),
+            ("Generation", config.generation.to_string()),
             ("Labels", labels.collect::<Vec<_>>().join(",")),
         ]);
     }

@@ -25,7 +25,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = &host.connect().await?;
     let view = &super::read(client).await?;
     each(&args.configs, |key| async move {
-        let found = find("config", key, &view.configs, |config| {
+        let found = find("config", key, &view.newest, |config| {
             (config.id.to_string(), &config.spec.name)
         })?;
         client

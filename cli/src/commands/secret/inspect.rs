@@ -28,13 +28,15 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = host.connect().await?;
     let view = super::read(&client).await?;
     let found = args.secrets.iter().map(|key| {
-        find("secret", key, &view.secrets, |secret| {
+        find("secret", key, &view.newest, |secret| {
             (secret.id.to_string(), &secret.spec.name)
         })
     });
     let found = found.collect::<Result<Vec<_>, _>>()?;
     if !args.pretty {
-        let objects = found.into_iter().map(json::secret).collect();
+        let objects = found.into_iter();
+        let objects = objects.map(|secret| json::secret(secret, &view.generations_of(secret)));
+        let objects = objects.collect();
         return print_objects(objects, args.format.as_deref());
     }
     for secret in found {
@@ -46,6 +48,11 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         }
         say!("Created at:\t{}", timestamp(secret.meta.created_at.0))?;
         say!("Updated at:\t{}", timestamp(secret.meta.updated_at.0))?;
+        say!("Generations:")?;
+        for generation in view.generations_of(secret) {
+            let made = timestamp(generation.meta.created_at.0);
+            say!(" - {}: {}, of {made}", generation.generation, generation.id)?;
+        }
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         "ID",
     );
     let now = now_ms();
-    for secret in &view.secrets {
+    for secret in &view.newest {
         let id = secret.id.to_string();
         let shown = filters.prefix("id", &id)
             && filters.prefix("name", &secret.spec.name)
@@ -53,6 +53,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             ("Name", secret.spec.name.clone()),
             ("CreatedAt", ago(secret.meta.created_at.0, now)),
             ("UpdatedAt", ago(secret.meta.updated_at.0, now)),
+            ("Generation", secret.generation.to_string()),
             ("Labels", labels.collect::<Vec<_>>().join(",")),
         ]);
     }

@@ -25,7 +25,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = &host.connect().await?;
     let view = &super::read(client).await?;
     each(&args.secrets, |key| async move {
-        let found = find("secret", key, &view.secrets, |secret| {
+        let found = find("secret", key, &view.newest, |secret| {
             (secret.id.to_string(), &secret.spec.name)
         })?;
         client

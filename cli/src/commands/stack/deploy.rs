@@ -6,7 +6,7 @@
 
 use super::belongs;
 use super::file::Files;
-use super::standing::{changed_networks, check, known, rotate};
+use super::standing::{changed_networks, check, known};
 use crate::client::{Client, Host};
 use crate::error::refusal;
 use crate::flags;
@@ -68,7 +68,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     for warning in changed_networks(stack, &view) {
         note!("{warning}");
     }
-    refresh_data(&client, stack, &view).await?;
+    let rotated = refresh_data(&client, stack, &view, &mut ids).await?;
     for network in &stack.networks {
         if network.external || ids.networks.contains_key(&network.name) {
             continue;
@@ -106,6 +106,10 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             .insert(config.name.clone(), id(&made, "change.ids")?);
     }
     let mut deployed = services(&client, &args, stack, &view, &ids).await?;
+    for (what, update) in rotated {
+        let changed = client.change_as_it_is(update).await;
+        changed.with_context(|| format!("failed to update the services that use {what}"))?;
+    }
     if args.prune {
         prune(&client, stack, &view).await?;
     }
@@ -142,48 +146,59 @@ fn everything() -> pb::ReadRequest {
     }
 }
 
-/// Brings secrets and configs that exist up to date: their labels, for the
-/// manager refuses other content. It is the first thing done, so that nothing
-/// else has been by then.
-async fn refresh_data(client: &Client, stack: &Stack, view: &View) -> Result<()> {
+/// Brings secrets and configs that exist up to date: labels and content. Gives what is
+/// to be asked for once the services of the stack use what is new: that others, too, do.
+async fn refresh_data(
+    client: &Client,
+    stack: &Stack,
+    view: &View,
+    ids: &mut Ids,
+) -> Result<Vec<(String, Change)>> {
+    let mut rotated = Vec::new();
     for secret in stack.secrets.iter().filter(|secret| !secret.external) {
         let Some(present) = view.secrets.iter().find(|s| s.spec.name == secret.name) else {
             continue;
         };
         // Sent in any case: managers never show a secret, only they can compare.
         // Where nothing differs it changes nothing.
-        let update = Change::UpdateSecret(update(id_bytes(present.id), (&secret.spec).into()));
-        let changed = client.change_as_it_is(update).await;
-        changed.map_err(|error| secret_error(&secret.name, error))?;
+        let spec = pb::DataSpec::from(&secret.spec);
+        let asked = update(id_bytes(present.id), spec.clone(), false);
+        let made = client.change_as_it_is(Change::UpdateSecret(asked)).await;
+        let made = made.with_context(|| format!("failed to update secret {}", secret.name))?;
+        if made != id_bytes(present.id) {
+            say!("Updating secret {}", secret.name)?;
+            ids.secrets
+                .insert(secret.name.clone(), id(&made, "change.ids")?);
+            let rest = Change::UpdateSecret(update(made, spec, true));
+            rotated.push((format!("secret {}", secret.name), rest));
+        }
     }
     for config in stack.configs.iter().filter(|config| !config.external) {
         let Some(present) = view.configs.iter().find(|c| c.spec.name == config.name) else {
             continue;
         };
-        if present.spec.labels != config.spec.labels {
-            let update = Change::UpdateConfig(update(id_bytes(present.id), (&config.spec).into()));
-            let changed = client.change_as_it_is(update).await;
-            changed.with_context(|| format!("failed to update config {}", config.name))?;
+        let spec = pb::DataSpec::from(&config.spec);
+        let asked = update(id_bytes(present.id), spec.clone(), false);
+        let made = client.change_as_it_is(Change::UpdateConfig(asked)).await;
+        let made = made.with_context(|| format!("failed to update config {}", config.name))?;
+        if made != id_bytes(present.id) {
+            say!("Updating config {}", config.name)?;
+            ids.configs
+                .insert(config.name.clone(), id(&made, "change.ids")?);
+            let rest = Change::UpdateConfig(update(made, spec, true));
+            rotated.push((format!("config {}", config.name), rest));
         }
     }
-    Ok(())
+    Ok(rotated)
 }
 
 /// An update of whatever version the manager has.
-fn update(id: Bytes, spec: pb::DataSpec) -> pb::UpdateData {
+fn update(id: Bytes, spec: pb::DataSpec, rollout: bool) -> pb::UpdateData {
     pb::UpdateData {
         id,
         version: 0,
         spec: Some(spec),
-    }
-}
-
-/// Why a secret was not updated. That its content differs is all that makes a
-/// manager call the update invalid.
-fn secret_error(name: &str, error: anyhow::Error) -> anyhow::Error {
-    match refusal(&error) {
-        Some(Code::InvalidArgument) => error.context(rotate("secret", name)),
-        _ => error.context(format!("failed to update secret {name}")),
+        rollout: Some(rollout),
     }
 }
 
@@ -284,26 +299,5 @@ mod tests {
         let reset = wanted(&file, &present, false);
         assert_eq!(reset.mode, ServiceMode::Replicated { replicas: 1 });
         assert_eq!(reset.task.force_update, 7);
-    }
-
-    #[test]
-    fn only_a_refusal_of_the_content_is_called_one() {
-        let said = |status| {
-            let error = crate::error::CliError::from(status).into();
-            crate::error::message(&secret_error("key", error)).unwrap_or_default()
-        };
-        assert_eq!(
-            said(tonic::Status::invalid_argument(
-                "only updates to Labels are allowed"
-            )),
-            format!(
-                "{}: only updates to Labels are allowed",
-                rotate("secret", "key")
-            )
-        );
-        assert_eq!(
-            said(tonic::Status::unavailable("the swarm has no leader")),
-            "failed to update secret key: the swarm has no leader"
-        );
     }
 }

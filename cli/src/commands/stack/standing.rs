@@ -37,25 +37,7 @@ pub fn known(view: &View) -> Ids {
 /// What is missing, is somebody else's or cannot be changed, and what to do.
 pub fn check(stack: &Stack, view: &View) -> Result<()> {
     require_externals(stack, &known(view))?;
-    require_own(stack, view)?;
-    for config in stack.configs.iter().filter(|config| !config.external) {
-        let present = view.configs.iter().find(|c| c.spec.name == config.name);
-        if present.is_some_and(|present| present.spec.data != config.spec.data) {
-            bail!(
-                "{}: only updates to Labels are allowed",
-                rotate("config", &config.name)
-            );
-        }
-    }
-    Ok(())
-}
-
-/// What is said where the file has other content than the swarm.
-pub fn rotate(kind: &str, name: &str) -> String {
-    format!(
-        "failed to update {kind} {name}: its content differs from what the swarm has, and a {kind} \
-         cannot be changed; give the new content a new name (`name: {name}_2`)"
-    )
+    require_own(stack, view)
 }
 
 fn require_externals(stack: &Stack, ids: &Ids) -> Result<()> {
@@ -243,11 +225,15 @@ configs:
                 id: skep_types::SecretId::from_bits(1),
                 meta: Default::default(),
                 spec: stack.secrets[0].spec.clone(),
+                generation: 1,
+                superseded_at: None,
             }],
             configs: vec![skep_types::Config {
                 id: skep_types::ConfigId::from_bits(1),
                 meta: Default::default(),
                 spec: stack.configs[0].spec.clone(),
+                generation: 1,
+                superseded_at: None,
             }],
             ..swarm(vec![web])
         }
@@ -333,16 +319,6 @@ configs:
               rm shop_front), and deploy again"
             ]
         );
-        Ok(())
-    }
-
-    #[test]
-    fn other_content_of_a_config_is_refused() -> Result<()> {
-        let stack = shop()?;
-        let mut view = deployed(&stack);
-        view.configs[0].spec.data = std::sync::Arc::from(*b"other");
-        let text = refusal(&stack, &view);
-        assert!(text.contains("failed to update config shop_page"), "{text}");
         Ok(())
     }
 }

@@ -18,6 +18,7 @@ mod resources;
 mod restart;
 mod revisions;
 mod rollout;
+mod rotation;
 mod schedules;
 mod scheduling;
 mod spreading;

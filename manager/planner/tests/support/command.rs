@@ -182,6 +182,7 @@ impl World {
                     id,
                 }));
             }
+            "secret" | "rotate" | "rm-secret" => self.secret_line(&words),
             "plan" => self.settle(),
             "pass" => {
                 let plan = self.plan();
@@ -500,6 +501,8 @@ impl World {
                     });
                 }
                 "no-net" => task.networks.clear(),
+                "secret" => self.use_secret(&mut task.container, value),
+                "no-secret" => task.container.secrets.clear(),
                 "dnsrr" => spec.endpoint.mode = EndpointMode::DnsRoundRobin,
                 "port" | "hostport" => {
                     let (published, target) = value.split_once(':').expect(value);

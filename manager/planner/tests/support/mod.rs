@@ -7,6 +7,7 @@
 mod command;
 mod foreseen;
 mod resources;
+mod secrets;
 mod show;
 
 use skep_manager_planner::{

@@ -23,6 +23,8 @@ impl World {
             "given" => self.show_given(&mut out, words[1]),
             "explain-node" => self.explain_node(&mut out, words[1]),
             "services" => self.show_services(&mut out),
+            "secrets" => self.show_secrets(&mut out),
+            "contents" => self.show_contents(&mut out, words[1]),
             "networks" => self.show_networks(&mut out),
             "addresses" => self.show_addresses(&mut out, words[1]),
             "why" => {

@@ -8,7 +8,7 @@ use crate::runs::completed;
 use crate::validate::resume_update;
 use skep_types::{
     Endpoint, EndpointMode, JobStatus, NetworkId, Revision, RevisionOutcome, RunCause, Service,
-    ServiceId, ServiceMode, ServiceSpec, Timestamp, UpdateState, UpdateStatus, Version,
+    ServiceId, ServiceMode, ServiceSpec, TaskSpec, Timestamp, UpdateState, UpdateStatus, Version,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,39 +26,8 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             }
             require_same_mode(&present, spec)?;
             require_references(write, spec)?;
-            let mut service = Service::clone(&present);
-            set_spec(write, &mut service, ServiceSpec::clone(spec));
-            let rolling = is_rolling(write, &present);
-            if spec.mode.is_job() {
-                // A job is not rolled out: it runs again, or goes on as it does.
-                if runs_again(&present, spec) {
-                    let done = |run| completed(write.state, *id, run);
-                    service.job.replace(write.now, done);
-                    let of = service.spec_version;
-                    service.job.begin(RunCause::Updated, of, write.now);
-                }
-                if spec.schedule() != present.spec.schedule() {
-                    // What another schedule, or none, left out is not made up for.
-                    service.job.due_until = write.now;
-                }
-            } else if spec.task.runs_like(&present.spec.task) && rolling {
-                // The same is rolled out as before, or waits for somebody to look.
-                revision::carry_over(&mut service, &present.spec);
-                let moves = present.spec.task.placement != spec.task.placement;
-                if present.spec == service.spec || moves {
-                    resume(&mut service, write.now);
-                }
-            } else {
-                if !present.spec.same_revision(&service.spec) {
-                    revision::next(&present, &mut service, rolling, None, write.now);
-                } else {
-                    revision::carry_over(&mut service, &present.spec);
-                }
-                // Whatever an earlier update came to is over; the planner starts
-                // the one this change calls for.
-                service.update_status = None;
-            }
-            put(write, &present, service);
+            let runs_again = spec.mode.is_job() && runs_again(&present, spec);
+            change(write, &present, ServiceSpec::clone(spec), runs_again);
             Ok(())
         }
         ServiceAction::Rollback {
@@ -134,6 +103,55 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             Ok(())
         }
     }
+}
+
+/// Takes over a spec that was asked for. What a job's tasks run is not rolled out: it
+/// runs again, or goes on as it does.
+fn change(write: &mut Write<'_>, present: &Arc<Service>, spec: ServiceSpec, runs_again: bool) {
+    let mut service = Service::clone(present);
+    let rolling = is_rolling(write, present);
+    set_spec(write, &mut service, spec);
+    let spec = &service.spec;
+    if spec.mode.is_job() {
+        if spec.schedule() != present.spec.schedule() {
+            // What another schedule, or none, left out is not made up for.
+            service.job.due_until = write.now;
+        }
+        if runs_again {
+            let done = |run| completed(write.state, present.id, run);
+            service.job.replace(write.now, done);
+            let of = service.spec_version;
+            service.job.begin(RunCause::Updated, of, write.now);
+        }
+    } else if spec.task.runs_like(&present.spec.task) && rolling {
+        // The same is rolled out as before, or waits for somebody to look.
+        let moves = present.spec.task.placement != spec.task.placement;
+        revision::carry_over(&mut service, &present.spec);
+        if present.spec == service.spec || moves {
+            resume(&mut service, write.now);
+        }
+    } else {
+        if !present.spec.same_revision(&service.spec) {
+            revision::next(present, &mut service, rolling, None, write.now);
+        } else {
+            revision::carry_over(&mut service, &present.spec);
+        }
+        // Whatever an earlier update came to is over; the planner starts
+        // the one this change calls for.
+        service.update_status = None;
+    }
+    put(write, present, service);
+}
+
+/// Changes the template of a service's tasks, which is rolled out like any other change.
+/// A job does not run again for it.
+pub(super) fn edit_task(write: &mut Write<'_>, id: ServiceId, edit: impl FnOnce(&mut TaskSpec)) {
+    let Some(present) = write.state.service(id).cloned() else {
+        return;
+    };
+    let mut spec = present.spec.clone();
+    edit(Arc::make_mut(&mut spec.task));
+    change(write, &present, spec, false);
 }
 
 fn remove(write: &mut Write<'_>, id: ServiceId) -> Result<(), Refused> {

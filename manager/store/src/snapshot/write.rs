@@ -124,29 +124,47 @@ impl Snapshot {
         self.addresses_in(network, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST)
     }
 
+    /// A superseded one has no name.
     pub(crate) fn put_secret(&mut self, secret: Secret) {
         self.surroundings = self.version;
-        self.secret_names.insert(fold(&secret.spec.name), secret.id);
+        let name = fold(&secret.spec.name);
+        if secret.superseded_at.is_none() {
+            self.secret_names.insert(name, secret.id);
+        } else if self.secret_names.get(&name) == Some(&secret.id) {
+            self.secret_names.remove(&name);
+        }
         self.secrets.insert(secret.id, Arc::new(secret));
     }
 
     pub(crate) fn drop_secret(&mut self, id: SecretId) -> Option<Arc<Secret>> {
         let old = self.secrets.remove(&id)?;
         self.surroundings = self.version;
-        self.secret_names.remove(&fold(&old.spec.name));
+        let name = fold(&old.spec.name);
+        if self.secret_names.get(&name) == Some(&id) {
+            self.secret_names.remove(&name);
+        }
         Some(old)
     }
 
+    /// A superseded one has no name.
     pub(crate) fn put_config(&mut self, config: Config) {
         self.surroundings = self.version;
-        self.config_names.insert(fold(&config.spec.name), config.id);
+        let name = fold(&config.spec.name);
+        if config.superseded_at.is_none() {
+            self.config_names.insert(name, config.id);
+        } else if self.config_names.get(&name) == Some(&config.id) {
+            self.config_names.remove(&name);
+        }
         self.configs.insert(config.id, Arc::new(config));
     }
 
     pub(crate) fn drop_config(&mut self, id: ConfigId) -> Option<Arc<Config>> {
         let old = self.configs.remove(&id)?;
         self.surroundings = self.version;
-        self.config_names.remove(&fold(&old.spec.name));
+        let name = fold(&old.spec.name);
+        if self.config_names.get(&name) == Some(&id) {
+            self.config_names.remove(&name);
+        }
         Some(old)
     }
 

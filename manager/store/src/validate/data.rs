@@ -21,7 +21,7 @@ pub fn validate_secret(snapshot: &Snapshot, spec: &SecretSpec) -> Result<(), Inv
             name: spec.name.clone(),
         });
     }
-    secret_content(spec)
+    validate_secret_content(spec)
 }
 
 /// Checks a config that is to be made.
@@ -36,10 +36,14 @@ pub fn validate_config(snapshot: &Snapshot, spec: &ConfigSpec) -> Result<(), Inv
             name: spec.name.clone(),
         });
     }
-    config_content(spec)
+    validate_config_content(spec)
 }
 
-fn secret_content(spec: &SecretSpec) -> Result<(), Invalid> {
+/// Checks the content of a secret.
+///
+/// # Errors
+/// It is too large, empty, or to be a template and none.
+pub fn validate_secret_content(spec: &SecretSpec) -> Result<(), Invalid> {
     let SecretSpec {
         name,
         labels: _,
@@ -50,7 +54,11 @@ fn secret_content(spec: &SecretSpec) -> Result<(), Invalid> {
     is_template("secret", name, data, *template)
 }
 
-fn config_content(spec: &ConfigSpec) -> Result<(), Invalid> {
+/// Checks the content of a config.
+///
+/// # Errors
+/// It is too large, or to be a template and none.
+pub fn validate_config_content(spec: &ConfigSpec) -> Result<(), Invalid> {
     let ConfigSpec {
         name,
         labels: _,

@@ -1,5 +1,6 @@
 //! Actions of an entry, from the wire.
 
+use super::data;
 use crate::convert::basic::{address, id, ipv4, optional_id, prefixes, require};
 use crate::convert::cluster::unlock_key;
 use crate::convert::format::known;
@@ -222,41 +223,23 @@ impl TryFrom<pb::Action> for Action {
                     .map(block)
                     .collect::<Result<_, Invalid>>()?,
             }),
-            Wire::CreateSecret(wire::CreateData { id: secret, spec }) => {
-                Action::Secret(SecretAction::Create {
-                    id: id(&secret, "create_secret.id")?,
-                    spec: Box::new(require(spec, "create_secret.spec")?.into()),
-                })
-            }
-            Wire::SetSecretLabels(wire::SetLabels {
-                id: secret,
-                version,
-                labels,
-            }) => Action::Secret(SecretAction::SetLabels {
-                id: id(&secret, "set_secret_labels.id")?,
-                version: Version(version),
-                labels,
-            }),
+            Wire::CreateSecret(made) => Action::Secret(data::created(made)?),
+            Wire::SetSecretLabels(set) => Action::Secret(data::labelled(set)?),
+            Wire::RotateSecret(rotated) => Action::Secret(data::rotated(rotated)?),
             Wire::RemoveSecret(secret) => Action::Secret(SecretAction::Remove {
                 id: id(&secret, "remove_secret")?,
             }),
-            Wire::CreateConfig(wire::CreateData { id: config, spec }) => {
-                Action::Config(ConfigAction::Create {
-                    id: id(&config, "create_config.id")?,
-                    spec: Box::new(require(spec, "create_config.spec")?.into()),
-                })
-            }
-            Wire::SetConfigLabels(wire::SetLabels {
-                id: config,
-                version,
-                labels,
-            }) => Action::Config(ConfigAction::SetLabels {
-                id: id(&config, "set_config_labels.id")?,
-                version: Version(version),
-                labels,
+            Wire::CollectSecret(secret) => Action::Secret(SecretAction::Collect {
+                id: id(&secret, "collect_secret")?,
             }),
+            Wire::CreateConfig(made) => Action::Config(data::created(made)?),
+            Wire::SetConfigLabels(set) => Action::Config(data::labelled(set)?),
+            Wire::RotateConfig(rotated) => Action::Config(data::rotated(rotated)?),
             Wire::RemoveConfig(config) => Action::Config(ConfigAction::Remove {
                 id: id(&config, "remove_config")?,
+            }),
+            Wire::CollectConfig(config) => Action::Config(ConfigAction::Collect {
+                id: id(&config, "collect_config")?,
             }),
             Wire::CreateTasks(wire::CreateTasks {
                 service,

@@ -1,5 +1,6 @@
 //! Actions of an entry, onto the wire.
 
+use super::data;
 use crate::convert::basic::{address_bytes, id_bytes};
 use crate::convert::cluster::unlock_key_bytes;
 use crate::convert::format::since;
@@ -9,8 +10,8 @@ use crate::convert::task::restarts_on_wire;
 use crate::pb;
 use crate::pb::action as wire;
 use skep_manager_store::{
-    Action, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction, NewTask,
-    NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
+    Action, ClusterAction, DesiredChange, Explanation, NetworkAction, NewTask, NodeAction,
+    Placement, ServiceAction, TaskAction,
 };
 use skep_types::{JoinSecrets, RootCa};
 
@@ -21,8 +22,8 @@ impl From<&Action> for pb::Action {
             Action::Node(action) => node(action),
             Action::Service(action) => service(action),
             Action::Network(action) => network(action),
-            Action::Secret(action) => secret(action),
-            Action::Config(action) => config(action),
+            Action::Secret(action) => data::secret(action),
+            Action::Config(action) => data::config(action),
             Action::Task(action) => task(action),
         };
         pb::Action {
@@ -217,44 +218,6 @@ fn network(action: &NetworkAction) -> wire::Action {
                 .map(|(prefix, owner)| block_on_wire(prefix, owner))
                 .collect(),
         }),
-    }
-}
-
-fn secret(action: &SecretAction) -> wire::Action {
-    match action {
-        SecretAction::Create { id, spec } => wire::Action::CreateSecret(wire::CreateData {
-            id: id_bytes(*id),
-            spec: Some(spec.as_ref().into()),
-        }),
-        SecretAction::SetLabels {
-            id,
-            version,
-            labels,
-        } => wire::Action::SetSecretLabels(wire::SetLabels {
-            id: id_bytes(*id),
-            version: version.0,
-            labels: labels.clone(),
-        }),
-        SecretAction::Remove { id } => wire::Action::RemoveSecret(id_bytes(*id)),
-    }
-}
-
-fn config(action: &ConfigAction) -> wire::Action {
-    match action {
-        ConfigAction::Create { id, spec } => wire::Action::CreateConfig(wire::CreateData {
-            id: id_bytes(*id),
-            spec: Some(spec.as_ref().into()),
-        }),
-        ConfigAction::SetLabels {
-            id,
-            version,
-            labels,
-        } => wire::Action::SetConfigLabels(wire::SetLabels {
-            id: id_bytes(*id),
-            version: version.0,
-            labels: labels.clone(),
-        }),
-        ConfigAction::Remove { id } => wire::Action::RemoveConfig(id_bytes(*id)),
     }
 }
 

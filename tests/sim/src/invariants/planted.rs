@@ -5,10 +5,10 @@ use super::{Broken, HostSight, Observer, Sight, judge_settled};
 use crate::containers::Container;
 use skep_manager_store::{Dump, Snapshot, Store};
 use skep_types::{
-    Attachment, BlockOwner, Cause, Endpoint, Meta, Network, NetworkId, NetworkSpec, Node,
-    NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role, RunCause, SecretId,
-    Service, ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskSpec, TaskState,
-    TaskStatus, Timestamp, UpdateOrder, Version,
+    Attachment, BlockOwner, Cause, Endpoint, FileReference, FileTarget, Meta, Network, NetworkId,
+    NetworkSpec, Node, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, PastRevision,
+    Revision, Role, RunCause, SecretId, Service, ServiceId, ServiceMode, ServiceSpec, Slot, Task,
+    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateOrder, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -302,6 +302,26 @@ const PLANTED: &[Plant] = &[
             scene.service = None;
             scene.tasks.clear();
             scene.container(2, 2, false);
+        })
+    }),
+    ("secrets_are_there", || {
+        Scene::after(|scene| {
+            let reference = FileReference {
+                id: SECRET,
+                name: "key".to_owned(),
+                target: FileTarget {
+                    path: "key".to_owned(),
+                    uid: 0,
+                    gid: 0,
+                    mode: 0,
+                },
+            };
+            let mut spec = scene.service.as_ref().unwrap().spec.clone();
+            let container = &mut Arc::make_mut(&mut spec.task).container;
+            container.secrets.push(reference);
+            let service = scene.service.as_mut().unwrap();
+            let revision = service.revision;
+            service.past.push(PastRevision { revision, spec });
         })
     }),
     ("secrets_stay_where_needed", || {

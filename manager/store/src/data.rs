@@ -1,0 +1,177 @@
+//! What secrets and configs have in common: their generations, and what refers to them.
+
+use crate::event::ObjectId;
+use crate::snapshot::{Snapshot, fold};
+use skep_types::{
+    Config, ConfigId, ConfigSpec, ContainerSpec, FileReference, Labels, Meta, Secret, SecretId,
+    SecretSpec, Timestamp,
+};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// A secret or a config.
+pub(crate) trait Data: Clone + 'static {
+    type Id: Copy + Ord + 'static;
+    type Spec: Clone;
+
+    fn object(id: Self::Id) -> ObjectId;
+    fn get(state: &Snapshot, id: Self::Id) -> Option<&Arc<Self>>;
+    fn all(state: &Snapshot) -> impl Iterator<Item = &Arc<Self>>;
+    fn put(state: &mut Snapshot, object: Self);
+    fn drop(state: &mut Snapshot, id: Self::Id);
+    fn references(container: &ContainerSpec) -> &[FileReference<Self::Id>];
+    fn references_mut(container: &mut ContainerSpec) -> &mut [FileReference<Self::Id>];
+
+    fn new(id: Self::Id, meta: Meta, spec: Self::Spec, generation: u32) -> Self;
+    fn id(&self) -> Self::Id;
+    fn meta(&mut self) -> &mut Meta;
+    fn name(spec: &Self::Spec) -> &str;
+    fn labels(spec: &mut Self::Spec) -> &mut Labels;
+    fn same_content(spec: &Self::Spec, other: &Self::Spec) -> bool;
+    fn spec(&self) -> &Self::Spec;
+    fn spec_mut(&mut self) -> &mut Self::Spec;
+    fn generation(&self) -> u32;
+    fn superseded_at(&self) -> Option<Timestamp>;
+    fn supersede(&mut self, at: Timestamp);
+
+    /// The generations that bear a name or once did.
+    fn named<'a>(state: &'a Snapshot, name: &str) -> impl Iterator<Item = &'a Arc<Self>> {
+        let name = fold(name);
+        Self::all(state).filter(move |object| fold(Self::name(object.spec())) == name)
+    }
+
+    /// One of these is used by that container.
+    fn is_used(container: &ContainerSpec, ids: &BTreeSet<Self::Id>) -> bool {
+        let mut references = Self::references(container).iter();
+        references.any(|reference| ids.contains(&reference.id))
+    }
+
+    /// All that a spec, an earlier revision or a task that is kept refers to.
+    fn in_use(state: &Snapshot) -> BTreeSet<Self::Id> {
+        // The templates are those of services and of all tasks.
+        let templates = state.templates.values();
+        let present = templates.map(|template| &template.spec.container);
+        let past = state.services().flat_map(|service| &service.past);
+        let past = past.map(|past| &past.spec.task.container);
+        let used = present.chain(past).flat_map(Self::references);
+        used.map(|reference| reference.id).collect()
+    }
+
+    /// Superseded generations that nothing refers to.
+    fn unused(state: &Snapshot) -> Vec<Self::Id> {
+        let superseded = Self::all(state).filter(|object| object.superseded_at().is_some());
+        let mut superseded = superseded.map(|object| object.id()).peekable();
+        if superseded.peek().is_none() {
+            return Vec::new();
+        }
+        let in_use = Self::in_use(state);
+        superseded.filter(|id| !in_use.contains(id)).collect()
+    }
+}
+
+impl Snapshot {
+    /// Superseded generations of secrets that nothing refers to any more.
+    pub fn unused_secrets(&self) -> Vec<SecretId> {
+        Secret::unused(self)
+    }
+
+    /// Superseded generations of configs that nothing refers to any more.
+    pub fn unused_configs(&self) -> Vec<ConfigId> {
+        Config::unused(self)
+    }
+}
+
+macro_rules! data {
+    ($object:ident, $id:ident, $spec:ident, $one:ident, $all:ident, $put:ident, $drop:ident) => {
+        impl Data for $object {
+            type Id = $id;
+            type Spec = $spec;
+
+            fn object(id: $id) -> ObjectId {
+                ObjectId::$object(id)
+            }
+            fn get(state: &Snapshot, id: $id) -> Option<&Arc<Self>> {
+                state.$one(id)
+            }
+            fn all(state: &Snapshot) -> impl Iterator<Item = &Arc<Self>> {
+                state.$all()
+            }
+            fn put(state: &mut Snapshot, object: Self) {
+                state.$put(object);
+            }
+            fn drop(state: &mut Snapshot, id: $id) {
+                state.$drop(id);
+            }
+            fn references(container: &ContainerSpec) -> &[FileReference<$id>] {
+                &container.$all
+            }
+            fn references_mut(container: &mut ContainerSpec) -> &mut [FileReference<$id>] {
+                &mut container.$all
+            }
+            fn new(id: $id, meta: Meta, spec: $spec, generation: u32) -> Self {
+                $object {
+                    id,
+                    meta,
+                    spec,
+                    generation,
+                    superseded_at: None,
+                }
+            }
+            fn id(&self) -> $id {
+                self.id
+            }
+            fn meta(&mut self) -> &mut Meta {
+                &mut self.meta
+            }
+            fn name(spec: &$spec) -> &str {
+                &spec.name
+            }
+            fn labels(spec: &mut $spec) -> &mut Labels {
+                &mut spec.labels
+            }
+            fn same_content(spec: &$spec, other: &$spec) -> bool {
+                // Destructured, so that a new part has to be decided on here.
+                let $spec {
+                    name: _,
+                    labels: _,
+                    data,
+                    template,
+                } = spec;
+                *data == other.data && *template == other.template
+            }
+            fn spec(&self) -> &$spec {
+                &self.spec
+            }
+            fn spec_mut(&mut self) -> &mut $spec {
+                &mut self.spec
+            }
+            fn generation(&self) -> u32 {
+                self.generation
+            }
+            fn superseded_at(&self) -> Option<Timestamp> {
+                self.superseded_at
+            }
+            fn supersede(&mut self, at: Timestamp) {
+                self.superseded_at = Some(at);
+            }
+        }
+    };
+}
+data!(
+    Secret,
+    SecretId,
+    SecretSpec,
+    secret,
+    secrets,
+    put_secret,
+    drop_secret
+);
+data!(
+    Config,
+    ConfigId,
+    ConfigSpec,
+    config,
+    configs,
+    put_config,
+    drop_config
+);

@@ -123,6 +123,17 @@ impl Network {
         }
     }
 
+    /// A task got further addresses. One that has no network yet gets them with it.
+    pub(crate) fn update(&self, task: &Arc<Task>) {
+        self.inputs.send_if_modified(|inputs| {
+            let has = inputs.tasks.contains_key(&task.id);
+            if has {
+                inputs.add(task.clone());
+            }
+            has
+        });
+    }
+
     /// A socket within a container's network.
     ///
     /// # Errors

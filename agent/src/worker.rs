@@ -98,6 +98,9 @@ impl Worker {
         for (id, task) in &set.tasks {
             match self.tasks.get(id) {
                 Some(running) => {
+                    if running.assigned.borrow().attachments != task.attachments {
+                        self.executor.network.update(task);
+                    }
                     // What it is now is known better here than there.
                     running.assigned.send_if_modified(|known| {
                         let changed = known.desired != task.desired;

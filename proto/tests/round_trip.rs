@@ -6,8 +6,8 @@ mod samples;
 use samples::*;
 use skep_manager_store::format::{NEWEST, VERSION};
 use skep_manager_store::{
-    Action, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction, NewTask,
-    NodeAction, Placement as Placed, SecretAction, ServiceAction, Store, TaskAction,
+    Action, Attached, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction,
+    NewTask, NodeAction, Placement as Placed, SecretAction, ServiceAction, Store, TaskAction,
 };
 use skep_proto::{
     decode_entry, decode_snapshot, encode_entry, encode_snapshot, pb, task_on_wire, task_with_spec,
@@ -310,6 +310,13 @@ fn actions() -> Vec<Action> {
                 node: id,
                 attachments: vec![attachment()],
                 generic: generics(),
+            }],
+        }),
+        Action::Task(TaskAction::Attach {
+            tasks: vec![Attached {
+                task: task().id,
+                version,
+                attachments: vec![attachment()],
             }],
         }),
         Action::Task(TaskAction::Explain {

@@ -7,8 +7,10 @@
 
 mod blocks;
 mod endpoints;
+mod late;
 
 pub(crate) use blocks::Exhausted;
+pub(crate) use late::attach;
 
 use crate::draft::Draft;
 use blocks::{NetworkWork, SubnetPool};

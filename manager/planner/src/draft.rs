@@ -7,7 +7,7 @@ pub(crate) use work::{Origin, Position, Work};
 
 use crate::plan::Plan;
 use skep_manager_store::{
-    Action, DesiredChange, Explanation, NewTask, Placement, Snapshot, TaskAction,
+    Action, Attached, DesiredChange, Explanation, NewTask, Placement, Snapshot, TaskAction,
 };
 use skep_types::{
     Availability, Generics, Node, NodeId, NodeState, Service, ServiceId, Slot, TaskId, TaskSpec,
@@ -125,6 +125,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn into_plan(mut self) -> (Plan, Vec<(ServiceId, Option<Timestamp>)>) {
         let mut settled = Vec::new();
         let (mut desired, mut place, mut explain) = (Vec::new(), Vec::new(), Vec::new());
+        let mut attach = Vec::new();
         let (mut orphan, mut remove) = (Vec::new(), Vec::new());
         let mut create: Vec<Action> = Vec::new();
         for (service, work) in self.services {
@@ -174,7 +175,13 @@ impl<'a> Draft<'a> {
                         cause: task.stop_cause.filter(|_| known.stop_cause.is_none()),
                     });
                 }
-                if task.placed {
+                if !task.placed && !task.attachments.is_empty() {
+                    attach.push(Attached {
+                        task: task.id,
+                        version,
+                        attachments: task.attachments,
+                    });
+                } else if task.placed {
                     place.extend(task.node.map(|node| Placement {
                         task: task.id,
                         version,
@@ -225,6 +232,9 @@ impl<'a> Draft<'a> {
         });
         plan.actions.append(&mut create);
         push(&mut plan.actions, place, |tasks| TaskAction::Place {
+            tasks,
+        });
+        push(&mut plan.actions, attach, |tasks| TaskAction::Attach {
             tasks,
         });
         push(&mut plan.actions, explain, |tasks| TaskAction::Explain {

@@ -13,7 +13,8 @@
 //! 3. `orchestrator`: which tasks should exist; restarts; rolling updates.
 //! 4. `reaper`: which tasks are forgotten; `generations`: which contents of secrets and
 //!    configs are.
-//! 5. `scheduler`: which node each waiting task gets, with its addresses.
+//! 5. `scheduler`: which node each waiting task gets, with its addresses; `allocator`
+//!    again: further addresses of those that run.
 //!
 //! Changes of a node's role are not planned here.
 
@@ -99,6 +100,7 @@ fn pass(
     reaper::reap(&mut draft);
     generations::collect(&mut draft);
     scheduler::schedule(&mut draft, &mut allocator);
+    allocator::attach(&mut draft, &mut allocator);
     allocator.finish(&mut draft);
     let (plan, found) = draft.into_plan();
     settled.keep(snapshot, liveness.leader_since, kept, found);

@@ -326,6 +326,11 @@ pub enum TaskAction {
         /// The placements.
         tasks: Vec<Placement>,
     },
+    /// Puts tasks that have a node on further networks; what they run goes on.
+    Attach {
+        /// The tasks.
+        tasks: Vec<Attached>,
+    },
     /// Says why tasks wait for a node.
     Explain {
         /// The reasons.
@@ -390,6 +395,17 @@ pub struct Placement {
     pub attachments: Vec<Attachment>,
     /// What it is given of the node's generic resources.
     pub generic: Generics,
+}
+
+/// Further addresses of a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attached {
+    /// The task.
+    pub task: TaskId,
+    /// Version planned on.
+    pub version: Version,
+    /// The addresses, on networks that it is not on.
+    pub attachments: Vec<Attachment>,
 }
 
 /// Why a task waits for a node.

@@ -11,6 +11,7 @@ impl Action {
         match action {
             TaskAction::Create { tasks, .. } => tasks.len(),
             TaskAction::Place { tasks } => tasks.len(),
+            TaskAction::Attach { tasks } => tasks.len(),
             TaskAction::Explain { tasks } => tasks.len(),
             TaskAction::SetDesired { tasks } => tasks.len(),
             TaskAction::UpdateStatus { updates } => updates.len(),
@@ -49,6 +50,13 @@ impl Action {
                 (
                     TaskAction::Place { tasks },
                     TaskAction::Place { tasks: later },
+                )
+            }
+            TaskAction::Attach { mut tasks } => {
+                let later = tasks.split_off(items);
+                (
+                    TaskAction::Attach { tasks },
+                    TaskAction::Attach { tasks: later },
                 )
             }
             TaskAction::Explain { mut tasks } => {

@@ -33,8 +33,8 @@ mod usage;
 pub mod validate;
 
 pub use action::{
-    Action, ClusterAction, ConfigAction, DataAction, DesiredChange, Explanation, NetworkAction,
-    NewTask, NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
+    Action, Attached, ClusterAction, ConfigAction, DataAction, DesiredChange, Explanation,
+    NetworkAction, NewTask, NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
 };
 pub use apply::{Applied, Store};
 pub use difference::{Change, Difference};

@@ -188,6 +188,9 @@ pub enum Refused {
     /// A task does not wait for a node.
     #[error("task {0} does not wait for a node")]
     NotWaiting(TaskId),
+    /// A task has no node, or has ended.
+    #[error("task {0} has nothing on a node")]
+    NotPlaced(TaskId),
     /// A task may still be running.
     #[error("task {0} may still be running and cannot be forgotten")]
     StillRunning(TaskId),
@@ -208,7 +211,10 @@ impl Refused {
     /// planning again is all that is needed.
     pub fn is_stale(&self) -> bool {
         match self {
-            Refused::Stale { .. } | Refused::StateGoesBack { .. } | Refused::NotWaiting(_) => true,
+            Refused::Stale { .. }
+            | Refused::StateGoesBack { .. }
+            | Refused::NotWaiting(_)
+            | Refused::NotPlaced(_) => true,
             Refused::Items { first, .. } => first.is_stale(),
             _ => false,
         }

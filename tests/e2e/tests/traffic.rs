@@ -2,7 +2,7 @@
 //! have not come up yet, or that are about to stop.
 
 use skep_e2e::tables::cell;
-use skep_e2e::{Cluster, From, Steps, holds_for, wait_for};
+use skep_e2e::{Cluster, From, Steps, VOTE_IMAGE, holds_for, wait_for};
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -91,6 +91,26 @@ fn requests_go_to_tasks_that_are_ready_and_none_is_lost() {
         1 => Ok(()),
         count => Err(format!("{count} run")),
     });
+
+    steps.step("a port published later leads to tasks of an internal network");
+    let create = ["network", "create", "--internal", "back"];
+    cluster.skep(1, &create).succeeds();
+    let network = ["--network", "back", "--name", "late", "--replicas", "2"];
+    let create = [&["service", "create"], &network[..], &[VOTE_IMAGE]].concat();
+    cluster.change(1, &create).succeeds();
+    let before = all();
+    let publish = ["service", "update", "--publish-add", "8090:80", "late"];
+    cluster.change(1, &publish).succeeds();
+    let late = format!("http://{}:8090", cluster.address(1));
+    wait_for("both answer", SOON, || {
+        let answers = (0..8).map(|_| cluster.whoami(From::Outside, &late));
+        let names = answers.map(|answer| answer.map(|(hostname, _)| hostname));
+        match names.collect::<Result<BTreeSet<String>, String>>()? {
+            names if names.len() == 2 => Ok(()),
+            names => Err(format!("{names:?} answer")),
+        }
+    });
+    assert_eq!(all(), before, "nothing was restarted");
 
     steps.step("a task whose check finds nothing is not well");
     cluster

@@ -33,7 +33,7 @@ pub(crate) struct Work<'a> {
     pub(crate) start_at: Option<Timestamp>,
     /// The run of its job; 0 for tasks of other services.
     pub(crate) run: u64,
-    /// Addresses, when placed by this pass.
+    /// Addresses, when placed by this pass; further ones, when it was placed before.
     pub(crate) attachments: Vec<Attachment>,
     /// What it is given of the node's generic resources, when placed by this pass.
     pub(crate) granted: Generics,

@@ -170,3 +170,34 @@ fn two_ports_left_to_the_swarm_keep_two_numbers() {
             web 30000->80 30001->80 ingress=10.0.0.2"#]],
     );
 }
+
+#[test]
+fn a_port_published_later_reaches_tasks_that_run() {
+    check(
+        "
+        node n1
+        node n2
+        network back
+        service web replicas=2 net=back
+        run
+        addresses web
+        update web port=8080:80
+        run
+        addresses web
+        ps web
+        say its end is as ever
+        scale web 1
+        run
+        addresses web
+        ",
+        expect![[r#"
+            web.1 n1 back=10.0.1.16
+            web.2 n2 back=10.0.1.32
+            web.1 n1 back=10.0.1.16 ingress=10.0.0.16
+            web.2 n2 back=10.0.1.32 ingress=10.0.0.32
+            web.1 n1 running -> running
+            web.2 n2 running -> running
+            -- its end is as ever
+            web.1 n1 back=10.0.1.16 ingress=10.0.0.16"#]],
+    );
+}

@@ -1,14 +1,14 @@
 //! Changes of tasks. Groups are applied item by item.
 
 use super::{Write, changed, network};
-use crate::action::{DesiredChange, Explanation, NewTask, Placement, TaskAction};
+use crate::action::{Attached, DesiredChange, Explanation, NewTask, Placement, TaskAction};
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
 use crate::snapshot::may_run;
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Availability, GenericResource, Generics, NodeId, NodeState, Service, ServiceId, Slot, Task,
-    TaskId, TaskSpec, TaskState, TaskStatus, Version,
+    Attachment, Availability, GenericResource, Generics, NodeId, NodeState, Service, ServiceId,
+    Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Version,
 };
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ pub(super) fn apply(write: &mut Write<'_>, action: &TaskAction) -> Result<(), Re
             each(write, tasks, |write, task| create(write, &origin, task))
         }
         TaskAction::Place { tasks } => each(write, tasks, place),
+        TaskAction::Attach { tasks } => each(write, tasks, attach),
         TaskAction::Explain { tasks } => each(write, tasks, explain),
         TaskAction::SetDesired { tasks } => each(write, tasks, set_desired),
         TaskAction::UpdateStatus { updates } => each(write, updates, |write, (task, status)| {
@@ -257,6 +258,28 @@ fn place(write: &mut Write<'_>, placement: &Placement) -> Result<(), Refused> {
         message: if preassigned { CONFIRMED } else { ASSIGNED }.to_owned(),
         ..TaskStatus::default()
     };
+    put(write, task);
+    Ok(())
+}
+
+fn attach(write: &mut Write<'_>, attached: &Attached) -> Result<(), Refused> {
+    let mut task = fresh(write, attached.task, attached.version)?;
+    let node = match task.node.filter(|_| may_run(&task)) {
+        Some(node) => node,
+        None => return Err(Refused::NotPlaced(task.id)),
+    };
+    network::require_addresses(write, task.id, node, &attached.attachments)?;
+    for attachment in &attached.attachments {
+        let is_on = |present: &Attachment| present.network == attachment.network;
+        if task.attachments.iter().any(is_on) {
+            return Err(Refused::Address {
+                address: attachment.address,
+                network: attachment.network,
+                reason: "the task has an address there",
+            });
+        }
+        task.attachments.push(*attachment);
+    }
     put(write, task);
     Ok(())
 }

@@ -12,8 +12,8 @@ use crate::convert::task::{cause, task_state};
 use crate::pb::action as wire;
 use crate::{Invalid, pb};
 use skep_manager_store::{
-    Action, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction, NewTask,
-    NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
+    Action, Attached, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction,
+    NewTask, NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
 };
 use skep_types::{JoinSecrets, RootCa, Slot, Timestamp, Version};
 
@@ -255,6 +255,9 @@ impl TryFrom<pb::Action> for Action {
             Wire::PlaceTasks(wire::PlaceTasks { tasks }) => Action::Task(TaskAction::Place {
                 tasks: tasks.into_iter().map(placement).collect::<Result<_, _>>()?,
             }),
+            Wire::AttachTasks(wire::AttachTasks { tasks }) => Action::Task(TaskAction::Attach {
+                tasks: tasks.into_iter().map(attached).collect::<Result<_, _>>()?,
+            }),
             Wire::ExplainTasks(wire::ExplainTasks { tasks }) => {
                 let explanation = |wire::Explanation {
                                        task,
@@ -348,6 +351,22 @@ fn new_task(task: wire::NewTask) -> Result<NewTask, Invalid> {
         start_at: start_at_ms.map(Timestamp),
         run,
         generic: generics(generic)?,
+    })
+}
+
+fn attached(attached: wire::Attached) -> Result<Attached, Invalid> {
+    let wire::Attached {
+        task,
+        version,
+        attachments,
+    } = attached;
+    Ok(Attached {
+        task: id(&task, "attached.task")?,
+        version: Version(version),
+        attachments: attachments
+            .into_iter()
+            .map(TryInto::try_into)
+            .collect::<Result<_, _>>()?,
     })
 }
 

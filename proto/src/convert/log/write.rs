@@ -10,8 +10,8 @@ use crate::convert::task::restarts_on_wire;
 use crate::pb;
 use crate::pb::action as wire;
 use skep_manager_store::{
-    Action, ClusterAction, DesiredChange, Explanation, NetworkAction, NewTask, NodeAction,
-    Placement, ServiceAction, TaskAction,
+    Action, Attached, ClusterAction, DesiredChange, Explanation, NetworkAction, NewTask,
+    NodeAction, Placement, ServiceAction, TaskAction,
 };
 use skep_types::{JoinSecrets, RootCa};
 
@@ -279,6 +279,20 @@ fn task(action: &TaskAction) -> wire::Action {
             };
             wire::Action::PlaceTasks(wire::PlaceTasks {
                 tasks: tasks.iter().map(placement).collect(),
+            })
+        }
+        TaskAction::Attach { tasks } => {
+            let attached = |Attached {
+                                task,
+                                version,
+                                attachments,
+                            }: &Attached| wire::Attached {
+                task: id_bytes(*task),
+                version: version.0,
+                attachments: attachments.iter().map(Into::into).collect(),
+            };
+            wire::Action::AttachTasks(wire::AttachTasks {
+                tasks: tasks.iter().map(attached).collect(),
             })
         }
         TaskAction::Explain { tasks } => {

@@ -40,6 +40,7 @@ pub(crate) fn act(world: &mut World) {
         (5 | 6, _) => change_availability(world, &state),
         (7, _) => network(world, &state),
         (8, _) => secret(world, &state),
+        (27, _) => rotate(world, &state),
         (9..=14, _) | (_, None) if services.len() < SERVICES_MAX => {
             let spec = service(world, &state);
             let what = match spec.mode.is_job() {
@@ -64,7 +65,7 @@ pub(crate) fn act(world: &mut World) {
             }
             update(world, service, &spec);
         }
-        (22..=27, Some(service)) => {
+        (22..=26, Some(service)) => {
             let mut spec = service.spec.clone();
             let mut task = TaskSpec::clone(&spec.task);
             task.container.image = format!("image:{}", world.rng.below(4));
@@ -245,22 +246,6 @@ fn network(world: &mut World, state: &Snapshot) {
 fn secret(world: &mut World, state: &Snapshot) {
     let secrets = state.secrets();
     let present: Vec<_> = secrets.filter(|s| s.superseded_at.is_none()).collect();
-    if world.rng.chance(40)
-        && let Some(secret) = world.rng.pick(&present)
-    {
-        let spec = SecretSpec {
-            data: world.rng.below(1000).to_string().into_bytes().into(),
-            ..secret.spec.clone()
-        };
-        let update = pb::UpdateData {
-            id: id_bytes(secret.id),
-            version: 0,
-            spec: Some((&spec).into()),
-            rollout: Some(world.rng.chance(70)),
-        };
-        send(world, "rotate secret", Change::UpdateSecret(update));
-        return;
-    }
     if present.len() > 3 {
         if let Some(secret) = world.rng.pick(&present) {
             let id = id_bytes(secret.id);
@@ -275,6 +260,26 @@ fn secret(world: &mut World, state: &Snapshot) {
         template: false,
     };
     send(world, "create secret", Change::CreateSecret(spec));
+}
+
+/// Gives a secret other content.
+fn rotate(world: &mut World, state: &Snapshot) {
+    let secrets = state.secrets();
+    let present: Vec<_> = secrets.filter(|s| s.superseded_at.is_none()).collect();
+    let Some(present) = world.rng.pick(&present) else {
+        return secret(world, state);
+    };
+    let spec = SecretSpec {
+        data: world.rng.below(1000).to_string().into_bytes().into(),
+        ..present.spec.clone()
+    };
+    let update = pb::UpdateData {
+        id: id_bytes(present.id),
+        version: 0,
+        spec: Some((&spec).into()),
+        rollout: Some(world.rng.chance(70)),
+    };
+    send(world, "rotate secret", Change::UpdateSecret(update));
 }
 
 fn service(world: &mut World, state: &Snapshot) -> ServiceSpec {

@@ -186,7 +186,7 @@ pub fn watch(client: &Client) -> mpsc::Receiver<()> {
     let mut control = client.control();
     tokio::spawn(async move {
         while !out.is_closed() {
-            if let Ok(stream) = control.watch(pb::WatchRequest {}).await {
+            if let Ok(stream) = control.watch(pb::WatchRequest::default()).await {
                 let mut stream = stream.into_inner();
                 while let Ok(Some(_)) = stream.message().await {
                     // A full channel holds a tick already.

@@ -14,6 +14,7 @@ mod autolock;
 mod clock;
 mod dispatcher;
 mod error;
+mod events;
 mod join;
 mod keeper;
 mod leader;

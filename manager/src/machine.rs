@@ -1,43 +1,21 @@
 //! The replicated state: the store behind Raft, and who is told of changes.
 
 use crate::clock::Clock;
+use crate::events::{EntryEvents, Events};
 use skep_manager_raft::Machine;
-use skep_manager_store::{Event, Snapshot, Store};
+use skep_manager_store::{Snapshot, Store};
 use skep_proto::Invalid;
 use skep_types::{Format, Timestamp, Version};
 use std::sync::{Arc, RwLock};
-use tokio::sync::{broadcast, watch};
-
-/// Changes kept for a watcher that lags; one that lags more is told so.
-const EVENT_BACKLOG: usize = 4096;
-
-/// Changes of one entry.
-#[derive(Debug)]
-pub(crate) struct EntryEvents {
-    /// The entry.
-    pub version: Version,
-    /// Its time.
-    pub at: Timestamp,
-    /// What changed.
-    pub events: Vec<Event>,
-}
-
-/// What watchers are told.
-#[derive(Debug, Clone)]
-pub(crate) enum Change {
-    /// An entry changed something.
-    Entry(Arc<EntryEvents>),
-    /// A snapshot took the place of many entries: what they changed is not
-    /// known.
-    Restored,
-}
+use tokio::sync::watch;
 
 /// The store of this manager. Written by Raft alone.
 pub(crate) struct State {
     store: RwLock<Store>,
     clock: Clock,
     version: watch::Sender<Version>,
-    events: broadcast::Sender<Change>,
+    /// What changed, for people who watch.
+    pub(crate) events: Events,
 }
 
 impl State {
@@ -46,7 +24,7 @@ impl State {
             store: RwLock::new(Store::new()),
             clock: Clock::new(),
             version: watch::Sender::new(Version(0)),
-            events: broadcast::Sender::new(EVENT_BACKLOG),
+            events: Events::new(),
         })
     }
 
@@ -68,11 +46,6 @@ impl State {
     /// Says when the state changed; never what.
     pub(crate) fn changes(&self) -> watch::Receiver<Version> {
         self.version.subscribe()
-    }
-
-    /// Says what changed, for people who watch.
-    pub(crate) fn events(&self) -> broadcast::Receiver<Change> {
-        self.events.subscribe()
     }
 
     fn read<T>(&self, view: impl FnOnce(&Store) -> T) -> T {
@@ -104,13 +77,11 @@ impl Machine for State {
         };
         let results = skep_proto::encode_results(&applied.results);
         if !applied.events.is_empty() {
-            let events = EntryEvents {
+            self.events.add(EntryEvents {
                 version,
                 at: now,
                 events: applied.events,
-            };
-            // Nobody watches when this fails.
-            let _ = self.events.send(Change::Entry(Arc::new(events)));
+            });
         }
         self.version.send_replace(version);
         Ok(results)
@@ -133,8 +104,7 @@ impl Machine for State {
             .store
             .write()
             .unwrap_or_else(std::sync::PoisonError::into_inner) = Store::load(dump);
-        // Nobody watches when this fails.
-        let _ = self.events.send(Change::Restored);
+        self.events.restored();
         self.version.send_replace(version);
         Ok(())
     }

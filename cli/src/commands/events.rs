@@ -3,8 +3,8 @@
 use crate::client::Host;
 use crate::error::{CliError, usage};
 use crate::filter::FilterArgs;
-use crate::human::timestamp;
-use crate::output::say;
+use crate::human::{parse_moment, timestamp};
+use crate::output::{now_ms, say};
 use crate::template::{Missing, Template};
 use anyhow::Result;
 use serde_json::json;
@@ -16,6 +16,13 @@ use skep_proto::pb;
 pub struct Args {
     #[command(flatten)]
     filter: FilterArgs,
+    /// Events since then, too, as far as the manager remembers: 10m, or
+    /// 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Events until then, and no longer
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// `json`, or a template such as `{{.Type}} {{.Action}}`
     #[arg(long, value_name = "FORMAT")]
     format: Option<String>,
@@ -37,7 +44,16 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         Some(text) => Some(Template::parse(text).map_err(|error| usage(error.to_string()))?),
     };
     let client = host.connect().await?;
-    let stream = client.control().watch(pb::WatchRequest {}).await;
+    let now = now_ms();
+    let moment = |text: &Option<String>| {
+        let moment = text.as_deref().map(|text| parse_moment(text, now));
+        moment.transpose().map_err(usage)
+    };
+    let request = pb::WatchRequest {
+        since_ms: moment(&args.since)?,
+        until_ms: moment(&args.until)?,
+    };
+    let stream = client.control().watch(request).await;
     let mut stream = stream.map_err(CliError::from)?.into_inner();
     while let Some(event) = stream.message().await.map_err(CliError::from)? {
         let mine = |value: &str| event.id.starts_with(value) || event.name == value;

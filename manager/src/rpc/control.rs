@@ -325,7 +325,8 @@ impl pb::control_server::Control for Control {
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
         self.allow(&request)?;
-        Ok(Response::new(Box::pin(watch::watch(&self.shared.state))))
+        let events = watch::watch(&self.shared.state, request.into_inner());
+        Ok(Response::new(Box::pin(events)))
     }
 
     async fn logs(

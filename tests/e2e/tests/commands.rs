@@ -186,7 +186,15 @@ fn a_day_with_the_command_line() {
         .skep(1, &["image", "rm", IMAGE])
         .fails(1, &[IMAGE, "no such image"]);
 
-    steps.step("all of it was told while it happened");
+    steps.step("all of it was told while it happened, and is known afterwards");
+    let format = "{{.Type}} {{.Action}} {{.Name}}";
+    let past = [
+        "events", "--since", "10m", "--until", "0s", "--format", format,
+    ];
+    let past = cluster.skep(1, &past).succeeds().out;
+    for told in ["service create keeper", "secret remove hush"] {
+        assert!(past.lines().any(|line| line == told), "{past}");
+    }
     for told in [
         "secret create hush",
         "config create plain",

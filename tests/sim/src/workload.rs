@@ -40,7 +40,7 @@ pub(crate) fn act(world: &mut World) {
         (5 | 6, _) => change_availability(world, &state),
         (7, _) => network(world, &state),
         (8, _) => secret(world, &state),
-        (27, _) => rotate(world, &state),
+        (26 | 27, _) => rotate(world, &state),
         (9..=14, _) | (_, None) if services.len() < SERVICES_MAX => {
             let spec = service(world, &state);
             let what = match spec.mode.is_job() {
@@ -65,7 +65,7 @@ pub(crate) fn act(world: &mut World) {
             }
             update(world, service, &spec);
         }
-        (22..=26, Some(service)) => {
+        (22..=25, Some(service)) => {
             let mut spec = service.spec.clone();
             let mut task = TaskSpec::clone(&spec.task);
             task.container.image = format!("image:{}", world.rng.below(4));

@@ -92,6 +92,7 @@ impl UpdateArgs {
         let services: Vec<_> = services.map(|s| (s.id, s.spec.name.clone())).collect();
         let how = Waiting {
             quiet: self.wait.quiet,
+            timeout: self.wait.timeout,
             ..Waiting::default()
         };
         match services.is_empty() {

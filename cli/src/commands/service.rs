@@ -20,6 +20,7 @@ mod update;
 
 use crate::client::{Client, Host};
 use crate::find;
+use crate::flags;
 use crate::output::say;
 use crate::progress::{Waiting, wait};
 use crate::view::View;
@@ -28,6 +29,7 @@ use clap::Subcommand;
 use skep_proto::pb;
 use skep_proto::pb::change::Change;
 use skep_types::Service;
+use std::time::Duration;
 
 pub use ls::table as services_table;
 
@@ -104,6 +106,9 @@ pub struct WaitArgs {
     /// Show no progress
     #[arg(short, long)]
     pub quiet: bool,
+    /// Give up waiting after this long, e.g. 5m
+    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
+    pub timeout: Option<Duration>,
 }
 
 /// Asks for a change of one service, named as the user did, and waits until it has come
@@ -125,6 +130,7 @@ async fn ask(
     }
     let how = Waiting {
         quiet: args.quiet,
+        timeout: args.timeout,
         ..how
     };
     wait(&client, &[(service.id, service.spec.name.clone())], how).await

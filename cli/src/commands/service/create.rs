@@ -291,6 +291,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     }
     let how = Waiting {
         quiet: args.wait.quiet,
+        timeout: args.wait.timeout,
         spare_stdout: true,
         ..Waiting::default()
     };

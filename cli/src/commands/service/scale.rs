@@ -52,6 +52,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     }
     let how = Waiting {
         quiet: args.wait.quiet,
+        timeout: args.wait.timeout,
         ..Waiting::default()
     };
     wait(&client, &waited, how).await

@@ -445,6 +445,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     }
     let how = Waiting {
         quiet: how.quiet,
+        timeout: how.timeout,
         rollback: asked.rollback,
         ..Waiting::default()
     };

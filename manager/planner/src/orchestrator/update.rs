@@ -134,11 +134,14 @@ pub(super) fn roll<'a>(
     moves |= round.start(draft, work, ids);
     if round.is_done(work) {
         complete(draft, work, service, status);
-    } else if let Some(due) = round.due(draft, work)
-        && !moves
-    {
-        if due <= draft.now {
-            let reason = round.stuck(draft, work);
+    } else if !moves {
+        let due = round.due(draft, work);
+        let reason = match due {
+            _ if round.is_given_up(work) => Some(round.hopeless(draft, work)),
+            Some(due) if due <= draft.now => Some(round.stuck(draft, work)),
+            _ => None,
+        };
+        if let Some(reason) = reason {
             // It cannot go on.
             let action = match config.failure_action {
                 FailureAction::Continue => FailureAction::Pause,
@@ -146,7 +149,9 @@ pub(super) fn roll<'a>(
             };
             return fail(draft, work, service, status, action, &reason);
         }
-        draft.plan.wake(due);
+        if let Some(due) = due {
+            draft.plan.wake(due);
+        }
     }
     if let Some(at) = round.wake(work) {
         draft.plan.wake(at);

@@ -49,9 +49,31 @@ impl<'a> Round<'_, 'a> {
         at.min(self.now)
     }
 
+    /// Nothing of it is under way, and by the restart policy nothing more follows where
+    /// old tasks are left: there is nothing to wait for.
+    pub(super) fn is_given_up(&self, work: &ServiceWork<'a>) -> bool {
+        let left = |view: &&View| !view.outdated.is_empty();
+        let waits =
+            |view: &View| view.stopping || self.is_busy(view, work) || self.is_arriving(view, work);
+        let mut left = self.views.iter().filter(left).peekable();
+        left.peek().is_some()
+            && left.all(|view| view.given_up && view.fresh.is_none() && !view.closed)
+            && !self.views.iter().any(waits)
+    }
+
+    /// That no try is left, and where.
+    pub(super) fn hopeless(&self, draft: &Draft<'a>, work: &ServiceWork<'a>) -> String {
+        let text = "after the last try that the restart policy allows".to_owned();
+        self.with_place(draft, work, text)
+    }
+
     /// Since when it is stuck, and where.
     pub(super) fn stuck(&self, draft: &Draft<'a>, work: &ServiceWork<'a>) -> String {
-        let mut text = format!("after {} without progress", words(self.deadline()));
+        let text = format!("after {} without progress", words(self.deadline()));
+        self.with_place(draft, work, text)
+    }
+
+    fn with_place(&self, draft: &Draft<'a>, work: &ServiceWork<'a>, mut text: String) -> String {
         let closes = self.closes();
         let waits = |view: &&View| {
             let task = view.fresh.map(|index| &work.tasks[index]);

@@ -43,9 +43,9 @@ pub(super) struct View {
     retry: Option<(Timestamp, Restarts)>,
     /// None is made after that: the restart policy says so. The old task serves until
     /// somebody looks.
-    given_up: bool,
+    pub(super) given_up: bool,
     /// The service is to have nothing here any more: its constraints were changed.
-    closed: bool,
+    pub(super) closed: bool,
     /// When the last old task of a closed position has had its time to stop.
     stops_until: Option<Timestamp>,
     /// When the last old task of a closed position ended.

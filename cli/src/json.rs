@@ -68,6 +68,11 @@ pub fn node(entry: &NodeView) -> Value {
         "Role": role(node.spec.role),
         "Availability": availability(node.spec.availability),
     });
+    // Docker knows none.
+    if let Some(deadline) = node.spec.drain_deadline {
+        let nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+        out["Spec"]["DrainDeadline"] = nanos.into();
+    }
     out["Description"] = lean(json!({
         "Hostname": about.hostname,
         "Platform": {"Architecture": about.platform.architecture, "OS": about.platform.os},
@@ -80,6 +85,7 @@ pub fn node(entry: &NodeView) -> Value {
         "Message": node.status.message,
         "Addr": node.status.address.map(|address| address.to_string()),
         "MeshAddr": node.mesh.map(|mesh| mesh.to_string()),
+        "DrainedBy": node.drained_by().map(|at| timestamp(at.0)),
     }));
     if let Some(manager) = &node.manager {
         out["ManagerStatus"] = lean(json!({
@@ -262,6 +268,24 @@ mod tests {
         ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
+    }
+
+    #[test]
+    fn a_drained_node_says_until_when() {
+        let mut view = crate::testing::swarm(Vec::new());
+        let Some(entry) = view.nodes.values_mut().next() else {
+            panic!("a swarm without nodes");
+        };
+        assert_eq!(node(entry)["Status"].get("DrainedBy"), None);
+        entry.node.spec.availability = Availability::Drain;
+        entry.node.drain_since = Some(skep_types::Timestamp(1_000));
+        let by_default = node(entry);
+        assert_eq!(by_default["Status"]["DrainedBy"], timestamp(3_601_000));
+        assert_eq!(by_default["Spec"].get("DrainDeadline"), None);
+        entry.node.spec.drain_deadline = Some(std::time::Duration::from_secs(60));
+        let given = node(entry);
+        assert_eq!(given["Status"]["DrainedBy"], timestamp(61_000));
+        assert_eq!(given["Spec"]["DrainDeadline"], 60_000_000_000_u64);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct Verdict {
 /// Whether a node would take one more task of a service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
-    /// It is the one that gets the next.
+    /// It is the one that gets the next; none of a job of which nothing runs.
     Next,
     /// It could.
     Fits,

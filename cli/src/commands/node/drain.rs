@@ -13,6 +13,9 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+/// Most tasks of jobs that are named.
+const JOBS_SHOWN: usize = 3;
+
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:\n  skep node drain --deadline 10m node-2")]
@@ -196,10 +199,23 @@ fn line(node: &Leaving, left: &[Task], others: &[Task]) -> String {
     if stopping > 0 {
         parts.push(format!("{stopping} stopping"));
     }
+    // Tasks of jobs are not moved: they may run to their end.
+    let jobs = left.iter().filter(|task| task.run > 0 && task.is_live());
+    let mut names: Vec<String> = jobs.map(Task::name).collect();
+    let more = names.len().saturating_sub(JOBS_SHOWN);
+    names.truncate(JOBS_SHOWN);
+    if !names.is_empty() {
+        let more = match more {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        parts.push(format!("{}{more} may run to the end", names.join(", ")));
+    }
     // What came elsewhere and is not there yet, one of each service.
     let mut waited: BTreeMap<&str, String> = BTreeMap::new();
-    let is_coming =
-        |task: &&Task| task.is_live() && task.node != Some(node.node) && !task.status.is_ready();
+    let is_coming = |task: &&Task| {
+        task.run == 0 && task.is_live() && task.node != Some(node.node) && !task.status.is_ready()
+    };
     for task in others.iter().filter(is_coming) {
         let service = left.iter().any(|here| here.service == task.service);
         let why = match task.status.error.is_empty() {
@@ -229,7 +245,7 @@ mod tests {
         view.add(0, 2, 1, TaskState::Running).desired = TaskState::Shutdown;
         view.add(0, 2, 0, TaskState::Pending).status.error = "no suitable node".to_owned();
         view.add(0, 3, 0, TaskState::Pending);
-        view.add(1, 1, 2, TaskState::Starting);
+        view.add(1, 1, 2, TaskState::Starting).run = 1;
         let here = |task: &&Task| task.node == Some(NodeId::from_bits(1));
         let left: Vec<Task> = view.tasks.iter().filter(here).cloned().collect();
         let node = Leaving {
@@ -240,6 +256,17 @@ mod tests {
         assert_eq!(
             line(&node, &left, &view.tasks),
             "one: 2 of 4 tasks left; 1 stopping; web.2 is pending: no suitable node"
+        );
+        let mut left = left;
+        for slot in 1..=5 {
+            let task = view.add(1, slot, 1, TaskState::Running);
+            task.run = 1;
+            left.push(task.clone());
+        }
+        assert_eq!(
+            line(&node, &left, &view.tasks),
+            "one: 7 of 4 tasks left; 1 stopping; db.1, db.2, db.3 and 2 more may run to the end; \
+             web.2 is pending: no suitable node"
         );
     }
 }

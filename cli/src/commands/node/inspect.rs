@@ -74,6 +74,10 @@ fn pretty(entry: &NodeView) -> String {
         " Availability:         \t{}",
         crate::human::capital(json::availability(node.spec.availability))
     ));
+    if let Some(at) = node.drained_by() {
+        let text = "its tasks are moved until then, what is left stops";
+        add(format!(" Drained By:\t\t{} ({text})", timestamp(at.0)));
+    }
     if let Some(address) = node.status.address {
         add(format!(" Address:\t\t{address}"));
     }

@@ -58,6 +58,8 @@ fn of_service<'a>(
         &filters,
         draft.now,
     );
+    // Nothing comes next of a job that has ended, or is not due.
+    let idle = service.spec.mode.is_job() && service.job.open().next().is_none();
     let next = Candidates::new(fleet, &filters, 1).best(fleet, &filters);
     let networks = allocator.networks_of(service, spec);
     let global = matches!(
@@ -83,7 +85,7 @@ fn of_service<'a>(
                 Fit::Serves
             } else if !why.is_empty() {
                 Fit::Unfit
-            } else if !global && Some(*at) == next {
+            } else if !global && !idle && Some(*at) == next {
                 Fit::Next
             } else {
                 Fit::Fits

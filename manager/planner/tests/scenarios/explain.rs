@@ -118,3 +118,26 @@ fn a_node_that_is_blamed_is_tried_last_and_told_so() {
             n2 Unfit 0 does not satisfy node.hostname==n1"#]],
     );
 }
+
+#[test]
+fn of_a_job_that_has_ended_no_node_gets_the_next_task() {
+    check(
+        "
+        node n1
+        node n2
+        service job completions=2 concurrent=1
+        run
+        explain job
+        finish job.1 n1
+        run
+        finish job.2 n1
+        run
+        explain job
+        ",
+        expect![[r#"
+            n2 Next 0 
+            n1 Fits 1 
+            n1 Fits 0 
+            n2 Fits 0"#]],
+    );
+}

@@ -150,6 +150,7 @@ mod tests {
             past: Vec::new(),
             endpoint: Endpoint::default(),
             update_status: None,
+            rebalance_since: None,
             job: Default::default(),
         }
     }

@@ -191,7 +191,10 @@ fn templating(spec: &mut Value, template: bool) {
 pub fn cluster_spec(spec: &pb::ClusterSpec, autolock: bool) -> Value {
     json!({
         "Name": "default",
-        "Orchestration": {"TaskHistoryRetentionLimit": spec.task_history},
+        "Orchestration": {
+            "TaskHistoryRetentionLimit": spec.task_history,
+            "RebalancePerMinute": spec.rebalance_per_minute,
+        },
         "Dispatcher": {"HeartbeatPeriod": spec.heartbeat_ms.saturating_mul(1_000_000)},
         "CAConfig": {"NodeCertExpiry": spec.cert_expiry_ms.saturating_mul(1_000_000)},
         "EncryptionConfig": {"AutoLockManagers": autolock},

@@ -50,6 +50,7 @@ pub fn service(number: u128, name: &str, replicas: u32) -> Service {
         past: Vec::new(),
         endpoint: Endpoint::default(),
         update_status: None,
+        rebalance_since: None,
         job: Default::default(),
     }
 }

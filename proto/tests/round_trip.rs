@@ -234,6 +234,11 @@ fn actions() -> Vec<Action> {
             id: service().id,
             version,
         }),
+        Action::Service(ServiceAction::Rebalance {
+            id: service().id,
+            version,
+            begins: true,
+        }),
         Action::Network(NetworkAction::Create {
             id: network,
             spec: Box::new(network_spec()),

@@ -248,6 +248,7 @@ fn merge_deploy(base: &mut crate::model::Deploy, over: crate::model::Deploy) {
     append(&mut base.placement.platforms, over.placement.platforms);
     let most = over.placement.max_replicas_per_node;
     set(&mut base.placement.max_replicas_per_node, most);
+    set(&mut base.placement.rebalance, over.placement.rebalance);
     set(&mut base.endpoint_mode, over.endpoint_mode);
     inside(&mut base.job, over.job, |b, o| {
         set(&mut b.deadline, o.deadline);

@@ -334,6 +334,8 @@ section! {
         max_replicas_per_node: i64,
         #[serde(rename = "x-platforms")]
         platforms: Vec<String>,
+        #[serde(rename = "x-rebalance")]
+        rebalance: String,
     }
 }
 

@@ -20,6 +20,10 @@ const DIFFERENT: &[(&str, &str)] = &[
         "Docker refuses keys of ours below `deploy`",
     ),
     (
+        "rebalance.yml",
+        "Docker refuses keys of ours below `deploy`",
+    ),
+    (
         "interpolation.yml",
         "`$V-x` and nested forms follow the Compose Specification",
     ),

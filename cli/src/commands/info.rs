@@ -167,6 +167,10 @@ fn text(info: &pb::InfoResponse, swarm: Option<&Swarm>, problem: &str) -> String
             " Task History Retention Limit: {}",
             swarm.spec.task_history
         ));
+        add(format!(
+            " Rebalance Rate: {} tasks a minute",
+            swarm.spec.rebalance_per_minute
+        ));
         add(match asked == set {
             true => format!(" Heartbeat Period: {set:?}"),
             false => format!(" Heartbeat Period: {set:?}, {asked:?} among so many nodes"),

@@ -8,6 +8,7 @@ mod logs;
 mod ls;
 mod plan;
 mod ps;
+mod rebalance;
 mod references;
 mod rm;
 mod rollback;
@@ -50,6 +51,8 @@ pub enum Command {
     Plan(Box<plan::Args>),
     /// List the tasks of services
     Ps(ps::Args),
+    /// Move tasks so that nodes have equally many of them
+    Rebalance(rebalance::Args),
     /// Stop and remove services
     Rm(rm::Args),
     /// Go back to what a service was before its last change
@@ -77,6 +80,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
         Command::Ls(args) => ls::run(args, host).await,
         Command::Plan(args) => plan::run(*args, host).await,
         Command::Ps(args) => ps::run(args, host).await,
+        Command::Rebalance(args) => rebalance::run(args, host).await,
         Command::Rm(args) => rm::run(args, host).await,
         Command::Rollback(args) => rollback::run(args, host).await,
         Command::Rollout(command) => rollout::run(command, host).await,

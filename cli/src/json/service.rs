@@ -6,8 +6,8 @@ use crate::human::timestamp;
 use serde_json::{Value, json};
 use skep_types::{
     ContainerSpec, EndpointMode, FailureAction, FileReference, HealthCheck, JobRun, Mount,
-    MountKind, PortConfig, RestartCondition, Service, ServiceMode, ServiceSpec, TaskSpec,
-    UpdateConfig, UpdateOrder, UpdateState,
+    MountKind, PortConfig, Rebalance, RestartCondition, Service, ServiceMode, ServiceSpec,
+    TaskSpec, UpdateConfig, UpdateOrder, UpdateState,
 };
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ pub fn service(service: &Service) -> Value {
             "ResumedAt": status.resumed_at.map(|at| timestamp(at.0)),
             "Message": status.message,
         }));
+    }
+    if let Some(since) = service.rebalance_since {
+        out["RebalanceSince"] = json!(timestamp(since.0));
     }
     if let Some(newest) = service.job.newest() {
         out["JobStatus"] = json!({
@@ -99,6 +102,9 @@ pub fn spec(spec: &ServiceSpec) -> Value {
     if !spec.mode.is_job() {
         out["UpdateConfig"] = update(&spec.update);
         out["RollbackConfig"] = update(&spec.rollback);
+    }
+    if spec.rebalance == Rebalance::Auto {
+        out["Rebalance"] = json!("auto");
     }
     if let Some(job) = &spec.job {
         out["Job"] = lean(json!({

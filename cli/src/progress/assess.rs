@@ -3,7 +3,7 @@
 use crate::view::View;
 use skep_types::constraint::Constraint;
 use skep_types::{
-    JobRun, Placement, Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState,
+    Cause, JobRun, Placement, Service, ServiceId, ServiceMode, Task, TaskId, TaskState, UpdateState,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -42,6 +42,8 @@ pub struct Report {
     pub run: Option<JobRun>,
     /// It runs by a schedule, and nobody waits for a run.
     pub scheduled: bool,
+    /// Its tasks are being spread evenly, and so many were moved.
+    pub rebalanced: Option<usize>,
 }
 
 /// A position of a service.
@@ -88,7 +90,8 @@ impl Report {
     pub fn is_up(&self) -> bool {
         // A global service without a task is one whose tasks are not there yet.
         let any = self.total > 0 || !self.global;
-        self.exists && any && self.outdated == 0 && self.done == self.total
+        let changes = self.outdated > 0 || self.rebalanced.is_some();
+        self.exists && any && !changes && self.done == self.total
     }
 }
 
@@ -123,6 +126,7 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         running_since: 0,
         run: None,
         scheduled: false,
+        rebalanced: None,
     };
     let Some(service) = view.services.iter().find(|service| service.id == id) else {
         return report;
@@ -137,6 +141,11 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
     }
     report.global = service.spec.mode == ServiceMode::Global;
     report.monitor = service.spec.update.monitor.unwrap_or(DEFAULT_MONITOR);
+    report.rebalanced = service.rebalance_since.map(|since| {
+        let mine = view.tasks.iter().filter(|task| task.service == id);
+        let moved = mine.filter(|task| task.cause == Cause::Rebalanced);
+        moved.filter(|task| task.meta.created_at >= since).count()
+    });
     let status = service.update_status.as_ref();
     report.update = status.map(|status| (status.state, status.message.clone()));
     let mut positions: BTreeMap<Key, Vec<&Task>> = BTreeMap::new();

@@ -63,6 +63,14 @@ pub fn overall(reports: &[Report], judge: &Judge) -> String {
     if reports.iter().all(|report| report.run.is_some()) {
         return format!("job progress: {done} out of {total} complete");
     }
+    let moved: Vec<usize> = reports
+        .iter()
+        .filter_map(|report| report.rebalanced)
+        .collect();
+    if !moved.is_empty() {
+        let moved: usize = moved.iter().sum();
+        return format!("rebalancing: {moved} moved, {done} out of {total} tasks run");
+    }
     match (back, total) {
         (true, _) => format!("rolling back update: {done} out of {total} tasks"),
         (false, 0) if reports.iter().any(|report| report.global) => {

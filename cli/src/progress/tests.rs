@@ -9,7 +9,7 @@ use crate::testing::{service, swarm};
 use crate::view::View;
 use expect_test::{Expect, expect};
 use skep_types::{
-    NodeId, NodeState, RestartCondition, ServiceMode, TaskState, Timestamp, UpdateState,
+    Cause, NodeId, NodeState, RestartCondition, ServiceMode, TaskState, Timestamp, UpdateState,
     UpdateStatus, Version,
 };
 use std::sync::Arc;
@@ -377,6 +377,29 @@ fn tasks_of_a_node_that_is_down_do_not_count() {
     // It stays wanted there until its replacement is ready, which stands for the slot.
     course.view.add(0, 1, 2, TaskState::Preparing);
     assert_eq!(course.reports()[0].bars[0].state, TaskState::Preparing);
+}
+
+#[test]
+fn a_service_that_is_being_rebalanced_is_waited_for() {
+    let mut course = Course::of(swarm(vec![service(1, "web", 2)]));
+    course.view.services[0].rebalance_since = Some(Timestamp(2));
+    course.view.add(0, 1, 1, TaskState::Running);
+    course.view.add(0, 2, 1, TaskState::Running);
+    course.look(0);
+    course.view.tasks[1].desired = TaskState::Shutdown;
+    course.view.add(0, 2, 2, TaskState::Running).cause = Cause::Rebalanced;
+    course.look(5);
+    course.view.services[0].rebalance_since = None;
+    course.look(1);
+    course.look(5);
+    course.check(expect![[r#"
+        0 s: rebalancing: 0 moved, 2 out of 2 tasks run
+        5 s: rebalancing: 1 moved, 2 out of 2 tasks run
+        6 s: overall progress: 2 out of 2 tasks
+        6 s: verify: Waiting 5 seconds to verify that tasks are stable...
+        11 s: verify: Service web converged
+        => converged
+    "#]]);
 }
 
 #[test]

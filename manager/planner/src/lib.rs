@@ -10,7 +10,7 @@
 //! decided:
 //! 1. `nodes`: who answers; addresses in the mesh; nodes that never came.
 //! 2. `allocator`: subnets, virtual addresses, published ports.
-//! 3. `orchestrator`: which tasks should exist; restarts; rolling updates.
+//! 3. `orchestrator`: which tasks should exist; restarts; rolling updates; moves.
 //! 4. `reaper`: which tasks are forgotten; `generations`: which contents of secrets and
 //!    configs are.
 //! 5. `scheduler`: which node each waiting task gets, with its addresses; `allocator`
@@ -96,7 +96,7 @@ fn pass(
     let kept = settled.gather(&mut draft);
     let mut allocator = Allocator::new(&draft);
     allocator.endpoints(&mut draft);
-    orchestrator::orchestrate(&mut draft, ids);
+    orchestrator::orchestrate(&mut draft, &mut allocator, ids);
     reaper::reap(&mut draft);
     generations::collect(&mut draft);
     scheduler::schedule(&mut draft, &mut allocator);

@@ -9,6 +9,7 @@ mod jobs;
 mod lost;
 mod moves;
 mod promote;
+mod rebalance;
 mod restart;
 mod slots;
 mod template;
@@ -17,6 +18,7 @@ mod vacancies;
 
 pub(crate) use vacancies::vacancies;
 
+use crate::allocator::Allocator;
 use crate::current::Current;
 use crate::draft::{Draft, NodeWork, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
@@ -26,8 +28,24 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Decides which tasks exist and what is wanted of them.
-pub(crate) fn orchestrate(draft: &mut Draft<'_>, ids: &mut IdSource) {
+pub(crate) fn orchestrate<'a>(
+    draft: &mut Draft<'a>,
+    allocator: &mut Allocator<'a>,
+    ids: &mut IdSource,
+) {
     // Taken out, so that the rest of the draft can be read meanwhile.
+    let mut services = std::mem::take(&mut draft.services);
+    for work in services.values_mut() {
+        let Some(service) = work.service else {
+            continue;
+        };
+        lost::mark(draft, work);
+        moves::mark(draft, work, service);
+        lost::give_up(draft, work, service);
+        rebalance::resume(work);
+    }
+    draft.services = services;
+    rebalance::mark(draft, allocator);
     let mut services = std::mem::take(&mut draft.services);
     let busy = moves::busy_drained(draft);
     for work in services.values_mut() {
@@ -58,9 +76,6 @@ fn orchestrate_service<'a>(
     busy: &BTreeSet<NodeId>,
     ids: &mut IdSource,
 ) {
-    lost::mark(draft, work);
-    moves::mark(draft, work, service);
-    lost::give_up(draft, work, service);
     let beside = moves::stop(draft, work, service, busy);
     restart::hasten(work, &service.spec.task.restart, draft.now);
     if service.spec.mode.is_job() {
@@ -81,6 +96,7 @@ fn orchestrate_service<'a>(
     moves::start(draft, work, service, beside, ids);
     update::roll(draft, work, service, ids);
     moves::wake(draft, work, service);
+    rebalance::finish(draft, work, service);
     promote::promote(draft, work);
 }
 

@@ -4,6 +4,7 @@
 //! once over the nodes; the best node is then taken from a heap, ordered by
 //! recent failures, tasks of this service, reserved share and total tasks.
 
+mod balance;
 mod candidates;
 mod filter;
 mod fleet;
@@ -18,6 +19,7 @@ pub(crate) use verdicts::verdicts;
 use crate::allocator::Allocator;
 use crate::current::Current;
 use crate::draft::{Draft, Work};
+pub(crate) use balance::Balance;
 use candidates::Candidates;
 use filter::Filters;
 use fleet::Fleet;

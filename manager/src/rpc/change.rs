@@ -157,6 +157,18 @@ pub(super) fn action(
             };
             (service, Action::Service(action))
         }
+        Change::RebalanceService(service) => {
+            let service_id: ServiceId =
+                id(&service, "rebalance_service").map_err(status::invalid)?;
+            let found = known(snapshot.service(service_id), "service", service_id)?;
+            validate::rebalance(found).map_err(not_now)?;
+            let action = ServiceAction::Rebalance {
+                id: service_id,
+                version: found.meta.version,
+                begins: true,
+            };
+            (service, Action::Service(action))
+        }
         Change::RemoveService(service) => {
             let service_id = id(&service, "remove_service").map_err(status::invalid)?;
             (

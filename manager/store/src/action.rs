@@ -221,6 +221,15 @@ pub enum ServiceAction {
         /// Version planned on: somebody may have had it run again.
         version: Version,
     },
+    /// Begins or ends to spread its tasks evenly.
+    Rebalance {
+        /// The service.
+        id: ServiceId,
+        /// Version read or planned on.
+        version: Version,
+        /// Whether it begins.
+        begins: bool,
+    },
 }
 
 /// A change of a network.

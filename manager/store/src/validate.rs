@@ -14,7 +14,7 @@ mod service;
 pub use data::{
     validate_config, validate_config_content, validate_secret, validate_secret_content,
 };
-pub use rollout::{pause_update, resume_update, roll_back};
+pub use rollout::{pause_update, rebalance, resume_update, roll_back};
 pub use service::{validate_service, validate_service_update};
 
 use crate::snapshot::Snapshot;
@@ -29,6 +29,8 @@ const NAME_MAX: usize = 63;
 const CERT_EXPIRY_MIN: Duration = Duration::from_secs(60 * 60);
 /// Smallest subnet of the pools, as a prefix length.
 const SUBNET_LENGTH_MAX: u8 = 29;
+/// Most tasks moved a minute so that services are even.
+const REBALANCE_MAX: u32 = 10_000;
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -260,6 +262,12 @@ pub fn validate_cluster(spec: &ClusterSpec) -> Result<(), Invalid> {
         return refuse(format!(
             "data path port {} is out of range: 1024 to 65535",
             spec.data_path_port
+        ));
+    }
+    if spec.rebalance_per_minute > REBALANCE_MAX {
+        return refuse(format!(
+            "a rebalance rate of {} is out of range: 0 to {REBALANCE_MAX} tasks a minute",
+            spec.rebalance_per_minute
         ));
     }
     if spec.subnet_length > SUBNET_LENGTH_MAX {

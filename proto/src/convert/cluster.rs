@@ -19,6 +19,7 @@ impl From<&ClusterSpec> for pb::ClusterSpec {
             subnet_length,
             mesh_subnet,
             data_path_port,
+            rebalance_per_minute,
             #[cfg(feature = "next-format")]
             note,
         } = spec;
@@ -30,6 +31,7 @@ impl From<&ClusterSpec> for pb::ClusterSpec {
             subnet_length: u32::from(*subnet_length),
             mesh_subnet: mesh_subnet.to_string(),
             data_path_port: u32::from(*data_path_port),
+            rebalance_per_minute: *rebalance_per_minute,
             #[cfg(feature = "next-format")]
             note: note.clone(),
         }
@@ -47,6 +49,7 @@ impl TryFrom<pb::ClusterSpec> for ClusterSpec {
             subnet_length,
             mesh_subnet,
             data_path_port,
+            rebalance_per_minute,
             #[cfg(feature = "next-format")]
             note,
         } = spec;
@@ -66,6 +69,7 @@ impl TryFrom<pb::ClusterSpec> for ClusterSpec {
                 })?,
             mesh_subnet: prefix(&mesh_subnet, "cluster.mesh_subnet")?,
             data_path_port: port(data_path_port, "cluster.data_path_port")?,
+            rebalance_per_minute,
             #[cfg(feature = "next-format")]
             note,
         })

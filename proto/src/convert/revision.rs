@@ -66,6 +66,7 @@ pub fn service_on_wire(service: &Service, with_past: bool) -> pb::Service {
         endpoint,
         update_status,
         job,
+        rebalance_since,
     } = service;
     let past = past.iter().filter(|_| with_past);
     let past = past.map(|past| on_wire(&past.revision, Some(&past.spec)));
@@ -78,6 +79,7 @@ pub fn service_on_wire(service: &Service, with_past: bool) -> pb::Service {
         endpoint: Some(endpoint.into()),
         update_status: update_status.as_ref().map(Into::into),
         job: Some(job.into()),
+        rebalance_since_ms: rebalance_since.map(|since| since.0),
     }
 }
 
@@ -99,6 +101,7 @@ impl TryFrom<pb::Service> for Service {
             endpoint,
             update_status,
             job,
+            rebalance_since_ms,
         } = service;
         let (revision, _) = read(require(revisions.pop(), "service.revisions")?)?;
         Ok(Service {
@@ -114,6 +117,7 @@ impl TryFrom<pb::Service> for Service {
             endpoint: require(endpoint, "service.endpoint")?.try_into()?,
             update_status: update_status.map(TryInto::try_into).transpose()?,
             job: job.unwrap_or_default().try_into()?,
+            rebalance_since: rebalance_since_ms.map(Timestamp),
         })
     }
 }

@@ -4,8 +4,8 @@ use super::basic::{address, address_bytes, id, id_bytes, millis, port, require, 
 use crate::{Invalid, pb};
 use skep_types::{
     Endpoint, EndpointMode, EndpointSpec, FailureAction, LogDriver, NetworkAttachmentSpec,
-    PortConfig, Protocol, PublishMode, RestartCondition, RestartPolicy, ServiceSpec, TaskSpec,
-    Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
+    PortConfig, Protocol, PublishMode, Rebalance, RestartCondition, RestartPolicy, ServiceSpec,
+    TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,6 +30,10 @@ wire_enum!(UpdateState, UpdateState, update_state, "update_status.state", {
     RollbackCompleted = RollbackCompleted,
 });
 
+wire_enum!(Rebalance, Rebalance, rebalance, "service.rebalance", {
+    Manual = Manual, Auto = Auto,
+});
+
 impl From<&ServiceSpec> for pb::ServiceSpec {
     fn from(spec: &ServiceSpec) -> Self {
         let ServiceSpec {
@@ -41,6 +45,7 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
             rollback,
             endpoint,
             job,
+            rebalance,
         } = spec;
         pb::ServiceSpec {
             name: name.clone(),
@@ -51,6 +56,7 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
             rollback: Some(rollback.into()),
             endpoint: Some(endpoint.into()),
             job: job.as_deref().map(Into::into),
+            rebalance: pb::Rebalance::from(*rebalance).into(),
         }
     }
 }
@@ -67,6 +73,7 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             rollback,
             endpoint,
             job,
+            rebalance,
         } = spec;
         Ok(ServiceSpec {
             name,
@@ -77,6 +84,7 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             rollback: require(rollback, "service.rollback")?.try_into()?,
             endpoint: require(endpoint, "service.endpoint")?.try_into()?,
             job: job.map(TryInto::try_into).transpose()?.map(Box::new),
+            rebalance: self::rebalance(rebalance)?,
         })
     }
 }

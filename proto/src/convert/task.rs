@@ -18,7 +18,7 @@ wire_enum!(TaskState, TaskState, task_state, "task.state", {
 wire_enum!(Cause, Cause, cause, "task.cause", {
     Created = Created, Restarted = Restarted, Scaled = Scaled, Updated = Updated,
     RolledBack = RolledBack, NodeLost = NodeLost, Drained = Drained, Constraint = Constraint,
-    Removed = Removed, RunEnded = RunEnded, NodeBack = NodeBack,
+    Removed = Removed, RunEnded = RunEnded, NodeBack = NodeBack, Rebalanced = Rebalanced,
 });
 
 impl From<&Restarts> for pb::Restarts {

@@ -199,6 +199,7 @@ pub fn service_spec() -> ServiceSpec {
                 suspend: true,
             }),
         })),
+        rebalance: Rebalance::Auto,
     }
 }
 
@@ -270,6 +271,7 @@ pub fn service() -> Service {
             resumed_at: Some(Timestamp(3)),
         }),
         job: job_status(),
+        rebalance_since: Some(Timestamp(4)),
     }
 }
 
@@ -463,6 +465,7 @@ pub fn cluster_spec() -> ClusterSpec {
         subnet_length: 24,
         mesh_subnet: "10.255.0.0/16".parse().unwrap(),
         data_path_port: 4000,
+        rebalance_per_minute: 7,
     }
 }
 

@@ -62,6 +62,9 @@ pub struct ClusterSpec {
     pub mesh_subnet: Ipv4Net,
     /// UDP port of WireGuard on every node.
     pub data_path_port: u16,
+    /// Tasks of the swarm that are moved a minute, at most, so that services whose tasks are
+    /// spread by themselves are even; 0 for none.
+    pub rebalance_per_minute: u32,
     /// Something said of the swarm.
     #[cfg(feature = "next-format")]
     pub note: String,
@@ -92,6 +95,7 @@ impl Default for ClusterSpec {
             subnet_length: 24,
             mesh_subnet: MESH,
             data_path_port: 51820,
+            rebalance_per_minute: 6,
             #[cfg(feature = "next-format")]
             note: String::new(),
         }

@@ -56,7 +56,7 @@ pub use resources::{ByteCount, GenericResource, Generics, InvalidAmount, NanoCpu
 pub use revision::{PastRevision, Revision, RevisionOutcome};
 pub use secret::{Config, ConfigSpec, Secret, SecretSpec};
 pub use service::{
-    FailureAction, LogDriver, RestartCondition, RestartPolicy, Service, ServiceMode, ServiceSpec,
-    TaskSpec, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
+    FailureAction, LogDriver, Rebalance, RestartCondition, RestartPolicy, Service, ServiceMode,
+    ServiceSpec, TaskSpec, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
 };
 pub use task::{Attachment, Cause, Restarts, Slot, Task, TaskState, TaskStatus};

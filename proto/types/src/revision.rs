@@ -66,6 +66,7 @@ impl ServiceSpec {
             endpoint,
             // Jobs have runs instead.
             job: _,
+            rebalance: _,
         } = self;
         *task == other.task
             && *update == other.update
@@ -97,10 +98,12 @@ impl Service {
         past.find(|past| serves(past.revision.outcome) && !past.spec.same_revision(&self.spec))
     }
 
-    /// What it becomes by going back to one. It keeps its number of tasks.
+    /// What it becomes by going back to one. It keeps its number of tasks, and whether
+    /// they are spread anew by themselves.
     pub fn as_before(&self, past: &PastRevision) -> ServiceSpec {
         ServiceSpec {
             mode: self.spec.mode,
+            rebalance: self.spec.rebalance,
             ..past.spec.clone()
         }
     }

@@ -32,6 +32,18 @@ pub struct ServiceSpec {
     pub endpoint: EndpointSpec,
     /// What holds for its runs, where it is a job.
     pub job: Option<Box<JobSpec>>,
+    /// Whether its tasks are moved to nodes that have fewer, without being asked.
+    pub rebalance: Rebalance,
+}
+
+/// When tasks of a replicated service are moved so that they are spread evenly again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rebalance {
+    /// When somebody asks for it.
+    #[default]
+    Manual,
+    /// Also by themselves, a few of the swarm a minute.
+    Auto,
 }
 
 /// How many tasks a service has.
@@ -292,6 +304,8 @@ pub struct Service {
     pub update_status: Option<UpdateStatus>,
     /// Its runs, where it is a job.
     pub job: JobStatus,
+    /// Since when its tasks are being spread evenly because somebody asked for it.
+    pub rebalance_since: Option<Timestamp>,
 }
 
 impl ServiceSpec {

@@ -126,6 +126,8 @@ pub enum Cause {
     RunEnded,
     /// Stopped because the node whose task it was to replace is back.
     NodeBack,
+    /// Moved to a node with fewer tasks of its service.
+    Rebalanced,
 }
 
 impl Cause {
@@ -143,6 +145,7 @@ impl Cause {
             Cause::Removed => "removed",
             Cause::RunEnded => "run-ended",
             Cause::NodeBack => "node-back",
+            Cause::Rebalanced => "rebalanced",
         }
     }
 }

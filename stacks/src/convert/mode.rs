@@ -4,7 +4,7 @@ use super::Maker;
 use super::deploy::deploy_path;
 use crate::model;
 use crate::tree::Step;
-use skep_types::{Concurrency, Cron, JobSpec, Schedule, ServiceMode};
+use skep_types::{Concurrency, Cron, JobSpec, Rebalance, Schedule, ServiceMode};
 use std::time::Duration;
 
 /// A year, as managers have it.
@@ -59,6 +59,18 @@ impl Maker<'_> {
                 ServiceMode::default()
             }
         }
+    }
+
+    pub(super) fn rebalance(&mut self, key: &str, deploy: &model::Deploy) -> Rebalance {
+        if deploy.placement.rebalance != "auto" {
+            return Rebalance::Manual;
+        }
+        if !matches!(deploy.mode.as_str(), "" | "replicated") {
+            let path = deploy_path(key, "placement", "x-rebalance");
+            let message = "only tasks of a replicated service can be spread by themselves";
+            self.error_help(&path, message, "remove it");
+        }
+        Rebalance::Auto
     }
 
     pub(super) fn job(&mut self, key: &str, deploy: &model::Deploy) -> Option<Box<JobSpec>> {

@@ -53,6 +53,7 @@ impl Maker<'_> {
             ),
             endpoint: self.endpoint(key, service),
             job: self.job(key, &service.deploy),
+            rebalance: self.rebalance(key, &service.deploy),
         };
         StackService {
             key: key.to_owned(),

@@ -381,6 +381,7 @@ static PLACEMENT: Object = object(
         since(3, "preferences", List(&Shape::Object(&PREFERENCE))),
         since(8, "max_replicas_per_node", Int),
         field("x-platforms", List(&Text)),
+        field("x-rebalance", Choice(&["auto", "manual"])),
     ],
 );
 

@@ -12,8 +12,8 @@ use skep_proto::pb::change::Change;
 use skep_proto::{id_bytes, pb};
 use skep_types::{
     Availability, FailureAction, FileReference, FileTarget, NanoCpus, NetworkAttachmentSpec,
-    NetworkSpec, NodeState, PortConfig, Protocol, PublishMode, RestartCondition, Role, SecretSpec,
-    Service, ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
+    NetworkSpec, NodeState, PortConfig, Protocol, PublishMode, Rebalance, RestartCondition, Role,
+    SecretSpec, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,6 +71,10 @@ pub(crate) fn act(world: &mut World) {
             task.container.image = format!("image:{}", world.rng.below(4));
             spec.task = Arc::new(task);
             update(world, service, &spec);
+        }
+        (28, Some(service)) => {
+            let id = id_bytes(service.id);
+            send(world, "rebalance service", Change::RebalanceService(id));
         }
         (_, Some(service)) => {
             let id = id_bytes(service.id);
@@ -336,6 +340,9 @@ fn service(world: &mut World, state: &Snapshot) -> ServiceSpec {
     };
     if spec.mode.is_job() {
         return spec;
+    }
+    if matches!(spec.mode, ServiceMode::Replicated { .. }) && world.rng.chance(30) {
+        spec.rebalance = Rebalance::Auto;
     }
     for config in [&mut spec.update, &mut spec.rollback] {
         config.parallelism = world.rng.below(4) as u32;

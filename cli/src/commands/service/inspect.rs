@@ -10,7 +10,8 @@ use crate::view::View;
 use anyhow::Result;
 use skep_proto::pb;
 use skep_types::{
-    EndpointMode, HealthTest, MountKind, Platform, Service, ServiceMode, UpdateConfig, UpdateOrder,
+    EndpointMode, HealthTest, MountKind, Platform, Rebalance, Service, ServiceMode, UpdateConfig,
+    UpdateOrder,
 };
 use std::time::Duration;
 
@@ -141,6 +142,9 @@ fn pretty(view: &View, service: &Service) -> String {
     }
     for spread in &task.placement.spread {
         add(format!(" Preference:\tspread={spread}"));
+    }
+    if spec.rebalance == Rebalance::Auto {
+        add(" Rebalance:\tauto".to_owned());
     }
     if !task.placement.platforms.is_empty() {
         let platforms = task.placement.platforms.iter();

@@ -14,8 +14,8 @@ use job::Job;
 use placement::Place;
 use readiness::Ready;
 use skep_types::{
-    ByteCount, EndpointMode, FailureAction, LogDriver, NanoCpus, RestartCondition, ServiceSpec,
-    UpdateConfig, UpdateOrder,
+    ByteCount, EndpointMode, FailureAction, LogDriver, NanoCpus, Rebalance, RestartCondition,
+    ServiceSpec, UpdateConfig, UpdateOrder,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -104,6 +104,9 @@ pub struct Settings {
     /// How the service's name resolves
     #[arg(long, value_enum)]
     endpoint_mode: Option<Endpoint>,
+    /// Whether tasks move by themselves to nodes with fewer of them
+    #[arg(long, value_enum)]
+    rebalance: Option<Rebalancing>,
     /// Where the output of tasks goes
     #[arg(long, value_name = "NAME")]
     log_driver: Option<String>,
@@ -210,6 +213,12 @@ enum Endpoint {
     Dnsrr,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Rebalancing {
+    Auto,
+    Manual,
+}
+
 fn ratio(text: &str) -> Result<f32, String> {
     match text.parse::<f32>() {
         Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
@@ -245,6 +254,11 @@ impl Settings {
         match self.endpoint_mode {
             Some(Endpoint::Vip) => spec.endpoint.mode = EndpointMode::Vip,
             Some(Endpoint::Dnsrr) => spec.endpoint.mode = EndpointMode::DnsRoundRobin,
+            None => {}
+        }
+        match self.rebalance {
+            Some(Rebalancing::Auto) => spec.rebalance = Rebalance::Auto,
+            Some(Rebalancing::Manual) => spec.rebalance = Rebalance::Manual,
             None => {}
         }
         let task = Arc::make_mut(&mut spec.task);

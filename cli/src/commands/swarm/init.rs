@@ -50,6 +50,9 @@ pub struct Settings {
     /// Tasks remembered per slot; -1 for all
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub task_history_limit: Option<i32>,
+    /// Tasks moved a minute, at most, in services that are rebalanced by themselves; 0 for none
+    #[arg(long, value_name = "NUMBER")]
+    pub rebalance_rate: Option<u32>,
     /// Have managers that restart wait until they are unlocked with a key
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", hide_possible_values = true)]
     pub autolock: Option<bool>,
@@ -78,6 +81,9 @@ impl Settings {
         }
         if let Some(limit) = self.task_history_limit {
             spec.task_history = limit;
+        }
+        if let Some(rate) = self.rebalance_rate {
+            spec.rebalance_per_minute = rate;
         }
     }
 }

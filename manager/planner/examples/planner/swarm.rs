@@ -138,6 +138,7 @@ fn make(shape: Shape) -> (Store, Liveness, IdSource) {
             subnet_length: 16,
             mesh_subnet: ipnet(172, 12),
             data_path_port: 51820,
+            rebalance_per_minute: 6,
         },
         root_ca: RootCa::new(String::new(), String::new()),
         join_secrets: JoinSecrets {

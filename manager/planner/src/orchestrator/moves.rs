@@ -10,7 +10,9 @@ use super::{is_stopping, lost, restart, template};
 use crate::current::{Allowed, Current};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
-use skep_types::{Availability, Cause, NodeId, Restarts, Service, Slot, TaskState, Timestamp};
+use skep_types::{
+    Availability, Cause, NodeId, Rebalance, Restarts, Service, Slot, TaskState, Timestamp,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -109,7 +111,14 @@ pub(super) fn stop(
         }
     }
     // Where it must not be before where it need not be.
-    waiting.sort_by_key(|(cause, position, _)| (*cause != Cause::Constraint, *position));
+    waiting.sort_by_key(|(cause, position, _)| {
+        let rank = match cause {
+            Cause::Constraint => 0,
+            Cause::Rebalanced => 2,
+            _ => 1,
+        };
+        (rank, *position)
+    });
     for (cause, position, index) in waiting {
         if room == 0 {
             break;
@@ -131,8 +140,12 @@ pub(super) fn stop(
         let policy = &service.spec.task.restart;
         let counted = match last.map(|last| restart::retry(policy, last, restart::RETRY_DELAY)) {
             None => Restarts::default(),
-            // The old one serves until the node's time is over.
-            Some(None) => continue,
+            // The old one serves until the node's time is over, or for good.
+            Some(None) => {
+                let old = &mut work.tasks[index];
+                old.leaves = old.leaves.filter(|cause| *cause != Cause::Rebalanced);
+                continue;
+            }
             Some(Some((at, _))) if at > draft.now => {
                 draft.plan.wake(at);
                 continue;
@@ -155,6 +168,7 @@ fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTre
         let until = draft.nodes.get(&id).and_then(|node| node.node.drained_by());
         let waits = until.is_none_or(|at| at > draft.now);
         let goes = match task.position() {
+            _ if cause == Cause::Rebalanced => false,
             Position::Slot(_) => !waits || !task.is_ready(),
             Position::Node(_) => cause == Cause::Constraint || !waits || !busy.contains(&id),
             // What a job has begun it may end, as long as the node may take.
@@ -205,6 +219,7 @@ fn part(
         }
         let cause = match task.cause {
             Cause::NodeLost => Cause::NodeBack,
+            Cause::Rebalanced => Cause::Rebalanced,
             _ if is_moved(task) => Cause::Drained,
             _ => template::change_of(service),
         };
@@ -251,7 +266,10 @@ fn has_failed_to_move(task: &Work<'_>) -> bool {
 }
 
 fn is_moved(task: &Work<'_>) -> bool {
-    matches!(task.cause, Cause::Drained | Cause::Constraint)
+    matches!(
+        task.cause,
+        Cause::Drained | Cause::Constraint | Cause::Rebalanced
+    )
 }
 
 /// Makes the second tasks.
@@ -292,7 +310,8 @@ pub(super) fn start<'a>(
 pub(super) fn wake(draft: &mut Draft<'_>, work: &ServiceWork<'_>, service: &Service) {
     let mut live = work.tasks.iter().filter(|task| task.is_live());
     let pace = Pace::of(service);
-    if !pace.rolls && !live.any(|task| task.leaves.is_some()) {
+    let asked = service.spec.rebalance == Rebalance::Auto || service.rebalance_since.is_some();
+    if !pace.rolls && !asked && !live.any(|task| task.leaves.is_some()) {
         return;
     }
     let settle = work.tasks.iter().filter(|task| task.is_live());

@@ -56,7 +56,7 @@ pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) 
         .then(|| crash_loop(latest, restarts, start_at));
     // A move is not over before one takes traffic: until then the next waits.
     let cause = match latest.cause {
-        moved @ (Cause::Drained | Cause::Constraint | Cause::NodeLost)
+        moved @ (Cause::Drained | Cause::Constraint | Cause::Rebalanced | Cause::NodeLost)
             if latest.ready_at().is_none() =>
         {
             moved

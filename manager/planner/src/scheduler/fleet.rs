@@ -281,7 +281,8 @@ impl Fleet {
             };
             let node = &mut self.nodes[at as usize];
             if task.is_live() && task.may_run() {
-                node.of_service += 1;
+                // What leaves its node is not there for long.
+                node.of_service += u32::from(task.leaves.is_none());
                 // A surge of an update that starts first may pass the limit;
                 // otherwise old and new would block each other for ever.
                 node.of_limit += u32::from(!filters.surges || of_group(task));
@@ -312,6 +313,21 @@ impl Fleet {
                 }
             }
         }
+    }
+
+    /// One task of the present group on a node is as good as gone; what it takes up is not.
+    pub(super) fn take_away(&mut self, at: At) {
+        let node = &mut self.nodes[at as usize];
+        node.of_service = node.of_service.saturating_sub(1);
+        node.of_limit = node.of_limit.saturating_sub(1);
+        self.marked.push(at);
+    }
+
+    /// It stays after all.
+    pub(super) fn give_back(&mut self, at: At) {
+        let node = &mut self.nodes[at as usize];
+        node.of_service += 1;
+        node.of_limit += 1;
     }
 
     /// Puts one more task of the present group on a node; returns what it is given of the

@@ -14,6 +14,7 @@ mod networks;
 mod nodes;
 mod paused;
 mod placement;
+mod rebalance;
 mod resources;
 mod restart;
 mod revisions;

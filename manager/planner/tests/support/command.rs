@@ -13,7 +13,7 @@
 //! service agent global "constraint=node.labels.zone in a,b"
 //! pool 10.1.0.0/16 | heartbeat 10s | history 1
 //! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
-//! pause-update web | resume-update web
+//! pause-update web | resume-update web | rebalance web | rebalance-rate 6
 //! scale web 5 | update web image=b | rollback web [REVISION] | rm web
 //! silence n1 | wake n1 | drain n1 | pause n1 | active n1 | forget n1
 //! leader | leader n1 heard 1s (ago; it led before)
@@ -28,13 +28,13 @@
 
 use super::World;
 use skep_manager_planner::Liveness;
-use skep_manager_store::validate::{Invalid, pause_update, resume_update, roll_back};
+use skep_manager_store::validate::{Invalid, pause_update, rebalance, resume_update, roll_back};
 use skep_manager_store::{Action, ClusterAction, NodeAction, ServiceAction, TaskAction};
 use skep_types::{
     Availability, ByteCount, ClusterSpec, Concurrency, Cron, EndpointMode, FailureAction, NanoCpus,
     NetworkAttachmentSpec, NetworkSpec, NodeDescription, NodeId, NodeSpec, PortConfig, PublishMode,
-    RestartCondition, Role, Schedule, Service, ServiceMode, ServiceSpec, Task, TaskSpec, TaskState,
-    TaskStatus, Timestamp, UpdateOrder, UpdateStatus,
+    Rebalance, RestartCondition, Role, Schedule, Service, ServiceMode, ServiceSpec, Task, TaskSpec,
+    TaskState, TaskStatus, Timestamp, UpdateOrder, UpdateStatus,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -171,6 +171,10 @@ impl World {
                 self.roll_back(rest[0], to);
             }
             "pause-update" => self.set_update_status(rest[0], |service, _| pause_update(service)),
+            "rebalance" => self.rebalance(rest[0]),
+            "rebalance-rate" => {
+                self.cluster_spec(|spec| spec.rebalance_per_minute = rest[0].parse().unwrap());
+            }
             "resume-update" => self.set_update_status(rest[0], resume_update),
             "rm" => {
                 let id = self.store.state().service_named(rest[0]).unwrap().id;
@@ -298,6 +302,21 @@ impl World {
                     version: service.meta.version,
                     status,
                     outcome: None,
+                };
+                self.must(Action::Service(action));
+            }
+            Err(refused) => self.out.push_str(&format!("refused: {refused}\n")),
+        }
+    }
+
+    fn rebalance(&mut self, name: &str) {
+        let service = self.store.state().service_named(name).unwrap();
+        match rebalance(service) {
+            Ok(()) => {
+                let action = ServiceAction::Rebalance {
+                    id: service.id,
+                    version: service.meta.version,
+                    begins: true,
                 };
                 self.must(Action::Service(action));
             }
@@ -548,6 +567,7 @@ impl World {
                 "window" => task.restart.window = seconds(value),
                 "max-delay" => task.restart.max_delay = Some(seconds(value)),
                 "force" => task.force_update += 1,
+                "auto" => spec.rebalance = Rebalance::Auto,
                 "order" => spec.update.order = order(value),
                 "rollback-order" => spec.rollback.order = order(value),
                 "parallelism" => spec.update.parallelism = value.parse().unwrap(),

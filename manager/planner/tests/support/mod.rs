@@ -80,6 +80,7 @@ impl World {
                 subnet_length: 24,
                 mesh_subnet: "10.255.0.0/16".parse().unwrap(),
                 data_path_port: 51820,
+                rebalance_per_minute: 6,
             },
             root_ca: RootCa::new(String::new(), String::new()),
             join_secrets: JoinSecrets {

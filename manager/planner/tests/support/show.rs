@@ -267,6 +267,9 @@ impl World {
                 let message = status.message.split(" of task ").next().unwrap_or_default();
                 let _ = write!(out, " [{:?}: {message}]", status.state);
             }
+            if service.rebalance_since.is_some() {
+                out.push_str(" rebalancing");
+            }
             out.push('\n');
         }
     }

@@ -57,6 +57,7 @@ pub(super) fn carry_over(service: &mut Service, old: &ServiceSpec) {
         rollback,
         endpoint,
         job: _,
+        rebalance: _,
     } = new;
     for PastRevision { spec: past, .. } in past {
         carry_labels(&mut past.labels, &old.labels, labels);

@@ -102,6 +102,17 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             put(write, &present, service);
             Ok(())
         }
+        ServiceAction::Rebalance {
+            id,
+            version,
+            begins,
+        } => {
+            let present = fresh(write, *id, *version)?;
+            let mut service = Service::clone(&present);
+            service.rebalance_since = begins.then_some(write.now);
+            put(write, &present, service);
+            Ok(())
+        }
     }
 }
 
@@ -210,6 +221,7 @@ fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<()
         },
         update_status: None,
         job,
+        rebalance_since: None,
     });
     write.event(object, EventAction::Create, spec.name.clone(), Vec::new());
     Ok(())

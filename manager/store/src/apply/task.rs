@@ -7,8 +7,8 @@ use crate::refused::Refused;
 use crate::snapshot::may_run;
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Attachment, Availability, GenericResource, Generics, NodeId, NodeState, Service, ServiceId,
-    Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Version,
+    Attachment, Availability, Cause, GenericResource, Generics, NodeId, NodeState, Service,
+    ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus, Version,
 };
 use std::sync::Arc;
 
@@ -109,14 +109,18 @@ fn create(write: &mut Write<'_>, origin: &Origin, new: &NewTask) -> Result<(), R
     // updates put two tasks into a slot, but of different versions; start-first moves
     // put one beside what has to leave its node, and what is on a lost node stays wanted
     // until its replacement takes traffic.
-    let twin = write.state.tasks_in(origin.service.id, new.slot).any(|t| {
-        t.is_live()
-            && t.spec_version == origin.spec_version
-            && t.run == new.run
-            && (new.slot != Slot(0) || t.node == new.node)
-            && !(new.slot != Slot(0) && gets_a_second(write, &origin.service, t))
-    });
-    if twin {
+    let twins = write
+        .state
+        .tasks_in(origin.service.id, new.slot)
+        .filter(|t| {
+            t.is_live()
+                && t.spec_version == origin.spec_version
+                && t.run == new.run
+                && (new.slot != Slot(0) || t.node == new.node)
+                && !(new.slot != Slot(0) && gets_a_second(write, &origin.service, t))
+        });
+    // One that is moved to an emptier node goes on until the second serves.
+    if twins.count() > usize::from(new.cause == Cause::Rebalanced) {
         return Err(Refused::Stale {
             object: ObjectId::Service(origin.service.id),
             name: format!("{}.{}", origin.name, new.slot.0),

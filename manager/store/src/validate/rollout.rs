@@ -2,7 +2,7 @@
 
 use super::{Invalid, validate_service_update};
 use crate::snapshot::Snapshot;
-use skep_types::{Service, Timestamp, UpdateState, UpdateStatus};
+use skep_types::{Service, ServiceMode, Timestamp, UpdateState, UpdateStatus};
 
 /// The status of an update that is to change no further task.
 ///
@@ -50,6 +50,27 @@ pub fn resume_update(service: &Service, now: Timestamp) -> Result<UpdateStatus, 
         resumed_at: Some(now),
         ..status.clone()
     })
+}
+
+/// Whether the tasks of a service can be spread evenly now.
+///
+/// # Errors
+/// They are not that many, or are being changed.
+pub fn rebalance(service: &Service) -> Result<(), Invalid> {
+    if !matches!(service.spec.mode, ServiceMode::Replicated { .. }) {
+        return refuse(service, "only tasks of a replicated service are moved so");
+    }
+    let state = service.update_status.as_ref().map(|status| status.state);
+    match state {
+        None | Some(UpdateState::Completed | UpdateState::RollbackCompleted) => Ok(()),
+        Some(UpdateState::Paused | UpdateState::RollbackPaused) => {
+            refuse(service, "its update is paused; end that first")
+        }
+        Some(UpdateState::Updating | UpdateState::RollbackStarted) => refuse(
+            service,
+            "its update is under way; ask again when that is over",
+        ),
+    }
 }
 
 /// The number of the revision to go back to: this one, or else the newest earlier one

@@ -5,8 +5,8 @@ use crate::snapshot::Snapshot;
 use skep_types::template;
 use skep_types::{
     ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
-    PortConfig, PublishMode, RestartPolicy, SHUTDOWN_DELAY_MAX, Service, ServiceMode, ServiceSpec,
-    TaskSpec, UpdateConfig,
+    PortConfig, PublishMode, Rebalance, RestartPolicy, SHUTDOWN_DELAY_MAX, Service, ServiceMode,
+    ServiceSpec, TaskSpec, UpdateConfig,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -64,8 +64,12 @@ fn check(
         rollback,
         endpoint,
         job,
+        rebalance,
     } = spec;
     check_mode(*mode)?;
+    if *rebalance == Rebalance::Auto && !matches!(mode, ServiceMode::Replicated { .. }) {
+        return refuse("only tasks of a replicated service can be spread by themselves");
+    }
     job::check(spec, job.as_deref())?;
     check_task(snapshot, task)?;
     let before = template::Context::before(name, labels);

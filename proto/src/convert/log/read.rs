@@ -198,6 +198,15 @@ impl TryFrom<pb::Action> for Action {
                 id: id(&service, "expire_service.id")?,
                 version: Version(version),
             }),
+            Wire::RebalanceService(wire::RebalanceService {
+                id: service,
+                version,
+                begins,
+            }) => Action::Service(ServiceAction::Rebalance {
+                id: id(&service, "rebalance_service.id")?,
+                version: Version(version),
+                begins,
+            }),
             Wire::CreateNetwork(wire::CreateNetwork { id: network, spec }) => {
                 Action::Network(NetworkAction::Create {
                     id: id(&network, "create_network.id")?,

@@ -192,6 +192,15 @@ fn service(action: &ServiceAction) -> wire::Action {
             id: id_bytes(*id),
             version: version.0,
         }),
+        ServiceAction::Rebalance {
+            id,
+            version,
+            begins,
+        } => wire::Action::RebalanceService(wire::RebalanceService {
+            id: id_bytes(*id),
+            version: version.0,
+            begins: *begins,
+        }),
     }
 }
 

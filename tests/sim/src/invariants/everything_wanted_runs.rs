@@ -1,5 +1,5 @@
 //! Once nothing fails any more, every task that can run runs, what is not
-//! wanted is gone, and neither an update nor a run of a job is left hanging.
+//! wanted is gone, and neither an update, a rebalance nor a run of a job is left hanging.
 
 use super::Verdict;
 use skep_manager_store::Snapshot;
@@ -79,6 +79,15 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
         // first waits until its progress deadline, which is longer than a run.
         if hangs && !waits && !may_be_empty {
             return Err(format!("{name} is still being updated"));
+        }
+        let rolls = service.update_status.as_ref().is_some_and(|status| {
+            !matches!(
+                status.state,
+                UpdateState::Completed | UpdateState::RollbackCompleted
+            )
+        });
+        if service.rebalance_since.is_some() && !rolls && !waits && !may_be_empty {
+            return Err(format!("{name} is still being rebalanced"));
         }
         let has_place = match service.spec.mode {
             ServiceMode::GlobalJob => state.nodes().any(|node| is_allowed(service, node)),

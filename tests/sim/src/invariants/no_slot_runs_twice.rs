@@ -54,7 +54,10 @@ impl Slots {
             for other in others {
                 // It serves until the new one does, or makes room for it.
                 let serves = other.is_live() || task.status.state < TaskState::Assigned;
-                let moves = matches!(task.cause, Cause::Drained | Cause::Constraint);
+                let moves = matches!(
+                    task.cause,
+                    Cause::Drained | Cause::Constraint | Cause::Rebalanced
+                );
                 let is_replaced = serves && (moves || other.spec_version != task.spec_version);
                 let excused = (is_replaced && starts_first(service))
                     || other.node.is_none_or(|node| is_down(before, after, node))

@@ -53,6 +53,7 @@ impl Scene {
             past: Vec::new(),
             endpoint: Endpoint::default(),
             update_status: None,
+            rebalance_since: None,
             job: Default::default(),
         };
         let blocks = [("10.0.0.0/28", node(1)), ("10.0.0.16/28", node(2))];

@@ -256,7 +256,7 @@ impl Course {
     fn is_busy(&self) -> bool {
         let state = self.store.state();
         self.asked.iter().any(|id| {
-            let is_updated = state.service(*id).is_some_and(is_updating);
+            let is_updated = state.service(*id).is_some_and(is_changing);
             is_updated
                 || state.tasks_of(*id).any(|task| {
                     let node = task.node.and_then(|node| state.node(node));
@@ -302,10 +302,11 @@ fn wanted(task: &Task) -> bool {
     task.is_live() && task.desired == TaskState::Running && task.status.state >= TaskState::Assigned
 }
 
-fn is_updating(service: &std::sync::Arc<Service>) -> bool {
+/// It is updated, or its tasks are spread anew.
+fn is_changing(service: &std::sync::Arc<Service>) -> bool {
     let state = service.update_status.as_ref().map(|status| status.state);
     matches!(
         state,
         Some(UpdateState::Updating | UpdateState::RollbackStarted)
-    )
+    ) || service.rebalance_since.is_some()
 }

@@ -49,6 +49,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     }
     let how = Waiting {
         quiet: args.wait.quiet,
+        timeout: args.wait.timeout,
         // That its last update was taken back is no news.
         rollback: true,
         ..Waiting::default()

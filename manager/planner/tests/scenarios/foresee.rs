@@ -113,3 +113,23 @@ fn a_drain_is_foreseen_for_all_services() {
             3 kept"#]],
     );
 }
+
+#[test]
+fn a_rebalance_is_foreseen() {
+    check(
+        "
+        node n1
+        service web replicas=4 monitor=2s
+        run
+        node n2
+        run
+        foresee rebalance web
+        ",
+        expect![[r#"
+            +0ns web.4 stops on n1: rebalanced
+            +0ns web.4 starts on n2: rebalanced
+            +2s web.3 stops on n1: rebalanced
+            +2s web.3 starts on n2: rebalanced
+            2 kept"#]],
+    );
+}

@@ -105,10 +105,15 @@ impl Network {
     ///
     /// # Errors
     /// Why it cannot be made now; trying again may help.
-    pub(crate) async fn attach(&self, task: Arc<Task>) -> Result<PathBuf, String> {
+    pub(crate) async fn attach(&self, mut task: Arc<Task>) -> Result<PathBuf, String> {
         let id = task.id;
         let mut wanted = 0;
         self.inputs.send_modify(|inputs| {
+            // It may have got further addresses while its image was pulled.
+            let told = inputs.told.as_ref().and_then(|(set, _)| set.tasks.get(&id));
+            if let Some(told) = told.filter(|told| told.attachments != task.attachments) {
+                Arc::make_mut(&mut task).attachments = told.attachments.clone();
+            }
             inputs.add(task);
             wanted = inputs.generation;
         });

@@ -17,6 +17,8 @@ use skep_types::{ServiceId, Timestamp, Version};
 pub struct Settled {
     leader_since: Timestamp,
     surroundings: Version,
+    /// The states of nodes by which this pass decides are those of the store.
+    agreed: bool,
     /// By id.
     services: Vec<Rest>,
 }
@@ -34,15 +36,16 @@ pub(crate) struct Rest {
 impl Settled {
     /// Whether what surrounds the services is what it was, in this pass as in the store.
     fn surrounds(&self, draft: &Draft<'_>) -> bool {
-        let as_stored = |node: &NodeWork<'_>| node.state == node.node.status.state;
-        self.leader_since == draft.leader_since
+        self.agreed
+            && self.leader_since == draft.leader_since
             && self.surroundings == draft.snapshot.surroundings()
-            && draft.nodes.values().all(as_stored)
     }
 
     /// Fills a draft with the services that have to be looked at, and gives those that
     /// need not be.
     pub(crate) fn gather(&mut self, draft: &mut Draft<'_>) -> Vec<Rest> {
+        let as_stored = |node: &NodeWork<'_>| node.state == node.node.status.state;
+        self.agreed = draft.nodes.values().all(as_stored);
         let mut known = match self.surrounds(draft) {
             true => std::mem::take(&mut self.services).into_iter().peekable(),
             false => Vec::new().into_iter().peekable(),
@@ -87,7 +90,11 @@ impl Settled {
         });
         kept.extend(found);
         kept.sort();
-        self.services = kept;
+        // What follows from a state that the store may yet refuse is no ground to rest on.
+        self.services = match self.agreed {
+            true => kept,
+            false => Vec::new(),
+        };
     }
 }
 

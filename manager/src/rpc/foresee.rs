@@ -3,12 +3,16 @@
 use super::{change, status};
 use crate::shared::Shared;
 use skep_manager_planner::{Foreseen, IdSource, Step, Waiting, foresee};
-use skep_manager_store::Store;
+use skep_manager_store::{Action, ServiceAction, Store};
 use skep_proto::{id_bytes, pb};
-use skep_types::{ServiceId, Slot, UpdateStatus, Version};
+use skep_types::{ServiceId, ServiceMode, Slot, UpdateStatus, Version};
 use std::time::{Duration, Instant};
 use tonic::Status;
 
+/// Changes that are looked at together.
+const CHANGES_MAX: usize = 64;
+/// Tasks that the services in them may have in all.
+const TASKS_MAX: u64 = 100_000;
 /// Time for which the future is looked into: of large services it is long.
 const LIMIT: Duration = Duration::from_secs(2);
 
@@ -20,6 +24,11 @@ pub(super) async fn answer(
     shared: &Shared,
     request: pb::ForeseeRequest,
 ) -> Result<pb::ForeseeResponse, Status> {
+    if request.changes.len() > CHANGES_MAX {
+        return Err(Status::invalid_argument(format!(
+            "more than {CHANGES_MAX} changes cannot be foreseen at once"
+        )));
+    }
     let turn = shared.foresight.clone().acquire_owned().await;
     let turn = turn.map_err(|error| Status::internal(error.to_string()))?;
     let (snapshot, now) = (shared.state.snapshot(), shared.state.now());
@@ -40,6 +49,11 @@ pub(super) async fn answer(
                 .map_err(|refused| status::would_refuse(&refused))?;
             actions.push(action);
         }
+        if actions.iter().map(tasks).sum::<u64>() > TASKS_MAX {
+            return Err(Status::invalid_argument(format!(
+                "changes of services with more than {TASKS_MAX} tasks cannot be foreseen"
+            )));
+        }
         let until = Instant::now() + LIMIT;
         foresee(&snapshot, now, &mut ids, &actions, || {
             Instant::now() < until
@@ -50,6 +64,21 @@ pub(super) async fn answer(
     tokio::task::spawn_blocking(look)
         .await
         .map_err(|error| Status::internal(error.to_string()))?
+}
+
+/// Tasks that the service of a change is to have.
+fn tasks(action: &Action) -> u64 {
+    let spec = match action {
+        Action::Service(
+            ServiceAction::Create { spec, .. } | ServiceAction::Update { spec, .. },
+        ) => spec,
+        _ => return 0,
+    };
+    match spec.mode {
+        ServiceMode::Replicated { replicas } => replicas.into(),
+        ServiceMode::ReplicatedJob { completions, .. } => completions.into(),
+        ServiceMode::Global | ServiceMode::GlobalJob => 0,
+    }
 }
 
 fn response(of: Foreseen) -> pb::ForeseeResponse {

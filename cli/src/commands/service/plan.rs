@@ -10,6 +10,7 @@ use crate::output::say;
 use crate::table::{FormatArgs, Table};
 use crate::view::View;
 use anyhow::Result;
+use serde_json::{Value, json};
 use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
 use skep_types::{NodeId, Service, ServiceId, UpdateStatus};
@@ -44,7 +45,9 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     );
     let foreseen = client.foresee(change).await?;
     let acts = !told.is_empty() || !foreseen.steps.is_empty() || !foreseen.updates.is_empty();
-    if form.format.is_some() || form.quiet {
+    if form.format.as_deref() == Some("json") {
+        say!("{}", object(&view, &told, &foreseen)?)?;
+    } else if form.format.is_some() || form.quiet {
         steps(&view, &foreseen)?.print(&form)?;
     } else {
         print(&view, service, &told, &foreseen, &form)?;
@@ -111,6 +114,39 @@ fn print(
         say!("It would go on after that; so far it was looked into.")?;
     }
     Ok(())
+}
+
+/// All of it, for programs.
+fn object(view: &View, told: &[String], foreseen: &pb::ForeseeResponse) -> Result<Value> {
+    let step = |step: &pb::ForeseenStep| -> Result<Value> {
+        Ok(json!({
+            "AfterMs": step.after_ms,
+            "Task": task(view, &step.service, step.slot, &step.node)?,
+            "Starts": step.starts,
+            "Node": view.hostname(id(&step.node, "foresee.step.node")?),
+            "Cause": step.cause,
+        }))
+    };
+    let wait = |wait: &pb::ForeseenWait| -> Result<Value> {
+        Ok(json!({
+            "Task": task(view, &wait.service, wait.slot, &wait.node)?,
+            "Why": wait.why,
+        }))
+    };
+    let updates = foreseen.updates.iter().filter_map(|u| u.status.clone());
+    let update = |status: pb::UpdateStatus| -> Result<Value> {
+        let status: UpdateStatus = status.try_into()?;
+        let state = json::update_state(status.state);
+        Ok(json!({"State": state, "Message": status.message}))
+    };
+    Ok(json!({
+        "Changes": told,
+        "Steps": foreseen.steps.iter().map(step).collect::<Result<Vec<_>>>()?,
+        "Kept": foreseen.kept,
+        "Waiting": foreseen.waits.iter().map(wait).collect::<Result<Vec<_>>>()?,
+        "Updates": updates.map(update).collect::<Result<Vec<_>>>()?,
+        "GoesOn": foreseen.goes_on,
+    }))
 }
 
 fn steps(view: &View, foreseen: &pb::ForeseeResponse) -> Result<Table> {

@@ -65,6 +65,10 @@ pub(super) fn give_up(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &A
 pub(super) fn told_by(draft: &Draft<'_>, kept: &Work<'_>, replacement: &Work<'_>) -> Timestamp {
     let node = kept.node.and_then(|id| draft.nodes.get(&id));
     match node.filter(|_| replacement.cause == Cause::NodeLost) {
+        // It is heard again in this very pass, or was when it was written so.
+        Some(node) if node.state != node.node.status.state => {
+            draft.now + draft.snapshot.heartbeat()
+        }
         Some(node) => node.node.meta.updated_at + draft.snapshot.heartbeat(),
         None => draft.now,
     }

@@ -245,6 +245,7 @@ pub(super) fn under_way(
 }
 
 /// Positions where what came in a move has just failed, and the next try is not made yet.
+/// Where none follows, nothing is under way.
 fn failed<'w>(work: &'w ServiceWork<'_>) -> impl Iterator<Item = Position> + 'w {
     // Mostly there is none, and positions need not be sorted out.
     let any = work.tasks.iter().any(has_failed_to_move);
@@ -253,9 +254,14 @@ fn failed<'w>(work: &'w ServiceWork<'_>) -> impl Iterator<Item = Position> + 'w 
     } else {
         BTreeMap::new()
     };
-    positions.into_iter().filter_map(|(position, tasks)| {
+    let policy = work.service.map(|service| &service.spec.task.restart);
+    let is_tried_again = move |last: &Work<'_>| {
+        let follows = policy.map(|p| p.follows(last.state, &last.restarts, last.ended_at()));
+        has_failed_to_move(last) && follows.unwrap_or(false)
+    };
+    positions.into_iter().filter_map(move |(position, tasks)| {
         let mut tasks = tasks.iter().map(|i| &work.tasks[*i]);
-        let failed = tasks.clone().next_back().is_some_and(has_failed_to_move);
+        let failed = tasks.clone().next_back().is_some_and(is_tried_again);
         (failed && !tasks.any(Work::is_live)).then_some(position)
     })
 }

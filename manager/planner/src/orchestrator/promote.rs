@@ -52,6 +52,10 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
                 due.push(*index);
             } else {
                 draft.plan.wake(at);
+                // It gets its node before, once its crash loop is waited out.
+                if let Some(held) = task.start_at.filter(|_| task.is_held(draft.now)) {
+                    draft.plan.wake(held);
+                }
             }
         }
     }

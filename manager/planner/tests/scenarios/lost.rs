@@ -147,6 +147,7 @@ fn a_replacement_that_failed_is_not_made_again_when_the_node_is_back() {
         ",
         expect![[r#"
             web.1 n1 running -> running
+            web.2 n1 running -> running
             web.2 n1 failed -> shutdown
             web.2 n1 failed -> shutdown
             web.2 n2 running -> running"#]],
@@ -396,5 +397,32 @@ fn what_a_job_has_done_on_a_silent_node_counts_when_it_is_told() {
             job.1 n1 running -> running
             job.2 n1 shutdown -> shutdown
             job.2 n2 complete -> shutdown"#]],
+    );
+}
+
+#[test]
+fn a_node_that_was_away_for_long_is_given_the_same_time_to_say_what_it_runs() {
+    check(
+        "
+        node n1
+        node n2
+        service web replicas=2
+        run
+        hang web.2
+        silence n2
+        step 20s
+        wake n2
+        run
+        ps web
+        step 1s
+        ps web
+        ",
+        expect![[r#"
+            web.1 n1 running -> running
+            web.2 n1 preparing -> running
+            web.2 n2 running -> running
+            web.1 n1 running -> running
+            web.2 n1 shutdown -> shutdown
+            web.2 n2 running -> running"#]],
     );
 }

@@ -225,7 +225,8 @@ impl<'a> Reader<'a> {
     /// `a b | c d`: what comes before a bar is the last argument of what follows it.
     fn pipe(&mut self) -> Result<Term<'a>, Fault> {
         let mut term = self.command(None)?;
-        loop {
+        // Each holds the one before it.
+        for _ in 0..=DEPTH_MAX {
             self.skip_spaces();
             if !self.rest().starts_with('|') {
                 return Ok(term);
@@ -233,6 +234,10 @@ impl<'a> Reader<'a> {
             self.at += 1;
             term = self.command(Some(term))?;
         }
+        fault(
+            self.at,
+            format!("more than {DEPTH_MAX} functions behind each other"),
+        )
     }
 
     fn command(&mut self, carried: Option<Term<'a>>) -> Result<Term<'a>, Fault> {

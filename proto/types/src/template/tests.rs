@@ -334,3 +334,15 @@ fn labels_of_nodes_are_there_before_a_node_is_chosen() {
         Ok(vec!["ZONE=1=web".to_owned()])
     );
 }
+
+#[test]
+fn what_nests_without_end_is_refused() {
+    let bars = format!("{{{{1{}}}}}", "|not".repeat(100_000));
+    let groups = format!("{{{{{}1{}}}}}", "(".repeat(100_000), ")".repeat(100_000));
+    for text in [bars, groups] {
+        let said = Template::of_content(text.as_bytes())
+            .unwrap_err()
+            .to_string();
+        assert!(said.contains("more than 32"), "{said}");
+    }
+}

@@ -345,7 +345,6 @@ impl<'u, 'a> Round<'u, 'a> {
             .filter(|view| !view.outdated.is_empty() && view.fresh.is_none())
             .filter_map(|view| view.retry.map(|(at, _)| at));
         let closed = self.views.iter().filter_map(|view| view.stops_until);
-        let closed = closed.filter(|_| closes);
         settle
             .chain(retry)
             .chain(closed)

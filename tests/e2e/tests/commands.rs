@@ -90,6 +90,23 @@ fn a_day_with_the_command_line() {
         .skep(1, &["secret", "rm", "hush"])
         .fails(1, &["hush", "keeper"]);
 
+    steps.step("an update is foreseen, and nothing is done");
+    let plan = |flags: &[&str]| {
+        let asked = [&["service", "plan"], flags, &["keeper"]].concat();
+        cluster.read(1, &asked)
+    };
+    let same = plan(&[]).succeeds();
+    assert!(same.out.contains("no task would start or stop"), "{same}");
+    let other = plan(&["--env-add", "STEP=2"]).fails(2, &[]);
+    for said in ["STEP=2", "keeper.1", "stops", "starts", "update completed"] {
+        assert!(other.out.contains(said), "{said}: {other}");
+    }
+    let nowhere = plan(&["--constraint-add", "node.labels.place==moon"]).fails(2, &[]);
+    for said in ["keeper.1 would wait", "update paused after 10m"] {
+        assert!(nowhere.out.contains(said), "{said}: {nowhere}");
+    }
+    assert_eq!(runs_on(&cluster, WORKER), container);
+
     steps.step("an update is taken back");
     let step = |wanted: &str| {
         let format = "{{json .Spec.TaskTemplate.ContainerSpec.Env}}";

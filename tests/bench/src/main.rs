@@ -3,7 +3,7 @@
 //! table that says how each number came about.
 //!
 //! Parts: `starts` (scale latency, container starts, memory), `losses` (leader and
-//! node lost), `engines` (placements, WireGuard), `commit` (Raft, beside Debian's
+//! node lost), `timelines` (Swarm's courses of events), `engines` (placements, WireGuard), `commit` (Raft, beside Debian's
 //! etcd), `agents` (what 10,000 cost a manager), `dockerd`. All by default.
 //! Owns the order and the table; what is measured and how is in the modules.
 
@@ -17,12 +17,21 @@ mod figures;
 mod losses;
 mod memory;
 mod starts;
+mod timelines;
 
 use figures::Figure;
 use skep_e2e::programs::Programs;
 use std::process::ExitCode;
 
-const PARTS: &[&str] = &["starts", "losses", "engines", "commit", "agents", "dockerd"];
+const PARTS: &[&str] = &[
+    "starts",
+    "losses",
+    "timelines",
+    "engines",
+    "commit",
+    "agents",
+    "dockerd",
+];
 
 fn main() -> ExitCode {
     let given: Vec<String> = std::env::args().skip(1).collect();
@@ -31,7 +40,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let wanted = |part: &str| given.is_empty() || given.iter().any(|g| g == part);
-    if wanted("starts") || wanted("losses") {
+    if wanted("starts") || wanted("losses") || wanted("timelines") {
         let programs = Programs::optimised();
         eprintln!("bench: programs in {}", programs.folder.display());
     }
@@ -50,6 +59,9 @@ fn main() -> ExitCode {
     }
     if wanted("losses") {
         figures.extend(losses::measure());
+    }
+    if wanted("timelines") {
+        figures.extend(timelines::measure());
     }
     if wanted("dockerd") {
         dockerd::measure(&mut figures);

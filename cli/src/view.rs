@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use skep_proto::{id, pb, task_with_spec};
 use skep_types::{
     Config, JobRun, Network, Node, NodeId, NodeState, Secret, Service, ServiceId, ServiceMode,
-    Slot, Task, TaskSpec, TaskState,
+    Slot, Task, TaskSpec, TaskState, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct View {
     pub secrets: Vec<Secret>,
     /// Configs, by name.
     pub configs: Vec<Config>,
+    /// When jobs with a schedule run next.
+    pub dues: BTreeMap<ServiceId, Timestamp>,
     /// Why tasks are where they are.
     pub explained: pb::Explained,
 }
@@ -54,6 +56,7 @@ impl View {
             secrets,
             configs,
             explained,
+            dues,
         } = answer;
         let mut shared: BTreeMap<(ServiceId, u64), Arc<TaskSpec>> = BTreeMap::new();
         for entry in specs {
@@ -66,6 +69,10 @@ impl View {
             explained: explained.unwrap_or_default(),
             ..View::default()
         };
+        for due in dues {
+            let service = id(&due.service, "dues.service")?;
+            view.dues.insert(service, Timestamp(due.at_ms));
+        }
         for entry in nodes {
             let reachability = entry.reachability();
             let node: Node = entry

@@ -4,8 +4,9 @@ use super::{explain, status};
 use crate::shared::Shared;
 use skep_manager_ca::{CaBundle, JoinToken, trusted_pem, unlock_key_text};
 use skep_manager_raft::Reachability;
+use skep_manager_store::schedule::next_after;
 use skep_proto::{id, id_bytes, pb, service_on_wire, task_on_wire};
-use skep_types::{Cluster, NodeId, ServiceId, Task, Version};
+use skep_types::{Cluster, NodeId, Service, ServiceId, Task, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tonic::Status;
@@ -53,6 +54,17 @@ pub(crate) fn read(shared: &Shared, request: &pb::ReadRequest) -> Result<pb::Rea
             .services()
             .map(|service| service_on_wire(service, request.revisions))
             .collect();
+    }
+    if request.dues {
+        let now = shared.state.now();
+        let due = |service: &Arc<Service>| {
+            let schedule = service.spec.schedule().filter(|s| !s.suspend)?;
+            Some(pb::Due {
+                service: id_bytes(service.id),
+                at_ms: next_after(schedule, now)?.0,
+            })
+        };
+        response.dues = snapshot.services().filter_map(due).collect();
     }
     if request.tasks {
         let tasks: Vec<Arc<Task>> = if !request.task_node.is_empty() {

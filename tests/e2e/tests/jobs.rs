@@ -109,6 +109,9 @@ fn jobs_end_well_and_badly() {
     create("0 0 31 2 *").fails(2, &["day of the month", "never fires"]);
     create("* * * * *").succeeds();
     assert!(runs("tick").is_empty(), "nothing was due yet");
+    let next = ["service", "inspect", "--format", "{{.NextRun}}", "tick"];
+    let next = cluster.read(1, &next).succeeds();
+    assert!(next.out.starts_with("20"), "{next}");
     cluster.skep(1, &["service", "trigger", "tick"]).succeeds();
     let shown = runs("tick");
     assert_eq!(cell(&shown[0], "CAUSE"), "triggered", "{shown:?}");

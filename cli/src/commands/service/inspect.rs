@@ -2,7 +2,7 @@
 
 use crate::client::Host;
 use crate::find;
-use crate::human::binary_size;
+use crate::human::{binary_size, timestamp};
 use crate::json;
 use crate::output::say;
 use crate::table::print_objects;
@@ -38,6 +38,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             services: true,
             revisions: true,
             networks: true,
+            dues: true,
             ..Default::default()
         })
         .await?;
@@ -47,7 +48,14 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         .map(|key| find::service(&view.services, key))
         .collect::<Result<Vec<_>, _>>()?;
     if !args.pretty {
-        let objects = found.into_iter().map(json::service).collect();
+        let object = |service: &Service| {
+            let mut object = json::service(service);
+            if let Some(at) = view.dues.get(&service.id) {
+                object["NextRun"] = timestamp(at.0).into();
+            }
+            object
+        };
+        let objects = found.into_iter().map(object).collect();
         return print_objects(objects, args.format.as_deref());
     }
     for service in found {
@@ -116,6 +124,9 @@ fn pretty(view: &View, service: &Service) -> String {
             add("Service Mode:\tReplicated".to_owned());
             add(format!(" Replicas:\t{replicas}"));
         }
+    }
+    if let Some(at) = view.dues.get(&service.id) {
+        add(format!("Next Run:\t{}", timestamp(at.0)));
     }
     for line in job(service) {
         add(line);

@@ -2,8 +2,8 @@
 
 use crate::client::Host;
 use crate::find;
-use crate::human::{ago, capital, duration};
-use crate::output::now_ms;
+use crate::human::{ago, capital, duration, timestamp};
+use crate::output::{note, now_ms};
 use crate::table::{FormatArgs, Table};
 use crate::view::View;
 use anyhow::{Result, bail};
@@ -36,12 +36,21 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         tasks: true,
         nodes: true,
         task_services: vec![id_bytes(service.id)],
+        dues: true,
         ..Default::default()
     };
     let id = service.id.to_string();
     let view = client.read(request).await?;
     let service = find::service(&view.services, &id)?;
-    table(&view, service, now_ms()).print(&args.form)
+    table(&view, service, now_ms()).print(&args.form)?;
+    let plain = args.form.format.is_none() && !args.form.quiet;
+    if let Some(at) = view.dues.get(&service.id).filter(|_| plain) {
+        let left = Duration::from_millis(at.0.saturating_sub(now_ms()));
+        let left = duration(left).to_lowercase();
+        // What reads the table is not in its way.
+        note!("Next run in {left}, at {}", timestamp(at.0));
+    }
+    Ok(())
 }
 
 fn table(view: &View, service: &Service, now: u64) -> Table {

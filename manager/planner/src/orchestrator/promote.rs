@@ -1,6 +1,6 @@
 //! Lets replacements start once the old task has stopped and the delay is over.
 
-use super::{is_stopping, jobs};
+use super::{is_stopping, jobs, lost};
 use crate::draft::{Draft, Position, ServiceWork, Work};
 use skep_types::{SHUTDOWN_DELAY, TaskState, Timestamp};
 use std::collections::BTreeSet;
@@ -45,9 +45,13 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
                 .iter()
                 .map(|i| &work.tasks[*i])
                 .filter(|other| is_stopping(draft, other));
-            let at = stopping
-                .map(|old| wait_ends(draft, old))
-                .fold(start, Timestamp::max);
+            let stopped = stopping.map(|old| wait_ends(draft, old));
+            // What it replaces may be back, and then it is not needed.
+            let back = tasks
+                .iter()
+                .filter(|other| *other != index && work.tasks[**other].is_live())
+                .map(|kept| lost::told_by(draft, &work.tasks[*kept], task));
+            let at = stopped.chain(back).fold(start, Timestamp::max);
             if at <= draft.now {
                 due.push(*index);
             } else {

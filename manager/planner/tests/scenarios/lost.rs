@@ -147,7 +147,7 @@ fn a_replacement_that_failed_is_not_made_again_when_the_node_is_back() {
         ",
         expect![[r#"
             web.1 n1 running -> running
-            web.2 n1 running -> running
+            web.2 n1 ready -> ready
             web.2 n1 failed -> shutdown
             web.2 n1 failed -> shutdown
             web.2 n2 running -> running"#]],
@@ -422,6 +422,45 @@ fn a_node_that_was_away_for_long_is_given_the_same_time_to_say_what_it_runs() {
             web.2 n1 preparing -> running
             web.2 n2 running -> running
             web.1 n1 running -> running
+            web.2 n1 shutdown -> shutdown
+            web.2 n2 running -> running"#]],
+    );
+}
+
+#[test]
+fn a_replacement_that_waits_is_not_let_run_beside_a_task_that_is_back() {
+    check(
+        "
+        node n1
+        node n2
+        service web replicas=2 delay=2s
+        run
+        fail web.2
+        silence n2
+        step 3s
+        heal web.2
+        ps web
+        step 1.5s
+        say its node is back half a second before the next try is due
+        wake n2
+        run
+        step 0.5s
+        ps web
+        step 0.5s
+        ps web
+        ",
+        expect![[r#"
+            web.1 n1 running -> running
+            web.2 n1 ready -> ready
+            web.2 n1 failed -> shutdown
+            web.2 n2 running -> running
+            -- its node is back half a second before the next try is due
+            web.1 n1 running -> running
+            web.2 n1 ready -> ready
+            web.2 n1 failed -> shutdown
+            web.2 n2 running -> running
+            web.1 n1 running -> running
+            web.2 n1 failed -> shutdown
             web.2 n1 shutdown -> shutdown
             web.2 n2 running -> running"#]],
     );

@@ -9,8 +9,9 @@ use crate::view::View;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use clap::ValueEnum;
+use skep_proto::pb;
 use skep_proto::pb::change::Change;
-use skep_types::{ContainerSpec, Service, ServiceId};
+use skep_types::{ContainerSpec, Service, ServiceId, Version};
 use std::collections::BTreeSet;
 use std::io::Read as _;
 
@@ -49,14 +50,28 @@ pub struct UpdateArgs {
 }
 
 impl UpdateArgs {
-    /// It becomes a template.
-    pub fn is_template(&self) -> bool {
-        self.template_driver.is_some()
-    }
-
-    /// The services that use it are to use what is new.
-    pub fn rolls_out(&self) -> bool {
-        !self.no_rollout
+    /// The update that gives what had `spec` at that version the content of a file. What
+    /// is a template stays one.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn of_file(
+        &self,
+        file: &str,
+        id: Bytes,
+        version: Version,
+        spec: pb::DataSpec,
+    ) -> Result<pb::UpdateData> {
+        Ok(pb::UpdateData {
+            id,
+            version: version.0,
+            spec: Some(pb::DataSpec {
+                data: read(file)?.into(),
+                template: spec.template || self.template_driver.is_some(),
+                ..spec
+            }),
+            rollout: Some(!self.no_rollout),
+        })
     }
 
     /// Sends the change, prints the name, and waits for the services that use what is

@@ -1,12 +1,11 @@
 //! `skep secret update`.
 
 use crate::client::Host;
-use crate::commands::content::{self, UpdateArgs};
+use crate::commands::content::UpdateArgs;
 use crate::find::find;
 use anyhow::Result;
+use skep_proto::id_bytes;
 use skep_proto::pb::change::Change;
-use skep_proto::{id_bytes, pb};
-use skep_types::SecretSpec;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -22,23 +21,14 @@ pub struct Args {
 
 /// Sends the content, and waits until the services that use it use that.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
-    let data = content::read(&args.file)?;
     let client = host.connect().await?;
     let view = super::read(&client).await?;
     let found = find("secret", &args.secret, &view.newest, |secret| {
         (secret.id.to_string(), &secret.spec.name)
     })?;
-    let spec = SecretSpec {
-        data: data.into(),
-        template: found.spec.template || args.update.is_template(),
-        ..found.spec.clone()
-    };
-    let update = pb::UpdateData {
-        id: id_bytes(found.id),
-        version: found.meta.version.0,
-        spec: Some((&spec).into()),
-        rollout: Some(args.update.rolls_out()),
-    };
+    let (id, version) = (id_bytes(found.id), found.meta.version);
+    let spec = (&found.spec).into();
+    let update = args.update.of_file(&args.file, id, version, spec)?;
     let change = Change::UpdateSecret(update);
     args.update
         .send(&client, &args.secret, change, |container| {

@@ -23,13 +23,10 @@ pub(super) fn secret(action: &SecretAction) -> wire::Action {
             new_id,
             spec,
             rollout,
-        } => Wire::RotateSecret(wire::RotateData {
-            id: id_bytes(*id),
-            version: version.0,
-            new_id: id_bytes(*new_id),
-            spec: Some(spec.as_ref().into()),
-            rollout: *rollout,
-        }),
+        } => {
+            let spec = spec.as_ref().into();
+            Wire::RotateSecret(rotate_on_wire(*id, *version, *new_id, spec, *rollout))
+        }
         DataAction::Remove { id } => Wire::RemoveSecret(id_bytes(*id)),
         DataAction::Collect { id } => Wire::CollectSecret(id_bytes(*id)),
     }
@@ -52,13 +49,10 @@ pub(super) fn config(action: &ConfigAction) -> wire::Action {
             new_id,
             spec,
             rollout,
-        } => Wire::RotateConfig(wire::RotateData {
-            id: id_bytes(*id),
-            version: version.0,
-            new_id: id_bytes(*new_id),
-            spec: Some(spec.as_ref().into()),
-            rollout: *rollout,
-        }),
+        } => {
+            let spec = spec.as_ref().into();
+            Wire::RotateConfig(rotate_on_wire(*id, *version, *new_id, spec, *rollout))
+        }
         DataAction::Remove { id } => Wire::RemoveConfig(id_bytes(*id)),
         DataAction::Collect { id } => Wire::CollectConfig(id_bytes(*id)),
     }
@@ -68,6 +62,22 @@ fn create_on_wire<Id: WireId>(id: Id, spec: pb::DataSpec) -> wire::CreateData {
     wire::CreateData {
         id: id_bytes(id),
         spec: Some(spec),
+    }
+}
+
+fn rotate_on_wire<Id: WireId>(
+    id: Id,
+    version: Version,
+    new_id: Id,
+    spec: pb::DataSpec,
+    rollout: bool,
+) -> wire::RotateData {
+    wire::RotateData {
+        id: id_bytes(id),
+        version: version.0,
+        new_id: id_bytes(new_id),
+        spec: Some(spec),
+        rollout,
     }
 }
 

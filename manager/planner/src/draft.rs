@@ -6,12 +6,13 @@ mod work;
 pub(crate) use work::{Origin, Position, Work};
 
 use crate::plan::Plan;
+use crate::settled::{Looked, Quiet};
 use skep_manager_store::{
-    Action, Attached, DesiredChange, Explanation, NewTask, Placement, Snapshot, TaskAction,
+    Action, Attached, DesiredChange, Explanation, NewTask, Placement, Shelf, Snapshot, TaskAction,
 };
 use skep_types::{
-    Availability, Generics, Node, NodeId, NodeState, Service, ServiceId, Slot, TaskId, TaskSpec,
-    TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
+    Availability, Generics, Node, NodeId, NodeState, Service, ServiceId, Slot, Task, TaskId,
+    TaskSpec, TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -59,8 +60,10 @@ pub(crate) struct ServiceWork<'a> {
     pub(crate) id: ServiceId,
     /// `None` once it was removed.
     pub(crate) service: Option<&'a Arc<Service>>,
-    /// Its tasks by slot, those of this pass last.
+    /// Its tasks by slot, those of this pass last, without those that are quiet.
     pub(crate) tasks: Vec<Work<'a>>,
+    /// What of it is left alone.
+    pub(crate) quiet: Quiet,
     /// Progress of its update, where this pass sets it.
     pub(crate) update_status: Option<UpdateStatus>,
     /// More was planned for it than is seen of its tasks, or would be if it could.
@@ -103,11 +106,24 @@ impl<'a> Draft<'a> {
 
     /// Has the service looked at in this pass.
     pub(crate) fn add_service(&mut self, id: ServiceId) {
+        self.add(id, self.snapshot.tasks_of(id), Quiet::default());
+    }
+
+    /// Has that looked at which is not quiet of the service.
+    pub(crate) fn add_rest(&mut self, id: ServiceId, quiet: Quiet) {
+        let shelves = self.snapshot.shelves_of(id).map(|(shelf, _)| shelf);
+        let loud: Vec<Shelf> = shelves.filter(|shelf| !quiet.has(*shelf)).collect();
         let snapshot = self.snapshot;
+        let tasks = loud.iter().flat_map(|s| snapshot.tasks_on_shelf(id, *s));
+        self.add(id, tasks, quiet);
+    }
+
+    fn add(&mut self, id: ServiceId, tasks: impl Iterator<Item = &'a Arc<Task>>, quiet: Quiet) {
         let work = ServiceWork {
             id,
-            service: snapshot.service(id),
-            tasks: snapshot.tasks_of(id).map(Work::of).collect(),
+            service: self.snapshot.service(id),
+            tasks: tasks.map(Work::of).collect(),
+            quiet,
             update_status: None,
             acted: false,
             wake_at: None,
@@ -120,20 +136,22 @@ impl<'a> Draft<'a> {
         self.nodes.get(&node).is_none_or(NodeWork::is_down)
     }
 
-    /// Turns the edits of tasks into actions, grouped. Beside them the services that
-    /// are settled, and when their time comes.
-    pub(crate) fn into_plan(mut self) -> (Plan, Vec<(ServiceId, Option<Timestamp>)>) {
-        let mut settled = Vec::new();
+    /// Turns the edits of tasks into actions, grouped. Beside them what was found of the
+    /// services.
+    pub(crate) fn into_plan(mut self) -> (Plan, Vec<Looked>) {
+        let mut looked = Vec::with_capacity(self.services.len());
         let (mut desired, mut place, mut explain) = (Vec::new(), Vec::new(), Vec::new());
         let mut attach = Vec::new();
         let (mut orphan, mut remove) = (Vec::new(), Vec::new());
         let mut create: Vec<Action> = Vec::new();
-        for (service, work) in self.services {
+        for (service, mut work) in self.services {
             if let Some(at) = work.wake_at {
                 self.plan.wake(at);
             }
-            if work.is_settled(self.now) {
-                settled.push((service, work.wake_at));
+            let found = Looked::at(&mut work, self.snapshot, self.now);
+            let rests = found.rests();
+            looked.push(found);
+            if rests {
                 continue;
             }
             let mut new: BTreeMap<Version, Vec<NewTask>> = BTreeMap::new();
@@ -241,7 +259,7 @@ impl<'a> Draft<'a> {
             tasks,
         });
         plan.explanations.sort();
-        (self.plan, settled)
+        (self.plan, looked)
     }
 }
 

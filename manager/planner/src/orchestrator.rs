@@ -16,6 +16,7 @@ mod template;
 mod update;
 mod vacancies;
 
+pub(crate) use update::Pace;
 pub(crate) use vacancies::vacancies;
 
 use crate::allocator::Allocator;

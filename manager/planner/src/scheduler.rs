@@ -67,7 +67,7 @@ pub(crate) fn schedule<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>)
         for (version, waiting) in groups {
             let group = Group::new(service, &work.tasks[waiting[0]], &current, allocator);
             let of_group = |task: &Work<'_>| current.version_of(task) == version;
-            fleet.begin_group(&work.tasks, of_group, &group.filters, now);
+            fleet.begin_group(work, of_group, &group.filters, now);
             group.place(
                 &mut work.tasks,
                 &waiting,

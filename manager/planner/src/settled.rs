@@ -4,12 +4,18 @@
 //! This is a shortcut and nothing else: with it and without it a pass decides the same.
 //! What a service is decided by is the service and its tasks, and what surrounds all of
 //! them; what another one decides for it too (places on nodes, a drain that it waits
-//! for) never lets it settle.
+//! for) never lets it settle. Of a large service only a part may have to be looked at:
+//! that is `quiet`'s.
 
-use crate::draft::{Draft, NodeWork, ServiceWork};
+mod quiet;
+
+pub(crate) use quiet::Quiet;
+
+use crate::draft::{Draft, NodeWork, ServiceWork, Work};
 use crate::scheduler::host_ports;
 use skep_manager_store::Snapshot;
 use skep_types::{ServiceId, Timestamp, Version};
+use std::collections::BTreeMap;
 
 /// What earlier passes found to be settled. Belongs to one leadership: versions are
 /// compared with those of the same store.
@@ -21,6 +27,8 @@ pub struct Settled {
     agreed: bool,
     /// By id.
     services: Vec<Rest>,
+    /// Of large ones, what is left out even when they are looked at.
+    quiet: BTreeMap<ServiceId, Quiet>,
 }
 
 /// A service that is left alone.
@@ -31,6 +39,32 @@ pub(crate) struct Rest {
     changed: Version,
     /// When its time comes.
     wake_at: Option<Timestamp>,
+}
+
+/// What a pass found of a service that it looked at.
+#[derive(Debug)]
+pub(crate) struct Looked {
+    service: ServiceId,
+    rests: bool,
+    wake_at: Option<Timestamp>,
+    quiet: Quiet,
+}
+
+impl Looked {
+    /// At the end of the pass.
+    pub(crate) fn at(work: &mut ServiceWork<'_>, snapshot: &Snapshot, now: Timestamp) -> Looked {
+        Looked {
+            service: work.id,
+            rests: work.is_settled(now),
+            wake_at: work.wake_at,
+            quiet: Quiet::after(work, snapshot, now),
+        }
+    }
+
+    /// Nothing is planned for it.
+    pub(crate) fn rests(&self) -> bool {
+        self.rests
+    }
 }
 
 impl Settled {
@@ -48,7 +82,10 @@ impl Settled {
         self.agreed = draft.nodes.values().all(as_stored);
         let mut known = match self.surrounds(draft) {
             true => std::mem::take(&mut self.services).into_iter().peekable(),
-            false => Vec::new().into_iter().peekable(),
+            false => {
+                self.quiet.clear();
+                Vec::new().into_iter().peekable()
+            }
         };
         let mut kept = Vec::new();
         for (id, changed) in draft.snapshot.changed() {
@@ -65,7 +102,13 @@ impl Settled {
                     }
                     kept.push(rest);
                 }
-                None => draft.add_service(id),
+                None => {
+                    let quiet = self.quiet.remove(&id);
+                    match quiet.and_then(|quiet| quiet.still(draft.snapshot, id)) {
+                        Some(quiet) => draft.add_rest(id, quiet),
+                        None => draft.add_service(id),
+                    }
+                }
             }
         }
         kept
@@ -77,24 +120,31 @@ impl Settled {
         snapshot: &Snapshot,
         leader_since: Timestamp,
         mut kept: Vec<Rest>,
-        found: Vec<(ServiceId, Option<Timestamp>)>,
+        looked: Vec<Looked>,
     ) {
         self.leader_since = leader_since;
         self.surroundings = snapshot.surroundings();
-        let found = found.into_iter().filter_map(|(service, wake_at)| {
-            Some(Rest {
-                service,
-                changed: snapshot.changed_at(service)?,
-                wake_at,
-            })
-        });
-        kept.extend(found);
-        kept.sort();
         // What follows from a state that the store may yet refuse is no ground to rest on.
-        self.services = match self.agreed {
-            true => kept,
-            false => Vec::new(),
-        };
+        if !self.agreed {
+            self.services.clear();
+            self.quiet.clear();
+            return;
+        }
+        for found in looked {
+            let service = found.service;
+            if !found.quiet.is_empty() {
+                self.quiet.insert(service, found.quiet);
+            }
+            if let Some(changed) = snapshot.changed_at(service).filter(|_| found.rests) {
+                kept.push(Rest {
+                    service,
+                    changed,
+                    wake_at: found.wake_at,
+                });
+            }
+        }
+        kept.sort();
+        self.services = kept;
     }
 }
 
@@ -106,19 +156,24 @@ impl ServiceWork<'_> {
             && self
                 .service
                 .is_some_and(|service| host_ports(service).is_empty())
-            && self.tasks.iter().all(|task| {
-                let stays = task.known.is_some_and(|known| {
-                    task.desired == known.desired
-                        && task.state == known.status.state
-                        && task.start_at == known.start_at
-                });
-                stays
-                    && !task.removed
-                    && !task.placed
-                    && task.error.is_none()
-                    && task.leaves.is_none()
-                    && !task.waits_for_node(now)
-                    && task.generic().is_empty()
-            })
+            && self.tasks.iter().all(|task| task.is_left(now))
+    }
+}
+
+impl Work<'_> {
+    /// Nothing was planned for it, and nothing will be that other tasks decide.
+    fn is_left(&self, now: Timestamp) -> bool {
+        let stays = self.known.is_some_and(|known| {
+            self.desired == known.desired
+                && self.state == known.status.state
+                && self.start_at == known.start_at
+        });
+        stays
+            && !self.removed
+            && !self.placed
+            && self.error.is_none()
+            && self.leaves.is_none()
+            && !self.waits_for_node(now)
+            && self.generic().is_empty()
     }
 }

@@ -28,7 +28,7 @@ fn line() -> impl Strategy<Value = String> {
         }),
         (node.clone(), 0..90_u32).prop_map(|(node, time)| format!("drain {node} {time}s")),
         (node, 0..2_u8).prop_map(|(node, zone)| format!("label {node} zone=z{zone}")),
-        (replicated, 0..9_u32).prop_map(|(name, count)| format!("scale {name} {count}")),
+        (replicated, 0..14_u32).prop_map(|(name, count)| format!("scale {name} {count}")),
         (service.clone(), image).prop_map(|(name, image)| format!("update {name} image={image}")),
         (service.clone(), 1..4_u32)
             .prop_map(|(name, n)| format!("update {name} parallelism={n} monitor={n}s")),

@@ -5,6 +5,7 @@
 
 mod write;
 
+use crate::shelf::Shelf;
 use crate::usage::NodeUsage;
 use imbl::{OrdMap, OrdSet};
 use skep_types::{
@@ -47,7 +48,7 @@ pub struct Snapshot {
     addresses: OrdMap<(NetworkId, Ipv4Addr), AddressUse>,
     vips: OrdMap<(NetworkId, IpAddr), ServiceId>,
     used: OrdMap<NodeId, NodeUsage>,
-    changed: OrdMap<ServiceId, Version>,
+    changed: OrdMap<(ServiceId, Shelf), Version>,
     surroundings: Version,
 }
 
@@ -141,15 +142,22 @@ impl Snapshot {
 
     /// Tasks of a service by slot; of one that is gone, too.
     pub fn tasks_of(&self, service: ServiceId) -> impl Iterator<Item = &Arc<Task>> + '_ {
-        let first = (service, Slot(0), TaskId::from_bits(0));
-        let last = (service, Slot(u32::MAX), TaskId::from_bits(u128::MAX));
-        self.tasks.range(first..=last).map(|(_, task)| task)
+        self.tasks_between(service, Slot(0), Slot(u32::MAX))
     }
 
     /// Tasks of one slot of a service.
     pub fn tasks_in(&self, service: ServiceId, slot: Slot) -> impl Iterator<Item = &Arc<Task>> {
-        let first = (service, slot, TaskId::from_bits(0));
-        let last = (service, slot, TaskId::from_bits(u128::MAX));
+        self.tasks_between(service, slot, slot)
+    }
+
+    fn tasks_between(
+        &self,
+        service: ServiceId,
+        first: Slot,
+        last: Slot,
+    ) -> impl Iterator<Item = &Arc<Task>> + '_ {
+        let first = (service, first, TaskId::from_bits(0));
+        let last = (service, last, TaskId::from_bits(u128::MAX));
         self.tasks.range(first..=last).map(|(_, task)| task)
     }
 
@@ -171,12 +179,38 @@ impl Snapshot {
     /// version at which it or one of its tasks changed last. Of a store that was loaded
     /// it may be a later one.
     pub fn changed(&self) -> impl Iterator<Item = (ServiceId, Version)> + '_ {
-        self.changed.iter().map(|(id, at)| (*id, *at))
+        let mut shelves = self.changed.iter().peekable();
+        std::iter::from_fn(move || {
+            let ((id, _), at) = shelves.next()?;
+            let mut last = *at;
+            while let Some((_, at)) = shelves.next_if(|((other, _), _)| other == id) {
+                last = last.max(*at);
+            }
+            Some((*id, last))
+        })
     }
 
     /// When such a service changed last.
     pub fn changed_at(&self, service: ServiceId) -> Option<Version> {
-        self.changed.get(&service).copied()
+        self.shelves_of(service).map(|(_, at)| at).max()
+    }
+
+    /// The shelves of such a service, in order, each with the version at which a task
+    /// of it changed last. What is of the service itself may change the first.
+    pub fn shelves_of(&self, service: ServiceId) -> impl Iterator<Item = (Shelf, Version)> + '_ {
+        let (first, last) = (Shelf::of(Slot(0)), Shelf::of(Slot(u32::MAX)));
+        let shelves = self.changed.range((service, first)..=(service, last));
+        shelves.map(|((_, shelf), at)| (*shelf, *at))
+    }
+
+    /// Tasks of a service on one of its shelves, by slot.
+    pub fn tasks_on_shelf(
+        &self,
+        service: ServiceId,
+        shelf: Shelf,
+    ) -> impl Iterator<Item = &Arc<Task>> + '_ {
+        let (first, last) = shelf.ends();
+        self.tasks_between(service, first, last)
     }
 
     /// The version at which anything but services and tasks changed last, as exactly.

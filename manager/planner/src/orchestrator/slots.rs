@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 ///
 /// `work.tasks` is still sorted by slot: nothing was created yet.
 pub(super) fn choose(work: &mut ServiceWork<'_>, replicas: u32) -> Vec<Position> {
-    let wanted = replicas as usize;
+    // There is no slot too many, nor one too few, where some of them are quiet.
+    let wanted = (replicas as usize).saturating_sub(work.quiet.slots());
     let mut occupied: Vec<Occupied> = Vec::with_capacity(wanted.min(work.tasks.len()));
     for tasks in work.tasks.chunk_by(|one, next| one.slot == next.slot) {
         let mut kept = tasks

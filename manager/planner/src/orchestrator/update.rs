@@ -9,7 +9,7 @@ mod pace;
 mod progress;
 mod round;
 
-pub(super) use pace::Pace;
+pub(crate) use pace::Pace;
 
 use super::template;
 use crate::current::Current;

@@ -49,7 +49,7 @@ impl Balance {
         let current = Current::new(&draft.nodes, service, &work.tasks);
         let of_group = |task: &Work<'_>| !current.runs_other(task);
         let fleet = &mut self.fleet;
-        fleet.begin_group(&work.tasks, of_group, &filters, draft.now);
+        fleet.begin_group(work, of_group, &filters, draft.now);
         let networks = allocator.networks_of(service, spec);
         let mut best_for = |fleet: &Fleet| -> Option<At> {
             let mut candidates = Candidates::new(fleet, &filters, 1);

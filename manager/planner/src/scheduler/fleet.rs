@@ -4,7 +4,7 @@ use super::filter::{Filters, Refusal};
 use super::generic::Given;
 use super::skew::Skew;
 use super::{FAILURES_MAX, failures};
-use crate::draft::{Draft, Work};
+use crate::draft::{Draft, ServiceWork, Work};
 use crate::explained::NodeUse;
 use skep_manager_store::NodeUsage;
 use skep_types::{
@@ -269,13 +269,21 @@ impl Fleet {
     /// Marks the nodes with what they have of a service.
     pub(super) fn begin_group(
         &mut self,
-        tasks: &[Work<'_>],
+        work: &ServiceWork<'_>,
         of_group: impl Fn(&Work<'_>) -> bool,
         filters: &Filters,
         now: Timestamp,
     ) {
-        self.skew = Skew::new(&self.nodes, &self.by_id, tasks, filters);
-        for task in tasks {
+        for (id, count) in work.quiet.on_nodes() {
+            if let Some(at) = self.index_of(id) {
+                let node = &mut self.nodes[at as usize];
+                node.of_service += count;
+                node.of_limit += count;
+                self.marked.push(at);
+            }
+        }
+        self.skew = Skew::new(&self.nodes, &self.by_id, &work.tasks, filters);
+        for task in &work.tasks {
             let Some(at) = task.node.and_then(|id| self.index_of(id)) else {
                 continue;
             };

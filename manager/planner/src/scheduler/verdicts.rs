@@ -6,7 +6,7 @@ use super::fleet::{At, Fleet, Rank};
 use super::words;
 use crate::allocator::Allocator;
 use crate::current::Current;
-use crate::draft::{Draft, ServiceWork};
+use crate::draft::{Draft, ServiceWork, Work};
 use crate::explained::{Fit, NodeUse, Subject, Verdict};
 use skep_types::{Service, ServiceMode};
 use std::sync::Arc;
@@ -52,12 +52,8 @@ fn of_service<'a>(
     let spec = &service.spec.task;
     let filters = Filters::new(service, spec, &spec.placement);
     let current = Current::new(&draft.nodes, service, &work.tasks);
-    fleet.begin_group(
-        &work.tasks,
-        |task| !current.runs_other(task),
-        &filters,
-        draft.now,
-    );
+    let of_group = |task: &Work<'_>| !current.runs_other(task);
+    fleet.begin_group(work, of_group, &filters, draft.now);
     // Nothing comes next of a job that has ended, or is not due.
     let idle = service.spec.mode.is_job() && service.job.open().next().is_none();
     let next = Candidates::new(fleet, &filters, 1).best(fleet, &filters);

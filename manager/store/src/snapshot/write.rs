@@ -2,6 +2,7 @@
 //! that belong to it.
 
 use super::{AddressUse, Snapshot, Template, fold};
+use crate::shelf::Shelf;
 use crate::usage::NodeUsage;
 use skep_types::{
     Attachment, Cluster, Config, ConfigId, Network, NetworkId, Node, NodeId, Secret, SecretId,
@@ -43,7 +44,7 @@ impl Snapshot {
         }
         self.service_names.insert(fold(&service.spec.name), id);
         self.services.insert(id, Arc::new(service));
-        self.touch(id);
+        self.touch(id, Shelf::FIRST);
     }
 
     pub(crate) fn drop_service(&mut self, id: ServiceId) -> Option<Arc<Service>> {
@@ -53,16 +54,28 @@ impl Snapshot {
             self.vips.remove(&(vip.network, vip.address));
         }
         self.forget_template(id, old.spec_version, None);
-        self.touch(id);
+        self.touch_left(id, Shelf::FIRST);
         Some(old)
     }
 
-    /// Remembers when the service or one of its tasks changed.
-    fn touch(&mut self, id: ServiceId) {
-        if !self.services.contains_key(&id) && self.tasks_of(id).next().is_none() {
-            self.changed.remove(&id);
-        } else if self.changed.get(&id) != Some(&self.version) {
-            self.changed.insert(id, self.version);
+    /// Remembers when something on that shelf of a service changed.
+    fn touch(&mut self, id: ServiceId, shelf: Shelf) {
+        if self.changed.get(&(id, shelf)) != Some(&self.version) {
+            self.changed.insert((id, shelf), self.version);
+        }
+    }
+
+    /// Likewise, where it may have become empty. The first is there as long as anything of
+    /// the service is, and tells of what the others cannot tell any more.
+    fn touch_left(&mut self, id: ServiceId, shelf: Shelf) {
+        if self.tasks_on_shelf(id, shelf).next().is_some() {
+            return self.touch(id, shelf);
+        }
+        self.changed.remove(&(id, shelf));
+        if self.services.contains_key(&id) || self.tasks_of(id).next().is_some() {
+            self.touch(id, Shelf::FIRST);
+        } else {
+            self.changed.remove(&(id, Shelf::FIRST));
         }
     }
 
@@ -220,8 +233,8 @@ impl Snapshot {
                     .tasks += 1;
             }
         }
+        self.touch(service, Shelf::of(task.slot));
         self.tasks.insert((service, task.slot, id), Arc::new(task));
-        self.touch(service);
     }
 
     pub(crate) fn drop_task(&mut self, id: TaskId) -> Option<Arc<Task>> {
@@ -240,7 +253,7 @@ impl Snapshot {
         }
         let current = self.services.get(&old.service).map(|s| s.spec_version);
         self.forget_template(old.service, old.spec_version, current);
-        self.touch(service);
+        self.touch_left(service, Shelf::of(slot));
         Some(old)
     }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 pub(super) const DEFAULT_MONITOR: Duration = Duration::from_secs(5);
 
 /// What is in force: a rollback has its own.
-pub(in crate::orchestrator) struct Pace {
+pub(crate) struct Pace {
     parallelism: u32,
     /// Time a task takes traffic until the next is changed.
     watched: Duration,
@@ -21,7 +21,7 @@ pub(in crate::orchestrator) struct Pace {
 }
 
 impl Pace {
-    pub(in crate::orchestrator) fn of(service: &Service) -> Pace {
+    pub(crate) fn of(service: &Service) -> Pace {
         let state = service.update_status.as_ref().map(|status| status.state);
         let config = match state {
             Some(UpdateState::RollbackStarted | UpdateState::RollbackPaused) => {
@@ -49,7 +49,7 @@ impl Pace {
     }
 
     /// When a task that takes traffic has been watched long enough.
-    pub(in crate::orchestrator) fn settles_at(&self, task: &Work<'_>) -> Option<Timestamp> {
+    pub(crate) fn settles_at(&self, task: &Work<'_>) -> Option<Timestamp> {
         task.is_ready().then(|| task.ready_since() + self.watched)
     }
 }

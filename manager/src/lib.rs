@@ -25,6 +25,7 @@ mod reconciler;
 mod registrations;
 mod rotation;
 mod rpc;
+mod seats;
 mod shared;
 #[cfg(test)]
 mod testing;

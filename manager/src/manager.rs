@@ -10,6 +10,7 @@ use crate::proposer::Proposer;
 use crate::rpc::control::Control;
 use crate::rpc::gate::Gate;
 use crate::rpc::{ca, dispatcher, raft, relay};
+use crate::seats;
 use crate::shared::Shared;
 use crate::{address, admission};
 use skep_manager_ca::Credentials;
@@ -153,6 +154,7 @@ impl Manager {
         let (stop, stopping) = watch::channel(false);
         let mut tasks = JoinSet::new();
         tasks.spawn(leader::run(shared.clone()));
+        tasks.spawn(seats::run(shared.clone()));
         tasks.spawn(address::announce(shared.clone(), advertise));
         tasks.spawn(board::run(shared.state.clone(), shared.board.clone()));
         tasks.spawn(door::run(shared.clone()));

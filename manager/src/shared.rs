@@ -6,6 +6,7 @@ use crate::error::ProposeError;
 use crate::machine::State;
 use crate::proposer::{Proposed, Proposer};
 use crate::registrations::Registrations;
+use crate::seats::Seats;
 use skep_manager_raft::Raft;
 use skep_manager_store::Action;
 use skep_transport::Channels;
@@ -30,6 +31,8 @@ pub(crate) struct Shared {
     pub board: Arc<Board>,
     /// What nodes said of themselves lately.
     pub registrations: Arc<Registrations>,
+    /// Which managers lead and answer, as people who watch were told.
+    pub seats: Arc<Seats>,
     /// Turns of those who want to know what changes would lead to.
     pub foresight: Arc<Semaphore>,
     proposer: Proposer,
@@ -56,6 +59,7 @@ impl Shared {
             sessions: Arc::new(Sessions::new(node)),
             board: Board::new(),
             registrations: Arc::default(),
+            seats: Arc::default(),
             foresight: Arc::new(Semaphore::new(1)),
         }
     }

@@ -73,6 +73,11 @@ impl Raft {
         self.inner.peers.last_heard(member)
     }
 
+    /// A member that did not answer for this long is unreachable.
+    pub fn silence(&self) -> std::time::Duration {
+        self.inner.config.silence()
+    }
+
     /// The state as of now.
     pub fn status(&self) -> Status {
         let inner = &self.inner;

@@ -84,7 +84,15 @@ async fn pulse(shared: &Shared, address: &str, beats: &[Beat]) -> Result<Fetched
         taken: shared.sessions.taken(),
     };
     let answer = leader(shared, address)?.pulse(request).await?;
-    let forward = answer.into_inner().forward;
+    let pb::PulseResponse {
+        forward,
+        reachable,
+        unreachable,
+    } = answer.into_inner();
+    let reachable = reachable.into_iter().map(|member| (member, true));
+    let unreachable = unreachable.into_iter().map(|member| (member, false));
+    let found = reachable.chain(unreachable);
+    shared.seats.answer(&shared.state, found);
     Ok(Fetched {
         last: forward.last().map(|last| last.number),
         // What this version does not know is not for it to pass on.

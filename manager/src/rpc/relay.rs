@@ -41,8 +41,11 @@ impl pb::relay_server::Relay for RelayService {
         beats.retain(|beat| snapshot.node(beat.node).is_some());
         let forward = self.shared.sessions.heard_at(peer.node, &beats, taken);
         let forward = forward.ok_or_else(|| elsewhere(&self.shared))?;
+        let (reachable, unreachable) = self.shared.seats.found();
         Ok(Response::new(pb::PulseResponse {
             forward: forward.into_iter().map(door::to_wire).collect(),
+            reachable,
+            unreachable,
         }))
     }
 

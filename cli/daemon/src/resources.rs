@@ -58,6 +58,12 @@ pub(crate) fn generic(given: &[String]) -> Result<Generics> {
             return wrong("this name is there twice");
         }
     }
+    if let Some((one, other)) = GenericResource::alike(generics.keys()) {
+        bail!(
+            "--node-generic-resource: {one:?} and {other:?} would have the same variable in a \
+             container; use one kind"
+        );
+    }
     Ok(generics)
 }
 
@@ -108,6 +114,7 @@ mod tests {
             (&["gpu=a", "gpu=1"], MIXED),
             (&["gpu=1", "gpu=1"], "its number is there twice"),
             (&["gpu=a", "gpu=a"], "this name is there twice"),
+            (&["gpu=1", "GPU=1"], "would have the same variable"),
         ] {
             assert!(read(given).contains(said), "{given:?}: {}", read(given));
         }

@@ -104,6 +104,11 @@ fn generics(generic: &Generics) -> Result<(), Status> {
             GenericResource::KINDS_MAX
         ));
     }
+    if let Some((one, other)) = GenericResource::alike(generic.keys()) {
+        return refuse(format!(
+            "the node has generic resources {one:?} and {other:?}, which no task could tell apart"
+        ));
+    }
     let mut names = 0;
     for (kind, has) in generic {
         short("kind of generic resource", kind, GenericResource::NAME_MAX)?;
@@ -214,6 +219,11 @@ mod tests {
             |kind: &str| said(|node| node.generic.extend([(kind.to_owned(), count.clone())]));
         assert_eq!(kind("gpu"), "fine");
         assert!(kind("g=pu").contains("no kind"), "{}", kind("g=pu"));
+        let twice = said(|node| {
+            let kinds = ["gpu", "GPU"].map(|kind| (kind.to_owned(), count.clone()));
+            node.generic.extend(kinds);
+        });
+        assert!(twice.contains("\"GPU\" and \"gpu\""), "{twice}");
         let long = kind(&"a".repeat(65));
         assert!(long.contains("65 bytes: 64 are allowed"), "{long}");
         let kinds = said(|node| {

@@ -118,6 +118,15 @@ fn services_are_checked_part_by_part() {
         blank.starts_with("invalid generic resource \"g pu\": a kind"),
         "{blank}"
     );
+    let twice = said(&swarm, |_, task| {
+        let kinds = ["gpu", "GPU", "ssd"].map(|kind| (kind.to_owned(), 1));
+        task.resources.generic = kinds.into();
+    });
+    assert_eq!(
+        twice,
+        "generic resources \"GPU\" and \"gpu\" would have the same variable in the container: use the \
+         one kind that the nodes have"
+    );
     let kinds = (0..65).map(|n| (n.to_string(), 1)).collect();
     assert_eq!(
         said(&swarm, |_, task| task.resources.generic = kinds),

@@ -66,6 +66,14 @@ impl GenericResource {
             && text.chars().all(fits)
     }
 
+    /// Two kinds that differ in case alone, if there are any. Kinds have a case, and the
+    /// variables of containers that are named after them do not.
+    pub fn alike<'a>(kinds: impl IntoIterator<Item = &'a String>) -> Option<(&'a str, &'a str)> {
+        let mut seen: BTreeMap<String, &str> = BTreeMap::new();
+        let mut kinds = kinds.into_iter();
+        kinds.find_map(|kind| Some((seen.insert(kind.to_ascii_uppercase(), kind)?, &**kind)))
+    }
+
     /// Whether a text can be a kind.
     pub fn is_kind(text: &str) -> bool {
         GenericResource::is_name(text) && !text.contains([':', '/'])

@@ -50,6 +50,12 @@ fn check_generic(generic: &BTreeMap<String, u64>) -> Result<(), Invalid> {
             GenericResource::KINDS_MAX
         ));
     }
+    if let Some((one, other)) = GenericResource::alike(generic.keys()) {
+        return refuse(format!(
+            "generic resources {one:?} and {other:?} would have the same variable in the \
+             container: use the one kind that the nodes have"
+        ));
+    }
     for (kind, wanted) in generic {
         if !GenericResource::is_kind(kind) {
             return refuse(format!(

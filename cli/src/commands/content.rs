@@ -20,6 +20,13 @@ use std::io::Read as _;
 pub enum TemplateDriver {
     /// A template, as Go's text/template has them.
     Golang,
+    /// Nothing: it is as it was given.
+    None,
+}
+
+/// Whether content is a template, where that is said.
+pub fn is_template(driver: Option<TemplateDriver>) -> Option<bool> {
+    driver.map(|driver| driver == TemplateDriver::Golang)
 }
 
 /// The content of a file; of standard input for `-`.
@@ -42,7 +49,8 @@ pub struct UpdateArgs {
     /// Leave the services that use it with what they have
     #[arg(long)]
     no_rollout: bool,
-    /// What its content is from now on, for each task anew: golang, a template
+    /// What its content is from now on: golang, a template that is filled in for each task;
+    /// none, plain. As before where nothing is said
     #[arg(long, value_name = "DRIVER", value_enum)]
     template_driver: Option<TemplateDriver>,
     #[command(flatten)]
@@ -51,7 +59,7 @@ pub struct UpdateArgs {
 
 impl UpdateArgs {
     /// The update that gives what had `spec` at that version the content of a file. What
-    /// is a template stays one.
+    /// is a template stays one where nothing else is said.
     ///
     /// # Errors
     /// The file cannot be read.
@@ -67,7 +75,7 @@ impl UpdateArgs {
             version: version.0,
             spec: Some(pb::DataSpec {
                 data: read(file)?.into(),
-                template: spec.template || self.template_driver.is_some(),
+                template: is_template(self.template_driver).unwrap_or(spec.template),
                 ..spec
             }),
             rollout: Some(!self.no_rollout),
@@ -114,5 +122,43 @@ impl UpdateArgs {
             true => Ok(()),
             false => wait(client, &services, how).await,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_template_stays_one_until_it_is_said_to_be_plain() {
+        let file = std::env::temp_dir().join(format!("skep-content-{}", std::process::id()));
+        std::fs::write(&file, "{{.Node.Hostname}}").unwrap();
+        let becomes = |template_driver, was| {
+            let args = UpdateArgs {
+                no_rollout: false,
+                template_driver,
+                wait: WaitArgs {
+                    detach: true,
+                    quiet: true,
+                    timeout: None,
+                },
+            };
+            let spec = pb::DataSpec {
+                template: was,
+                ..pb::DataSpec::default()
+            };
+            let update = args.of_file(file.to_str().unwrap(), Bytes::new(), Version(1), spec);
+            update.unwrap().spec.unwrap().template
+        };
+        for (driver, was, is) in [
+            (None, false, false),
+            (None, true, true),
+            (Some(TemplateDriver::Golang), false, true),
+            (Some(TemplateDriver::None), true, false),
+            (Some(TemplateDriver::None), false, false),
+        ] {
+            assert_eq!(becomes(driver, was), is, "{driver:?} {was}");
+        }
+        std::fs::remove_file(&file).unwrap();
     }
 }

@@ -7,7 +7,39 @@ use skep_types::{
     SecretSpec, Timestamp,
 };
 use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::Arc;
+
+/// A spec refers to a generation that is not the newest, and did not do so before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superseded {
+    kind: &'static str,
+    name: String,
+    generation: u32,
+    /// None once the name was removed.
+    newest: Option<(u32, ObjectId)>,
+}
+
+impl std::error::Error for Superseded {}
+
+impl fmt::Display for Superseded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Superseded {
+            kind,
+            name,
+            generation,
+            newest,
+        } = self;
+        write!(
+            f,
+            "generation {generation} of {kind} '{name}' is for what has it already: "
+        )?;
+        match newest {
+            Some((newest, id)) => write!(f, "refer to generation {newest}, {id}"),
+            None => write!(f, "the {kind} was removed; create it again"),
+        }
+    }
+}
 
 /// A secret or a config.
 pub(crate) trait Data: Clone + 'static {
@@ -44,6 +76,37 @@ pub(crate) trait Data: Clone + 'static {
     fn is_used(container: &ContainerSpec, ids: &BTreeSet<Self::Id>) -> bool {
         let mut references = Self::references(container).iter();
         references.any(|reference| ids.contains(&reference.id))
+    }
+
+    /// What a new spec may not refer to: only the newest generation is given out anew, and
+    /// what the present spec has goes on.
+    fn require_newest(
+        state: &Snapshot,
+        container: &ContainerSpec,
+        present: Option<&ContainerSpec>,
+    ) -> Result<(), Superseded> {
+        let kept = |id| {
+            let mut kept = present.into_iter().flat_map(Self::references);
+            kept.any(|reference| reference.id == id)
+        };
+        for reference in Self::references(container) {
+            let found = Self::get(state, reference.id);
+            let Some(found) = found.filter(|found| found.superseded_at().is_some()) else {
+                continue;
+            };
+            if kept(reference.id) {
+                continue;
+            }
+            let name = Self::name(found.spec());
+            let newest = Self::named(state, name).find(|object| object.superseded_at().is_none());
+            return Err(Superseded {
+                kind: Self::object(reference.id).kind(),
+                name: name.to_owned(),
+                generation: found.generation(),
+                newest: newest.map(|newest| (newest.generation(), Self::object(newest.id()))),
+            });
+        }
+        Ok(())
     }
 
     /// All that a spec, an earlier revision or a task that is kept refers to.

@@ -38,6 +38,7 @@ pub use action::{
     NetworkAction, NewTask, NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
 };
 pub use apply::{Applied, Store};
+pub use data::Superseded;
 pub use difference::{Change, Difference};
 pub use dump::Dump;
 pub use event::{Event, EventAction, ObjectId};

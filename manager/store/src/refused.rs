@@ -1,5 +1,6 @@
 //! Why the store refuses an action, in words for the user who asked for it.
 
+use crate::data::Superseded;
 use crate::event::ObjectId;
 use crate::format::readers;
 use ipnet::Ipv4Net;
@@ -46,6 +47,9 @@ pub enum Refused {
         /// Names of the services, joined by commas.
         services: String,
     },
+    /// A spec refers anew to a generation of a secret or config that was superseded.
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
     /// A generation of a secret or config is not to be forgotten yet.
     #[error("generation {generation} of {kind} '{name}' is still needed")]
     StillNeeded {

@@ -17,6 +17,7 @@ pub use data::{
 pub use rollout::{pause_update, rebalance, resume_update, roll_back};
 pub use service::{validate_service, validate_service_update};
 
+use crate::data::Superseded;
 use crate::snapshot::Snapshot;
 use ipnet::Ipv4Net;
 use skep_types::template::{SpecError, TemplateError};
@@ -98,6 +99,9 @@ pub enum Invalid {
         /// Why not.
         error: TemplateError,
     },
+    /// The spec refers anew to what was superseded.
+    #[error(transparent)]
+    Superseded(#[from] Superseded),
     /// Something the spec refers to is not there.
     #[error("{kind} {name} not found; create it first")]
     Missing {

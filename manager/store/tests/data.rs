@@ -4,6 +4,7 @@ mod support;
 
 use skep_manager_store::{
     Action, ConfigAction, EventAction, Refused, SecretAction, ServiceAction, Store,
+    validate,
 };
 use skep_types::*;
 use std::sync::Arc;
@@ -83,6 +84,80 @@ fn the_newest_has_the_name_also_after_a_restart() {
     assert_eq!(swarm.store.state().unused_secrets(), [FIRST]);
     swarm.must(Action::Secret(SecretAction::Collect { id: FIRST }));
     assert!(swarm.store.state().secret_named("key").is_some());
+}
+
+#[test]
+fn only_the_newest_generation_is_given_out_anew() {
+    let (mut swarm, web) = swarm();
+    let mut left = rotate(&swarm, FIRST, SECOND, "hush-two");
+    if let Action::Secret(SecretAction::Rotate { rollout, .. }) = &mut left {
+        *rollout = false;
+    }
+    swarm.must(left);
+    // What has it goes on with it.
+    swarm.image(web, "image:2");
+    let present = swarm.store.state().service(web).unwrap().spec.clone();
+    let db = swarm.next_service();
+    let create = |spec: &ServiceSpec| {
+        let mut spec = Box::new(spec.clone());
+        spec.name = "db".to_owned();
+        Action::Service(ServiceAction::Create { id: db, spec })
+    };
+    let refused = format!(
+        "generation 1 of secret 'Key' is for what has it already: refer to generation 2, {SECOND}"
+    );
+    assert_eq!(swarm.refused(create(&present)).to_string(), refused);
+    let named = ServiceSpec {
+        name: "db".to_owned(),
+        ..present.clone()
+    };
+    let invalid = validate::validate_service(swarm.store.state(), &named);
+    assert_eq!(invalid.unwrap_err().to_string(), refused);
+
+    let second = |spec: &mut ServiceSpec| {
+        Arc::make_mut(&mut spec.task).container.secrets[0].id = SECOND;
+    };
+    swarm.update(web, second);
+    let service = swarm.store.state().service(web).unwrap().clone();
+    let invalid = validate::validate_service_update(swarm.store.state(), &service, &present);
+    assert_eq!(invalid.unwrap_err().to_string(), refused);
+    let back = Action::Service(ServiceAction::Update {
+        id: web,
+        version: service.meta.version,
+        spec: Box::new(present.clone()),
+    });
+    assert_eq!(swarm.refused(back).to_string(), refused);
+    swarm.must(Action::Service(ServiceAction::Rollback {
+        id: web,
+        version: service.meta.version,
+        to: service.past.last().unwrap().revision.number,
+        message: String::new(),
+        failed: false,
+    }));
+    let service = swarm.store.state().service(web).unwrap();
+    assert_eq!(service.spec.task.container.secrets[0].id, FIRST);
+
+    let mut only = named;
+    second(&mut only);
+    swarm.must(create(&only));
+    for id in [web, db] {
+        swarm.update(id, |spec| {
+            Arc::make_mut(&mut spec.task).container.secrets.clear()
+        });
+    }
+    swarm.must(Action::Secret(SecretAction::Remove { id: SECOND }));
+    let refused = swarm.refused(Action::Service(ServiceAction::Create {
+        id: ServiceId::from_bits(5),
+        spec: Box::new(ServiceSpec {
+            name: "late".to_owned(),
+            ..only
+        }),
+    }));
+    assert!(
+        refused
+            .to_string()
+            .ends_with("the secret was removed; create it again")
+    );
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         name: args.name,
         labels: flags::labels(&args.label),
         data: data.into(),
-        template: args.template_driver.is_some(),
+        template: content::is_template(args.template_driver).unwrap_or_default(),
     };
     let client = host.connect().await?;
     let made = client.change(Change::CreateConfig((&spec).into())).await?;

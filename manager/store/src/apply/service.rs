@@ -2,13 +2,15 @@
 
 use super::{Write, changed, revision};
 use crate::action::ServiceAction;
+use crate::data::Data;
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
 use crate::runs::completed;
 use crate::validate::resume_update;
 use skep_types::{
-    Endpoint, EndpointMode, JobStatus, NetworkId, Revision, RevisionOutcome, RunCause, Service,
-    ServiceId, ServiceMode, ServiceSpec, TaskSpec, Timestamp, UpdateState, UpdateStatus, Version,
+    Config, Endpoint, EndpointMode, JobStatus, NetworkId, Revision, RevisionOutcome, RunCause,
+    Secret, Service, ServiceId, ServiceMode, ServiceSpec, TaskSpec, Timestamp, UpdateState,
+    UpdateStatus, Version,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -26,6 +28,7 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             }
             require_same_mode(&present, spec)?;
             require_references(write, spec)?;
+            require_newest(write, spec, Some(&present.spec))?;
             let runs_again = spec.mode.is_job() && runs_again(&present, spec);
             change(write, &present, ServiceSpec::clone(spec), runs_again);
             Ok(())
@@ -200,6 +203,7 @@ fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<()
         });
     }
     require_references(write, spec)?;
+    require_newest(write, spec, None)?;
     let meta = write.created();
     let revision = Revision::first(meta.created_at);
     let mut job = JobStatus::default();
@@ -314,6 +318,19 @@ fn require_references(write: &Write<'_>, spec: &ServiceSpec) -> Result<(), Refus
             return Err(Refused::NotFound(ObjectId::Config(config.id)));
         }
     }
+    Ok(())
+}
+
+/// A rollback goes back to what it was; anything else is of today.
+fn require_newest(
+    write: &Write<'_>,
+    spec: &ServiceSpec,
+    present: Option<&ServiceSpec>,
+) -> Result<(), Refused> {
+    let container = &spec.task.container;
+    let present = present.map(|present| &present.task.container);
+    Secret::require_newest(write.state, container, present)?;
+    Config::require_newest(write.state, container, present)?;
     Ok(())
 }
 

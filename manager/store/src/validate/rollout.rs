@@ -1,6 +1,7 @@
 //! What becomes of an update that somebody halts, lets go on, or takes back.
 
-use super::{Invalid, validate_service_update};
+use super::Invalid;
+use super::service::validate_return;
 use crate::snapshot::Snapshot;
 use skep_types::{Service, ServiceMode, Timestamp, UpdateState, UpdateStatus};
 
@@ -110,7 +111,7 @@ pub fn roll_back(snapshot: &Snapshot, service: &Service, to: Option<u64>) -> Res
         };
     };
     let number = past.revision.number;
-    match validate_service_update(snapshot, service, &service.as_before(past)) {
+    match validate_return(snapshot, service, &service.as_before(past)) {
         Ok(()) => Ok(number),
         Err(error) => refuse(
             service,

@@ -1,12 +1,13 @@
 //! Checks of a service's spec.
 
 use super::{Invalid, dns_name, job, placement, resources};
+use crate::data::Data;
 use crate::snapshot::Snapshot;
 use skep_types::template;
 use skep_types::{
-    ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
-    PortConfig, PublishMode, Rebalance, RestartPolicy, SHUTDOWN_DELAY_MAX, Service, ServiceMode,
-    ServiceSpec, TaskSpec, UpdateConfig,
+    Config, ContainerSpec, EndpointMode, EndpointSpec, HealthCheck, HealthTest, Mount, MountKind,
+    PortConfig, PublishMode, Rebalance, RestartPolicy, SHUTDOWN_DELAY_MAX, Secret, Service,
+    ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub fn validate_service(snapshot: &Snapshot, spec: &ServiceSpec) -> Result<(), I
             name: spec.name.clone(),
         });
     }
+    require_newest(snapshot, spec, None)?;
     check(snapshot, spec, None)
 }
 
@@ -36,6 +38,30 @@ pub fn validate_service(snapshot: &Snapshot, spec: &ServiceSpec) -> Result<(), I
 /// # Errors
 /// The first thing that is wrong with it.
 pub fn validate_service_update(
+    snapshot: &Snapshot,
+    present: &Service,
+    spec: &ServiceSpec,
+) -> Result<(), Invalid> {
+    require_newest(snapshot, spec, Some(&present.spec.task.container))?;
+    validate_return(snapshot, present, spec)
+}
+
+/// What is new refers to what is newest.
+fn require_newest(
+    snapshot: &Snapshot,
+    spec: &ServiceSpec,
+    present: Option<&ContainerSpec>,
+) -> Result<(), Invalid> {
+    Secret::require_newest(snapshot, &spec.task.container, present)?;
+    Config::require_newest(snapshot, &spec.task.container, present)?;
+    Ok(())
+}
+
+/// Checks the spec of an earlier revision, which may refer to what was superseded since.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub(super) fn validate_return(
     snapshot: &Snapshot,
     present: &Service,
     spec: &ServiceSpec,

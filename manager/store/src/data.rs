@@ -109,8 +109,12 @@ pub(crate) trait Data: Clone + 'static {
         Ok(())
     }
 
-    /// All that a spec, an earlier revision or a task that is kept refers to.
-    fn in_use(state: &Snapshot) -> BTreeSet<Self::Id> {
+    /// A spec, an earlier revision or a task that is kept refers to it.
+    fn in_use(state: &Snapshot, id: Self::Id) -> bool;
+
+    /// All that are in use, read from what refers to them.
+    #[cfg(debug_assertions)]
+    fn all_in_use(state: &Snapshot) -> BTreeSet<Self::Id> {
         // The templates are those of services and of all tasks.
         let templates = state.templates.values();
         let present = templates.map(|template| &template.spec.container);
@@ -123,12 +127,16 @@ pub(crate) trait Data: Clone + 'static {
     /// Superseded generations that nothing refers to.
     fn unused(state: &Snapshot) -> Vec<Self::Id> {
         let superseded = Self::all(state).filter(|object| object.superseded_at().is_some());
-        let mut superseded = superseded.map(|object| object.id()).peekable();
-        if superseded.peek().is_none() {
-            return Vec::new();
+        let superseded = superseded.map(|object| object.id());
+        let unused: Vec<_> = superseded.filter(|id| !Self::in_use(state, *id)).collect();
+        #[cfg(debug_assertions)]
+        {
+            let in_use = Self::all_in_use(state);
+            let is_used = |object: &Arc<Self>| in_use.contains(&object.id());
+            let counted = |object: &Arc<Self>| Self::in_use(state, object.id());
+            assert!(Self::all(state).all(|object| is_used(object) == counted(object)));
         }
-        let in_use = Self::in_use(state);
-        superseded.filter(|id| !in_use.contains(id)).collect()
+        unused
     }
 }
 
@@ -164,6 +172,9 @@ macro_rules! data {
             }
             fn drop(state: &mut Snapshot, id: $id) {
                 state.$drop(id);
+            }
+            fn in_use(state: &Snapshot, id: $id) -> bool {
+                state.uses.$all.contains_key(&id)
             }
             fn references(container: &ContainerSpec) -> &[FileReference<$id>] {
                 &container.$all

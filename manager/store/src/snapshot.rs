@@ -3,6 +3,7 @@
 //! Objects and indexes are written in `write` only (`put_*`, `drop_*`), so
 //! that no caller can forget one. Who may write what is `apply`'s business.
 
+mod uses;
 mod write;
 
 use crate::shelf::Shelf;
@@ -15,6 +16,7 @@ use skep_types::{
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+pub(crate) use uses::Uses;
 
 /// Heartbeat while there is no cluster object.
 const DEFAULT_HEARTBEAT: Duration = Duration::from_secs(1);
@@ -48,6 +50,7 @@ pub struct Snapshot {
     addresses: OrdMap<(NetworkId, Ipv4Addr), AddressUse>,
     vips: OrdMap<(NetworkId, IpAddr), ServiceId>,
     used: OrdMap<NodeId, NodeUsage>,
+    pub(crate) uses: Uses,
     changed: OrdMap<(ServiceId, Shelf), Version>,
     surroundings: Version,
 }

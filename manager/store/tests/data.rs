@@ -3,7 +3,7 @@
 mod support;
 
 use skep_manager_store::{
-    Action, ConfigAction, EventAction, Refused, SecretAction, ServiceAction, Store,
+    Action, ConfigAction, EventAction, Refused, SecretAction, ServiceAction, Store, TaskAction,
     validate,
 };
 use skep_types::*;
@@ -158,6 +158,39 @@ fn only_the_newest_generation_is_given_out_anew() {
             .to_string()
             .ends_with("the secret was removed; create it again")
     );
+}
+
+#[test]
+fn a_generation_is_in_use_for_as_long_as_anything_refers_to_it() {
+    let (mut swarm, web) = swarm();
+    let task = swarm.task(web, 1);
+    let action = rotate(&swarm, FIRST, SECOND, "hush-two");
+    swarm.must(action);
+    // The task has it, and so the update is not over: the way back is kept.
+    for image in 0..=skep_types::revision::PAST_MAX {
+        swarm.image(web, &format!("image:{image}"));
+        let loaded = Store::load(swarm.store.state().dump());
+        assert!(swarm.store.state().unused_secrets().is_empty());
+        assert!(loaded.state().unused_secrets().is_empty());
+    }
+    swarm.must(Action::Task(TaskAction::UpdateStatus {
+        updates: vec![(
+            task,
+            TaskStatus {
+                state: TaskState::Shutdown,
+                ..TaskStatus::default()
+            },
+        )],
+    }));
+    assert!(swarm.store.state().unused_secrets().is_empty());
+    swarm.must(Action::Task(TaskAction::Remove { tasks: vec![task] }));
+    assert!(swarm.store.state().unused_secrets().is_empty());
+    for image in 0..=skep_types::revision::PAST_MAX {
+        swarm.image(web, &format!("later:{image}"));
+    }
+    assert_eq!(swarm.store.state().unused_secrets(), [FIRST]);
+    let loaded = Store::load(swarm.store.state().dump());
+    assert_eq!(loaded.state().unused_secrets(), [FIRST]);
 }
 
 #[test]

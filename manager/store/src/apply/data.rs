@@ -180,9 +180,8 @@ fn remove<T: Data>(write: &mut Write<'_>, id: T::Id) -> Result<(), Refused> {
             services: services.join(", "),
         });
     }
-    let in_use = T::in_use(write.state);
     for generation in all {
-        if !in_use.contains(&generation.id()) {
+        if !T::in_use(write.state, generation.id()) {
             T::drop(write.state, generation.id());
         } else if generation.superseded_at().is_none() {
             let mut generation = T::clone(&generation);
@@ -199,7 +198,7 @@ fn collect<T: Data>(write: &mut Write<'_>, id: T::Id) -> Result<(), Refused> {
     let object = T::object(id);
     let found = T::get(write.state, id).ok_or(Refused::NotFound(object))?;
     let (name, number) = (T::name(found.spec()).to_owned(), found.generation());
-    if found.superseded_at().is_none() || T::in_use(write.state).contains(&id) {
+    if found.superseded_at().is_none() || T::in_use(write.state, id) {
         return Err(Refused::StillNeeded {
             kind: object.kind(),
             name,

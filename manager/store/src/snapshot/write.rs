@@ -1,7 +1,7 @@
 //! The write half of the tables: every object is put and dropped here, with the indexes
 //! that belong to it.
 
-use super::{AddressUse, Snapshot, Template, fold};
+use super::{AddressUse, Snapshot, fold};
 use crate::shelf::Shelf;
 use crate::usage::NodeUsage;
 use skep_types::{
@@ -24,11 +24,11 @@ impl Snapshot {
     pub(crate) fn put_service(&mut self, service: Service) {
         let id = service.id;
         let key = (id, service.spec_version);
-        let spec = Arc::clone(&service.spec.task);
-        self.templates
-            .entry(key)
-            .or_insert_with(|| Template { spec, tasks: 0 });
-        if let Some(old) = self.services.get(&id).cloned() {
+        self.template_for(key, &service.spec.task);
+        let present = self.services.get(&id).map(Arc::clone);
+        let past = present.as_ref().map_or(&[][..], |old| &old.past);
+        self.count_past(past, &service.past);
+        if let Some(old) = present {
             for vip in &old.endpoint.vips {
                 self.vips.remove(&(vip.network, vip.address));
             }
@@ -54,6 +54,7 @@ impl Snapshot {
             self.vips.remove(&(vip.network, vip.address));
         }
         self.forget_template(id, old.spec_version, None);
+        self.count_past(&old.past, &[]);
         self.touch_left(id, Shelf::FIRST);
         Some(old)
     }
@@ -85,7 +86,7 @@ impl Snapshot {
             .get(&(service, version))
             .is_some_and(|template| template.tasks == 0);
         if unused && current != Some(version) {
-            self.templates.remove(&(service, version));
+            self.drop_template((service, version));
         }
     }
 
@@ -226,11 +227,8 @@ impl Snapshot {
                 if holds_addresses(&task) {
                     self.hold_addresses(id, &task.attachments);
                 }
-                let spec = Arc::clone(&task.spec);
-                self.templates
-                    .entry((task.service, task.spec_version))
-                    .or_insert_with(|| Template { spec, tasks: 0 })
-                    .tasks += 1;
+                let key = (task.service, task.spec_version);
+                self.template_for(key, &task.spec).tasks += 1;
             }
         }
         self.touch(service, Shelf::of(task.slot));

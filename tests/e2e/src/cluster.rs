@@ -130,15 +130,15 @@ impl Cluster {
     /// # Panics
     /// When it cannot be started.
     pub fn start_daemon(&mut self, host: usize) {
-        self.start_daemon_at(host, None);
+        self.start_daemon_at(host, None, &[]);
     }
 
-    /// [`Cluster::start_daemon`] with a clock that is so much off: `+100d`, or as
-    /// much as the file says that is named after an `@`, read each second.
+    /// [`Cluster::start_daemon`] with more options, and with a clock that is so much off:
+    /// `+100d`, or as much as the file says that is named after an `@`, read each second.
     ///
     /// # Panics
     /// When it cannot be started.
-    pub fn start_daemon_at(&mut self, host: usize, clock: Option<&str>) {
+    pub fn start_daemon_at(&mut self, host: usize, clock: Option<&str>, more: &[&str]) {
         let home = self.home(host);
         fs::create_dir_all(&home).expect("a node's folder can be made");
         let log = OpenOptions::new()
@@ -163,14 +163,14 @@ impl Cluster {
         }
         command
             .arg(self.programs.skep())
-            .arg("daemon")
-            .arg("--data-dir")
+            .args(["daemon", "--data-dir"])
             .arg(self.data_dir(host))
             .arg("--run-dir")
             .arg(home.join("run"))
             .args(["--host", &self.socket(host)])
             .args(["--registry-mirror", &format!("http://{}", self.registry())])
             .args(["--insecure-registry", &self.registry()])
+            .args(more)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(error);

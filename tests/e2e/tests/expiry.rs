@@ -123,7 +123,7 @@ fn certificate(cluster: &Cluster, host: usize) -> String {
 
 fn restart(cluster: &mut Cluster, host: usize, clock: Option<&str>) {
     cluster.kill_daemon(host);
-    cluster.start_daemon_at(host, clock);
+    cluster.start_daemon_at(host, clock, &[]);
     cluster.await_daemon(host);
 }
 

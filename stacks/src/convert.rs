@@ -38,7 +38,7 @@ const NODE_NETWORKS: &[&str] = &["host", "bridge", "none", "default"];
 pub(crate) struct Maker<'a> {
     stack: &'a str,
     file: &'a File,
-    trees: &'a [Node],
+    tree: &'a Node,
     context: &'a Context<'a>,
     report: &'a mut Report,
 }
@@ -47,14 +47,14 @@ pub(crate) struct Maker<'a> {
 pub(crate) fn stack(
     name: &str,
     file: &File,
-    trees: &[Node],
+    tree: &Node,
     context: &Context<'_>,
     report: &mut Report,
 ) -> Option<Stack> {
     let mut maker = Maker {
         stack: name,
         file,
-        trees,
+        tree,
         context,
         report,
     };
@@ -95,12 +95,9 @@ fn path_text(path: &[Step<'_>]) -> String {
 }
 
 impl Maker<'_> {
-    /// The place of `path`: in the last file that goes furthest down it.
+    /// The place of `path`, or of as much of it as there is.
     fn place(&self, path: &[Step<'_>]) -> Option<Place> {
-        let found = self.trees.iter().map(|tree| tree.find(path));
-        found
-            .max_by_key(|(depth, _)| *depth)
-            .map(|(_, place)| place)
+        Some(self.tree.find(path))
     }
 
     fn error(&mut self, path: &[Step<'_>], message: impl Into<String>) {

@@ -13,6 +13,10 @@ pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Deepest nesting of `${…}` in defaults.
 const MOST_DEPTH: usize = 20;
+/// Most bytes of text of one file after its variables are replaced.
+const MOST_TEXT: usize = 16 << 20;
+/// Most names of unset variables that are told of one text.
+const MOST_UNSET: usize = 100;
 
 /// Why a text cannot be interpolated.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,13 +35,22 @@ fn invalid(message: impl Into<String>, help: &str) -> Invalid {
     }
 }
 
-/// Replaces the variables of every text under `node`.
-pub(crate) fn tree(node: &mut Node, path: &str, env: Env<'_>, report: &mut Report) {
+/// Replaces the variables of every text of a file.
+pub(crate) fn tree(root: &mut Node, env: Env<'_>, report: &mut Report) {
+    below(root, "", env, &mut 0, report);
+}
+
+/// `made` is the text that was made of variables so far, in bytes.
+fn below(node: &mut Node, path: &str, env: Env<'_>, made: &mut usize, report: &mut Report) {
     let place = node.place;
     match &mut node.value {
         Value::Str(content) if content.contains('$') => {
             let mut unset = Vec::new();
-            match text(content, env, &mut unset) {
+            let replaced = text(content, env, &mut unset).and_then(|value| {
+                *made = made.saturating_add(value.len());
+                bounded(*made).map(|()| value)
+            });
+            match replaced {
                 Ok(value) => *content = value,
                 Err(Invalid { message, help, .. }) => match help {
                     Some(help) => report.error_help(Some(place), path, message, help),
@@ -48,16 +61,28 @@ pub(crate) fn tree(node: &mut Node, path: &str, env: Env<'_>, report: &mut Repor
         }
         Value::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                tree(item, &format!("{path}[{index}]"), env, report);
+                below(item, &format!("{path}[{index}]"), env, made, report);
             }
         }
         Value::Map(entries) => {
             for entry in entries {
-                tree(&mut entry.value, &join(path, &entry.key), env, report);
+                below(&mut entry.value, &join(path, &entry.key), env, made, report);
             }
         }
         _ => {}
     }
+}
+
+fn bounded(bytes: usize) -> Result<(), Invalid> {
+    if bytes <= MOST_TEXT {
+        return Ok(());
+    }
+    let most = MOST_TEXT >> 20;
+    Err(Invalid {
+        message: format!("with its variables replaced, the file has more than {most} MiB of text"),
+        help: None,
+        required: true,
+    })
 }
 
 fn warn_of_unset(unset: &[String], place: Place, path: &str, report: &mut Report) {
@@ -70,11 +95,7 @@ fn warn_of_unset(unset: &[String], place: Place, path: &str, report: &mut Report
 
 /// `content` with its variables replaced. Names of variables that are not set
 /// and have no default go to `unset`.
-pub(crate) fn text(
-    content: &str,
-    env: Env<'_>,
-    unset: &mut Vec<String>,
-) -> Result<String, Invalid> {
+fn text(content: &str, env: Env<'_>, unset: &mut Vec<String>) -> Result<String, Invalid> {
     expand(content, env, unset, 0)
 }
 
@@ -108,6 +129,7 @@ fn expand(
                 )
             })?;
             out.push_str(&braced(&inside[..end], env, unset, depth)?);
+            bounded(out.len())?;
             rest = &inside[end + 1..];
         } else {
             let length = name_length(rest);
@@ -120,13 +142,20 @@ fn expand(
             let name = &rest[..length];
             match env(name) {
                 Some(value) => out.push_str(&value),
-                None => unset.push(name.to_owned()),
+                None => remember(unset, name),
             }
+            bounded(out.len())?;
             rest = &rest[length..];
         }
     }
     out.push_str(rest);
     Ok(out)
+}
+
+fn remember(unset: &mut Vec<String>, name: &str) {
+    if unset.len() < MOST_UNSET {
+        unset.push(name.to_owned());
+    }
 }
 
 fn first_of(rest: &str) -> String {
@@ -188,7 +217,7 @@ fn braced(
     let mut operators = operator.chars();
     match operators.next() {
         None if !empty_counts => Ok(value.unwrap_or_else(|| {
-            unset.push(name.to_owned());
+            remember(unset, name);
             String::new()
         })),
         Some('-') if present => Ok(value.unwrap_or_default()),
@@ -296,6 +325,21 @@ mod tests {
         ] {
             assert!(go(content).is_err(), "{content}");
         }
+    }
+
+    #[test]
+    fn what_variables_make_is_bounded() {
+        let long = |_: &str| Some("x".repeat(64 << 10));
+        let often = "$A".repeat(1000);
+        let refused = text(&often, &long, &mut Vec::new());
+        assert!(refused.is_err_and(|e| e.message.contains("16 MiB")));
+
+        let place = Place::default();
+        let items = vec![Node::str(place, "$A$A$A$A"); 100];
+        let mut list = Node::new(place, Value::List(items));
+        let mut report = Report::new(vec!["f".to_owned()]);
+        tree(&mut list, &long, &mut report);
+        assert!(report.failed());
     }
 
     #[test]

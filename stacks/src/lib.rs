@@ -81,9 +81,8 @@ pub struct Normalized {
 pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
     let mut report = report(&input);
     let context = context(&input);
-    let stack = files(&input, &context, true, &mut report).and_then(|(file, trees)| {
-        convert::stack(input.stack, &file, &trees, &context, &mut report)
-    });
+    let stack = files(&input, &context, true, &mut report)
+        .and_then(|(file, tree)| convert::stack(input.stack, &file, &tree, &context, &mut report));
     finish(stack, report).map(|(stack, warnings)| Loaded { stack, warnings })
 }
 
@@ -137,20 +136,19 @@ fn finish<T>(value: Option<T>, report: Report) -> Result<(T, Vec<Diagnostic>), D
     }
 }
 
-/// The merged normal form, and the tree of each file for places.
+/// The merged normal form, and its tree for places.
 fn files(
     input: &LoadInput<'_>,
     context: &normal::Context<'_>,
     interpolate: bool,
     report: &mut Report,
-) -> Option<(File, Vec<Node>)> {
+) -> Option<(File, Node)> {
     if input.files.is_empty() {
         let help = "name one with --compose-file";
         report.error_help(None, "", "no stack file was given", help);
         return None;
     }
-    let mut merged: Option<File> = None;
-    let mut trees = Vec::with_capacity(input.files.len());
+    let mut merged: Option<Node> = None;
     for (number, (path, text)) in input.files.iter().enumerate() {
         let Ok(number) = u16::try_from(number) else {
             report.error(None, "", "too many stack files");
@@ -161,34 +159,35 @@ fn files(
         };
         let before = report.errors();
         if interpolate {
-            interpolate::tree(&mut tree, "", input.env, report);
+            interpolate::tree(&mut tree, input.env, report);
         }
+        let cleared = merge::take(&mut tree, report);
         schema::check(&mut tree, report);
         support::warn(&tree, report);
         // What fails the check may not have the shape that comes next.
         if report.errors() > before {
             continue;
         }
-        let Some(file) = normal::file(&mut tree, context, report) else {
-            continue;
-        };
+        normal::file(&mut tree, context, report);
         match &mut merged {
-            None => merged = Some(file),
-            Some(base) if base.version != file.version => {
+            None => merged = Some(tree),
+            Some(base) if normal::version(base) != normal::version(&tree) => {
                 let place = tree.get("version").map_or(tree.place, |n| n.place);
                 let message = format!(
                     "{path} has version {}, the files before it {}",
-                    file.version, base.version
+                    normal::version(&tree),
+                    normal::version(base)
                 );
                 let help = "write the same version in each file";
                 report.error_help(Some(place), "version", message, help);
             }
-            Some(base) => merge::files(base, file),
+            Some(base) => merge::files(base, tree, &cleared),
         }
-        trees.push(tree);
     }
     if report.failed() {
         return None;
     }
-    merged.map(|file| (file, trees))
+    let tree = merged?;
+    let file = normal::decode(&tree, report)?;
+    Some((file, tree))
 }

@@ -55,8 +55,8 @@ impl Context<'_> {
     }
 }
 
-/// Normalises a checked tree and decodes it. `None` means errors were reported.
-pub(crate) fn file(root: &mut Node, context: &Context<'_>, report: &mut Report) -> Option<File> {
+/// Normalises a checked tree.
+pub(crate) fn file(root: &mut Node, context: &Context<'_>, report: &mut Report) {
     if let Some(services) = root.get_mut("services") {
         each(services, "services", |node, path| {
             service(node, path, context, report);
@@ -69,14 +69,13 @@ pub(crate) fn file(root: &mut Node, context: &Context<'_>, report: &mut Report) 
             });
         }
     }
-    if report.failed() {
-        return None;
-    }
+}
+
+/// The types of a tree in normal form. `None` means errors were reported.
+pub(crate) fn decode(root: &Node, report: &mut Report) -> Option<File> {
     match serde_yaml::from_value::<File>(root.to_yaml()) {
         Ok(mut file) => {
-            if file.version.is_empty() || file.version == "3" {
-                file.version = "3.13".to_owned();
-            }
+            file.version = version(root).to_owned();
             Some(file)
         }
         Err(error) => {
@@ -84,6 +83,14 @@ pub(crate) fn file(root: &mut Node, context: &Context<'_>, report: &mut Report) 
             report.error(Some(root.place), "", format!("not understood: {error}"));
             None
         }
+    }
+}
+
+/// The version of the format that a file is in.
+pub(crate) fn version(root: &Node) -> &str {
+    match root.get("version").and_then(Node::as_str) {
+        None | Some("" | "3") => "3.13",
+        Some(version) => version,
     }
 }
 

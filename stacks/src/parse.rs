@@ -5,7 +5,7 @@
 
 use crate::diagnostic::{Place, Report};
 use crate::scalar::{self, Scalar};
-use crate::tree::{Entry, Node, Value};
+use crate::tree::{Entry, Mark, Node, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 use std::borrow::Cow;
 use std::collections::{HashMap, hash_map};
@@ -26,15 +26,30 @@ struct Cost {
     text: usize,
 }
 
+impl Cost {
+    fn plus(self, other: Cost) -> Cost {
+        Cost {
+            nodes: self.nodes.saturating_add(other.nodes),
+            text: self.text.saturating_add(other.text),
+        }
+    }
+
+    fn fits(self) -> bool {
+        self.nodes <= MOST_NODES && self.text <= MOST_TEXT
+    }
+}
+
 enum Frame {
     List {
         place: Place,
+        mark: Mark,
         anchor: usize,
         before: Cost,
         items: Vec<Node>,
     },
     Map {
         place: Place,
+        mark: Mark,
         anchor: usize,
         before: Cost,
         entries: Vec<Entry>,
@@ -53,6 +68,8 @@ struct Builder<'r> {
     report: &'r mut Report,
     stack: Vec<Frame>,
     anchors: HashMap<usize, (Node, Cost)>,
+    /// What the copies kept for aliases cost.
+    kept: Cost,
     cost: Cost,
     root: Option<Node>,
 }
@@ -75,6 +92,7 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
         report,
         stack: Vec::new(),
         anchors: HashMap::new(),
+        kept: Cost::default(),
         cost: Cost::default(),
         root: None,
     };
@@ -142,10 +160,11 @@ impl Builder<'_> {
                 self.scalar(&text, style, anchor, tag, place)
             }
             Event::SequenceStart(anchor, tag) => {
-                self.enter(place, tag)?;
+                let mark = self.enter(place, tag)?;
                 let before = self.cost;
                 self.stack.push(Frame::List {
                     place,
+                    mark,
                     anchor,
                     before,
                     items: Vec::new(),
@@ -153,10 +172,11 @@ impl Builder<'_> {
                 Ok(())
             }
             Event::MappingStart(anchor, tag) => {
-                self.enter(place, tag)?;
+                let mark = self.enter(place, tag)?;
                 let before = self.cost;
                 self.stack.push(Frame::Map {
                     place,
+                    mark,
                     anchor,
                     before,
                     entries: Vec::new(),
@@ -177,26 +197,26 @@ impl Builder<'_> {
     }
 
     fn pay(&mut self, cost: Cost, place: Place) -> Result<(), Stop> {
-        self.cost.nodes = self.cost.nodes.saturating_add(cost.nodes);
-        self.cost.text = self.cost.text.saturating_add(cost.text);
-        if self.cost.nodes > MOST_NODES || self.cost.text > MOST_TEXT {
-            let message = format!(
-                "the file is too large: its aliases expand to more than {MOST_NODES} values \
-                 or {} MiB",
-                MOST_TEXT >> 20
-            );
-            self.report.error(Some(place), "", message);
-            return Err(Stop);
-        }
-        Ok(())
+        self.cost = self.cost.plus(cost);
+        self.bound(self.cost, place)
     }
 
-    fn enter(&mut self, place: Place, tag: Option<Cow<'_, Tag>>) -> Result<(), Stop> {
-        if let Some(tag) = tag
-            && !tag.is_yaml_core_schema()
-        {
-            self.foreign_tag(&tag, place);
+    fn bound(&mut self, cost: Cost, place: Place) -> Result<(), Stop> {
+        if cost.fits() {
+            return Ok(());
         }
+        let message = format!(
+            "the file is too large: with its aliases it has more than {MOST_NODES} values \
+             or {} MiB",
+            MOST_TEXT >> 20
+        );
+        self.report.error(Some(place), "", message);
+        Err(Stop)
+    }
+
+    fn enter(&mut self, place: Place, tag: Option<Cow<'_, Tag>>) -> Result<Mark, Stop> {
+        let foreign = tag.filter(|tag| !tag.is_yaml_core_schema());
+        let mark = foreign.map_or(Mark::None, |tag| self.mark(&tag, place));
         if let Some(Frame::Map { key: None, .. }) = self.stack.last() {
             let message = "a list or map cannot be a key";
             let help = "quote a text that begins with `{` or `[`";
@@ -208,19 +228,22 @@ impl Builder<'_> {
             self.report.error(Some(place), "", message);
             return Err(Stop);
         }
-        self.pay(Cost { nodes: 1, text: 0 }, place)
+        self.pay(Cost { nodes: 1, text: 0 }, place)?;
+        Ok(mark)
     }
 
     fn leave(&mut self) -> Result<(), Stop> {
-        let (node, anchor, before) = match self.stack.pop() {
+        let (mut node, mark, anchor, before) = match self.stack.pop() {
             Some(Frame::List {
                 place,
+                mark,
                 anchor,
                 before,
                 items,
-            }) => (Node::new(place, Value::List(items)), anchor, before),
+            }) => (Node::new(place, Value::List(items)), mark, anchor, before),
             Some(Frame::Map {
                 place,
+                mark,
                 anchor,
                 before,
                 mut entries,
@@ -231,10 +254,11 @@ impl Builder<'_> {
                 for source in merged {
                     self.merge(&mut entries, &mut seen, source)?;
                 }
-                (Node::new(place, Value::Map(entries)), anchor, before)
+                (Node::new(place, Value::Map(entries)), mark, anchor, before)
             }
             None => return Ok(()),
         };
+        node.mark = mark;
         let cost = Cost {
             nodes: self.cost.nodes - before.nodes + 1,
             text: self.cost.text - before.text,
@@ -278,13 +302,12 @@ impl Builder<'_> {
         };
         let cost = *cost;
         // Paid before the copy is made: that is what stops a bomb.
-        if self.cost.nodes.saturating_add(cost.nodes) > MOST_NODES
-            || self.cost.text.saturating_add(cost.text) > MOST_TEXT
-        {
-            return self.pay(cost, place);
+        let paid = self.cost.plus(cost);
+        if !paid.fits() {
+            return self.bound(paid, place);
         }
         let node = node.clone();
-        self.pay(cost, place)?;
+        self.cost = paid;
         self.done(node, 0, cost)
     }
 
@@ -302,6 +325,7 @@ impl Builder<'_> {
         };
         self.pay(cost, place)?;
         let forced = tag.as_ref().filter(|t| t.is_yaml_core_schema());
+        let mut mark = Mark::None;
         let value = match forced.map(|t| t.suffix.as_str()) {
             Some("str") => Value::Str(text.to_owned()),
             Some("int" | "float" | "bool" | "null") => plain(text),
@@ -312,7 +336,7 @@ impl Builder<'_> {
             }
             None => {
                 if let Some(tag) = &tag {
-                    self.foreign_tag(tag, place);
+                    mark = self.mark(tag, place);
                 }
                 if style == ScalarStyle::Plain {
                     plain(text)
@@ -321,21 +345,34 @@ impl Builder<'_> {
                 }
             }
         };
-        self.done(Node::new(place, value), anchor, cost)
+        let node = Node {
+            mark,
+            ..Node::new(place, value)
+        };
+        self.done(node, anchor, cost)
     }
 
-    fn foreign_tag(&mut self, tag: &Tag, place: Place) {
-        // `!` alone only says that the value is text or a collection.
-        if tag.suffix.is_empty() {
-            return;
+    /// What a tag that is none of YAML's asks for.
+    fn mark(&mut self, tag: &Tag, place: Place) -> Mark {
+        match tag.to_string().as_str() {
+            "!reset" => return Mark::Reset,
+            "!override" => return Mark::Override,
+            _ => {}
         }
-        let message = format!("the tag `{tag}` is ignored");
-        self.report.warn(Some(place), "", message);
+        // `!` alone only says that the value is text or a collection.
+        if !tag.suffix.is_empty() {
+            let message = format!("the tag `{tag}` is ignored");
+            let help = "`!reset` and `!override` are known here";
+            self.report.warn_help(Some(place), "", message, help);
+        }
+        Mark::None
     }
 
     /// Puts a complete value where it belongs: key, value, item or root.
     fn done(&mut self, node: Node, anchor: usize, cost: Cost) -> Result<(), Stop> {
         if anchor > 0 {
+            self.kept = self.kept.plus(cost);
+            self.bound(self.kept, node.place)?;
             self.anchors.insert(anchor, (node.clone(), cost));
         }
         match self.stack.last_mut() {

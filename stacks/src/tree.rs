@@ -12,6 +12,18 @@ use crate::scalar::float_text;
 pub(crate) struct Node {
     pub(crate) place: Place,
     pub(crate) value: Value,
+    pub(crate) mark: Mark,
+}
+
+/// What a file asks of those before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Mark {
+    #[default]
+    None,
+    /// `!reset`: what they say here is gone, and so is this.
+    Reset,
+    /// `!override`: what they say here is gone.
+    Override,
 }
 
 /// A YAML value.
@@ -36,7 +48,11 @@ pub(crate) struct Entry {
 
 impl Node {
     pub(crate) fn new(place: Place, value: Value) -> Self {
-        Node { place, value }
+        Node {
+            place,
+            value,
+            mark: Mark::None,
+        }
     }
 
     pub(crate) fn str(place: Place, text: impl Into<String>) -> Self {
@@ -82,6 +98,19 @@ impl Node {
         }
     }
 
+    /// Takes away what is at a path of keys, if anything.
+    pub(crate) fn remove(&mut self, path: &[String]) {
+        let Some((last, above)) = path.split_last() else {
+            return;
+        };
+        let holder = above
+            .iter()
+            .try_fold(self, |node: &mut Node, key| node.get_mut(key));
+        if let Some(Value::Map(entries)) = holder.map(|node| &mut node.value) {
+            entries.retain(|entry| entry.key != *last);
+        }
+    }
+
     /// The type as a message names it.
     pub(crate) fn kind(&self) -> &'static str {
         match self.value {
@@ -107,11 +136,11 @@ impl Node {
         }
     }
 
-    /// How far down `path` the tree goes, and the place of what is there.
-    pub(crate) fn find(&self, path: &[Step<'_>]) -> (usize, Place) {
+    /// The place of what is at `path`, or of as much of it as there is.
+    pub(crate) fn find(&self, path: &[Step<'_>]) -> Place {
         let mut node = self;
         let mut place = self.place;
-        for (depth, step) in path.iter().enumerate() {
+        for step in path {
             let next = match step {
                 Step::Key(key) => node.entry(key).map(|e| (e.key_place, &e.value)),
                 Step::Index(index) => node
@@ -124,10 +153,10 @@ impl Node {
                     place = at;
                     node = below;
                 }
-                None => return (depth, place),
+                None => return place,
             }
         }
-        (path.len(), place)
+        place
     }
 
     /// The tree without its places, keys in the order of the printer.

@@ -1,5 +1,6 @@
 //! Golden tests: every file under `testdata/good` gives the specs and warnings
-//! beside it, every file under `testdata/broken` the diagnostics beside it.
+//! beside it, every file under `testdata/broken` the diagnostics beside it, every file under
+//! `testdata/normal` the normal form beside it.
 //!
 //! `UPDATE_EXPECTED=1` writes what is found; read the diff before believing it.
 //! Lines of the form `# env: NAME=value` set the environment of a file,
@@ -36,7 +37,14 @@ fn said(debug: &str) -> String {
     lines.fold(String::new(), |out, line| out + line + "\n")
 }
 
-fn check(folder: &str, least: usize, good: bool) {
+fn normal(case: &Case) -> Result<String, String> {
+    let normal = skep_stacks::normalize(case.input(), true);
+    let normal = normal.map_err(|diagnostics| format!("{diagnostics}\n"))?;
+    let warnings = normal.warnings.iter().map(|w| format!("{w}\n"));
+    Ok(warnings.collect::<String>() + &normal.yaml)
+}
+
+fn check(folder: &str, least: usize, good: bool, found: impl Fn(&Case) -> Result<String, String>) {
     let cases = cases(folder);
     assert!(
         cases.len() >= least,
@@ -71,12 +79,17 @@ fn check(folder: &str, least: usize, good: bool) {
 
 #[test]
 fn good_files_give_the_specs_and_warnings_beside_them() {
-    check("good", 25, true);
+    check("good", 25, true, found);
 }
 
 #[test]
 fn broken_files_give_the_diagnostics_beside_them() {
-    check("broken", 40, false);
+    check("broken", 40, false, found);
+}
+
+#[test]
+fn files_have_the_normal_form_beside_them() {
+    check("normal", 5, true, normal);
 }
 
 #[test]

@@ -32,6 +32,12 @@ const DIFFERENT: &[(&str, &str)] = &[
         "udp and tcp twins stay apart, a health check replaces",
     ),
     (
+        "merge-says.yml",
+        "what a later file says counts, also no, nothing and zero; networks are united",
+    ),
+    ("marks.yml", "Docker knows neither `!reset` nor `!override`"),
+    ("marks-alone.yml", "as marks.yml"),
+    (
         "readiness.yml",
         "Docker reads over `x-readiness`: it has no normal form there",
     ),

@@ -119,6 +119,23 @@ fn files_made_to_exhaust_us_are_answered_soon() {
 }
 
 #[test]
+fn anchors_within_anchors_are_paid_for() {
+    let depth = 60;
+    let anchors: String = (0..depth).map(|n| format!("&a{n} [")).collect();
+    let text = format!(
+        "x: {anchors}{}{}\nservices: {{a: {{image: a}}}}\n",
+        "1,".repeat(10_000),
+        "]".repeat(depth)
+    );
+    let files = [("anchors.yml", text.as_str())];
+    let refused = load(alone(&files)).expect_err("60 copies of 10,000 values");
+    assert!(
+        refused.to_string().contains("more than 200000 values"),
+        "{refused}"
+    );
+}
+
+#[test]
 fn references_become_ids_or_are_named() {
     let text = "services:\n  a:\n    image: x\n    secrets: [s]\n    configs: [c]\n\
                 secrets: {s: {external: true}}\nconfigs: {c: {external: true}}\n";

@@ -5,6 +5,7 @@ use crate::output::note;
 use anyhow::{Context as _, Result};
 use skep_stacks::{Diagnostics, LoadInput, Loaded, Normalized};
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 /// Stack files, read.
@@ -28,6 +29,7 @@ impl Files {
             let bytes = if path == "-" {
                 let mut bytes = Vec::new();
                 std::io::stdin()
+                    .take(MOST_READ)
                     .read_to_end(&mut bytes)
                     .context("cannot read standard input")?;
                 bytes
@@ -36,7 +38,7 @@ impl Files {
                     let absolute = here.join(path);
                     workdir = absolute.parent().map_or(here.clone(), Path::to_owned);
                 }
-                std::fs::read(path)
+                bounded(Path::new(path), true)
                     .map_err(|error| usage(format!("cannot read {path}: {error}")))?
             };
             let text = String::from_utf8(bytes)
@@ -91,12 +93,53 @@ impl Files {
             files: &files,
             stack,
             env: &|key| std::env::var(key).ok(),
-            read: &|path| std::fs::read(path),
+            read: &|path| bounded(path, false),
             workdir: &self.workdir,
         };
         use_it(input).map_err(|diagnostics| {
             note!("{diagnostics}");
             CliError::ReportedInvalid.into()
         })
+    }
+}
+
+/// Most bytes that are read of one file: one more than anything a stack may name, so that
+/// the loader says that it is too large.
+const MOST_READ: u64 = (4 << 20) + 1;
+
+/// Reads a file, or a pipe where that is allowed. What others name in a stack file must not
+/// be able to keep the reader waiting, nor to fill its memory.
+fn bounded(path: &Path, pipe: bool) -> std::io::Result<Vec<u8>> {
+    // Asked before it is opened: that alone may wait.
+    let kind = std::fs::metadata(path)?.file_type();
+    let is_read = kind.is_file() || (pipe && kind.is_fifo());
+    if !is_read {
+        let message = match kind.is_dir() {
+            true => "it is a directory",
+            false => "it is not a regular file",
+        };
+        return Err(std::io::Error::other(message));
+    }
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?
+        .take(MOST_READ)
+        .read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_is_not_read() -> Result<()> {
+        let refused = |path: &str| bounded(Path::new(path), true).map_err(|e| e.to_string());
+        assert_eq!(refused("/dev/zero"), Err("it is not a regular file".into()));
+        assert_eq!(refused("/"), Err("it is a directory".into()));
+        let folder = tempfile::tempdir()?;
+        let large = folder.path().join("large");
+        std::fs::File::create(&large)?.set_len(MOST_READ * 2)?;
+        assert_eq!(bounded(&large, false)?.len() as u64, MOST_READ);
+        Ok(())
     }
 }

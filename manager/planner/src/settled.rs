@@ -12,7 +12,6 @@ mod quiet;
 pub(crate) use quiet::Quiet;
 
 use crate::draft::{Draft, NodeWork, ServiceWork, Work};
-use crate::scheduler::host_ports;
 use skep_manager_store::Snapshot;
 use skep_types::{ServiceId, Timestamp, Version};
 use std::collections::BTreeMap;
@@ -68,6 +67,11 @@ impl Looked {
 }
 
 impl Settled {
+    /// Whether the last pass found that the service need not be looked at.
+    pub fn rests(&self, service: ServiceId) -> bool {
+        self.services.iter().any(|rest| rest.service == service)
+    }
+
     /// Whether what surrounds the services is what it was, in this pass as in the store.
     fn surrounds(&self, draft: &Draft<'_>) -> bool {
         self.agreed
@@ -149,14 +153,9 @@ impl Settled {
 }
 
 impl ServiceWork<'_> {
-    /// Nothing was planned for it, and nothing will be that other services decide. Which
-    /// host ports and generic resources are taken is read from the tasks themselves.
+    /// Nothing was planned for it, and nothing will be that other services decide.
     pub(crate) fn is_settled(&self, now: Timestamp) -> bool {
-        !self.acted
-            && self
-                .service
-                .is_some_and(|service| host_ports(service).is_empty())
-            && self.tasks.iter().all(|task| task.is_left(now))
+        !self.acted && self.service.is_some() && self.tasks.iter().all(|task| task.is_left(now))
     }
 }
 
@@ -174,6 +173,5 @@ impl Work<'_> {
             && self.error.is_none()
             && self.leaves.is_none()
             && !self.waits_for_node(now)
-            && self.generic().is_empty()
     }
 }

@@ -104,8 +104,8 @@ fn calm_change() -> impl Strategy<Value = String> {
 fn world(order: &str) -> World {
     let mut world = World::new();
     for line in [
-        "node n1 cpus=2 label=zone=z0",
-        "node n2 cpus=4 label=zone=z1",
+        "node n1 cpus=2 label=zone=z0 generic=gpu=a,b",
+        "node n2 cpus=4 label=zone=z1 generic=gpu=2",
         "node n3 cpus=2 label=zone=z0",
         "network front subnet=192.168.7.0/28",
         "network back",
@@ -113,6 +113,7 @@ fn world(order: &str) -> World {
         &format!("service db replicas=1 net=back constraint=node.labels.zone==z1 order={order}"),
         "service agent global image=a parallelism=2 monitor=1s",
         "service batch completions=3 concurrent=2 job-deadline=60s",
+        "service ai replicas=3 hostport=90:90 generic=gpu=1 monitor=1s",
         "service tick completions=2 \"schedule=* * * * *\" concurrency=replace",
         "service scan global-job image=a constraint=node.labels.zone==z0",
         "step 1s",

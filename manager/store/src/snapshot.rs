@@ -3,9 +3,11 @@
 //! Objects and indexes are written in `write` only (`put_*`, `drop_*`), so
 //! that no caller can forget one. Who may write what is `apply`'s business.
 
+mod giving;
 mod uses;
 mod write;
 
+use crate::given::Given;
 use crate::shelf::Shelf;
 use crate::usage::NodeUsage;
 use imbl::{OrdMap, OrdSet};
@@ -50,6 +52,7 @@ pub struct Snapshot {
     addresses: OrdMap<(NetworkId, Ipv4Addr), AddressUse>,
     vips: OrdMap<(NetworkId, IpAddr), ServiceId>,
     used: OrdMap<NodeId, NodeUsage>,
+    given: OrdMap<NodeId, Arc<Given>>,
     pub(crate) uses: Uses,
     changed: OrdMap<(ServiceId, Shelf), Version>,
     surroundings: Version,

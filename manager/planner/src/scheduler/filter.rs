@@ -1,10 +1,11 @@
 //! Whether a node may run a task, and why not, in Swarm's words.
 
-use super::fleet::{Fleet, FleetNode, host_ports};
+use super::fleet::{Fleet, FleetNode};
+use skep_manager_store::{HostPort, host_ports};
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Node, Placement, Platform, Protocol, Resources, Service, Spread, SpreadLabel, TaskSpec,
-    UpdateOrder, UpdateState,
+    Node, Placement, Platform, Resources, Service, Spread, SpreadLabel, TaskSpec, UpdateOrder,
+    UpdateState,
 };
 use std::collections::BTreeMap;
 
@@ -24,7 +25,7 @@ pub(super) enum Refusal {
 /// The filters of one task template, read once.
 pub(super) struct Filters {
     pub(super) resources: Resources,
-    pub(super) ports: Vec<(Protocol, u16)>,
+    pub(super) ports: Vec<HostPort>,
     /// The update under way, or the next one, starts the new task first.
     pub(super) surges: bool,
     /// The labels to spread over.
@@ -110,7 +111,7 @@ impl Filters {
             Refusal::Platform => {
                 !Platform::any_accepts(&self.platforms, &node.node.description.platform)
             }
-            Refusal::HostPort => self.ports.iter().any(|port| node.ports.contains(port)),
+            Refusal::HostPort => self.ports.iter().any(|port| node.has_port(*port)),
             Refusal::MaxReplicas => self.max_replicas != 0 && node.of_limit >= self.max_replicas,
             Refusal::Skew => false,
         }

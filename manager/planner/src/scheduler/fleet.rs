@@ -1,16 +1,12 @@
 //! The nodes as the scheduler sees them: what each has left.
 
 use super::filter::{Filters, Refusal};
-use super::generic::Given;
 use super::skew::Skew;
 use super::{FAILURES_MAX, failures};
 use crate::draft::{Draft, ServiceWork, Work};
 use crate::explained::NodeUse;
-use skep_manager_store::NodeUsage;
-use skep_types::{
-    ByteCount, Generics, NanoCpus, Node, NodeId, Protocol, PublishMode, Resources, Service,
-    Timestamp,
-};
+use skep_manager_store::{Given, HostPort, NodeUsage, host_ports};
+use skep_types::{ByteCount, Generics, NanoCpus, Node, NodeId, Resources, Timestamp};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -40,11 +36,10 @@ pub(super) struct FleetNode {
     pub(super) keeps_tasks: bool,
     cpu_reserved: u64,
     memory_reserved: u64,
-    generic: Given,
+    /// Generic resources and host-mode ports in use.
+    given: Given,
     /// Live tasks.
     tasks: u32,
-    /// Host-mode ports in use.
-    pub(super) ports: BTreeSet<(Protocol, u16)>,
     /// Of the present group: live tasks of the service.
     pub(super) of_service: u32,
     /// Of the present group: those that count for the limit per node.
@@ -73,7 +68,12 @@ impl FleetNode {
 
     /// How many of a generic resource are left.
     pub(super) fn left_of(&self, kind: &str) -> u64 {
-        self.generic.left(&self.node.description.generic, kind)
+        self.given.left(&self.node.description.generic, kind)
+    }
+
+    /// Whether a task has this host-mode port.
+    pub(super) fn has_port(&self, port: HostPort) -> bool {
+        self.given.has_port(port)
     }
 
     /// Share of what the node has that is reserved, in thousandths.
@@ -89,13 +89,13 @@ impl FleetNode {
     /// Puts a task there; returns what it is given of the node's generic resources.
     pub(super) fn take_in(&mut self, resources: &Resources) -> Generics {
         let has = &self.node.description.generic;
-        let generic = self.generic.choose(has, &resources.generic);
+        let generic = self.given.choose(has, &resources.generic);
         self.reserve(resources, &generic);
         generic
     }
 
     fn reserve(&mut self, resources: &Resources, generic: &Generics) {
-        self.generic.add(generic);
+        self.given.add(generic);
         self.cpu_reserved = self
             .cpu_reserved
             .saturating_add(resources.cpu_reservation.0);
@@ -106,7 +106,7 @@ impl FleetNode {
 
     /// As if a task that is there had ended.
     pub(super) fn release(&mut self, task: &Work<'_>) {
-        self.generic.remove(task.generic());
+        self.given.remove(task.generic());
         self.free_up(&task.spec.resources);
     }
 
@@ -144,22 +144,10 @@ impl FleetNode {
             cpu_reserved: NanoCpus(self.cpu_reserved),
             memory_reserved: ByteCount(self.memory_reserved),
             tasks: self.tasks,
-            ports: self.ports.iter().copied().collect(),
-            generic: self.generic.amounts(),
+            ports: self.given.ports().collect(),
+            generic: self.given.amounts(),
         }
     }
-}
-
-/// Host-mode ports with a fixed number.
-pub(crate) fn host_ports(service: &Service) -> Vec<(Protocol, u16)> {
-    service
-        .spec
-        .endpoint
-        .ports
-        .iter()
-        .filter(|port| port.mode == PublishMode::Host && port.published != 0)
-        .map(|port| (port.protocol, port.published))
-        .collect()
 }
 
 impl Fleet {
@@ -176,9 +164,8 @@ impl Fleet {
                     keeps_tasks: work.keeps_tasks(),
                     cpu_reserved: used.cpus.0,
                     memory_reserved: used.memory.0,
-                    generic: Given::default(),
+                    given: draft.snapshot.given(*id).cloned().unwrap_or_default(),
                     tasks: used.live,
-                    ports: BTreeSet::new(),
                     of_service: 0,
                     of_limit: 0,
                     failures: 0,
@@ -201,11 +188,10 @@ impl Fleet {
                     node.tasks = node.tasks.saturating_sub(known.live);
                 }
                 if task.may_run() {
-                    node.generic.add(task.generic());
-                    node.ports.extend(ports.iter().copied());
                     node.tasks += u32::from(task.is_live());
                 } else if known.is_some() {
-                    node.free_up(&task.spec.resources);
+                    node.release(task);
+                    node.given.close(&ports);
                 }
             }
         }
@@ -343,7 +329,7 @@ impl Fleet {
     pub(super) fn add(&mut self, at: At, filters: &Filters) -> Generics {
         let node = &mut self.nodes[at as usize];
         let generic = node.take_in(&filters.resources);
-        node.ports.extend(filters.ports.iter().copied());
+        node.given.open(&filters.ports);
         node.tasks += 1;
         node.of_service += 1;
         node.of_limit += 1;

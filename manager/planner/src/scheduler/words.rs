@@ -77,10 +77,7 @@ pub(super) fn describe(
             format!("{is}, and the image is for {}", wanted.join(", "))
         }
         Refusal::HostPort => {
-            let taken = filters
-                .ports
-                .iter()
-                .filter(|port| node.ports.contains(port));
+            let taken = filters.ports.iter().filter(|port| node.has_port(**port));
             let taken: Vec<String> = taken
                 .map(|(protocol, port)| format!("{port}/{protocol}"))
                 .collect();

@@ -7,8 +7,8 @@
 
 use crate::draft::{ServiceWork, Work};
 use crate::orchestrator::Pace;
-use crate::scheduler::{failures, host_ports};
-use skep_manager_store::{Shelf, Snapshot};
+use crate::scheduler::failures;
+use skep_manager_store::{Shelf, Snapshot, host_ports};
 use skep_types::{
     NodeId, Rebalance, Service, ServiceId, ServiceMode, TaskState, Timestamp, UpdateState, Version,
 };

@@ -188,3 +188,34 @@ fn tasks_leave_nodes_that_their_image_does_not_run_on() {
             web.2 n2 running -> running"#]],
     );
 }
+
+#[test]
+fn what_has_generic_resources_and_host_ports_rests_as_others_do() {
+    check(
+        "
+        node n1 generic=gpu=a
+        node n2 generic=gpu=1
+        service ai replicas=2 generic=gpu=1
+        service edge replicas=2 hostport=80:80
+        run
+        step 60s
+        rest
+        say and what they have is taken all the same
+        service more replicas=1 generic=gpu=1
+        service proxy replicas=1 hostport=80:80
+        run
+        why
+        scale edge 1
+        run
+        ps proxy
+        rest
+        ",
+        expect![[r#"
+            rest: ai edge
+            -- and what they have is taken all the same
+            more.1: no suitable node (insufficient resources on 2 nodes)
+            proxy.1: no suitable node (host-mode port already in use on 2 nodes)
+            proxy.1 n2 running -> running
+            rest: ai proxy edge"#]],
+    );
+}

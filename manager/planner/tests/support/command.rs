@@ -24,6 +24,7 @@
 //! explain web | explain-node n1 | given web  (of generic resources)
 //! foresee scale web 5 (or another change, which is not made)
 //! ps web | runs job | nodes | services | networks | addresses web | why
+//! rest (services that the next pass leaves out)
 //! ```
 
 use super::World;

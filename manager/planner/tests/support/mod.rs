@@ -14,8 +14,8 @@ use skep_manager_planner::{
     Fit, IdSource, Liveness, Plan, Settled, Subject, explain, reconcile_changed,
 };
 use skep_manager_store::{
-    Action, Applied, ClusterAction, NetworkAction, NodeAction, NodeUsage, ServiceAction, Store,
-    TaskAction,
+    Action, Applied, ClusterAction, Given, NetworkAction, NodeAction, NodeUsage, ServiceAction,
+    Store, TaskAction, host_ports, may_run,
 };
 use skep_types::{
     Cluster, ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
@@ -143,6 +143,15 @@ impl World {
         let nodes = state.nodes().map(|node| node.id);
         for id in nodes.chain(sums.keys().copied()) {
             assert_eq!(state.used(id), sums.get(&id).copied().unwrap_or_default());
+            let mut given = Given::default();
+            for task in state.tasks_on(id).filter(|task| may_run(task)) {
+                let ports = state
+                    .service(task.service)
+                    .map(|service| host_ports(service));
+                given.open(&ports.unwrap_or_default());
+                given.add(&task.generic);
+            }
+            assert_eq!(state.given(id).cloned().unwrap_or_default(), given);
         }
     }
 

@@ -23,6 +23,12 @@ impl World {
             "given" => self.show_given(&mut out, words[1]),
             "explain-node" => self.explain_node(&mut out, words[1]),
             "services" => self.show_services(&mut out),
+            "rest" => {
+                let services = self.store.state().services();
+                let rest = services.filter(|service| self.settled.rests(service.id));
+                let names: Vec<&str> = rest.map(|service| &*service.spec.name).collect();
+                let _ = writeln!(out, "rest: {}", names.join(" "));
+            }
             "secrets" => self.show_secrets(&mut out),
             "contents" => self.show_contents(&mut out, words[1]),
             "networks" => self.show_networks(&mut out),

@@ -28,6 +28,7 @@ impl Snapshot {
         let present = self.services.get(&id).map(Arc::clone);
         let past = present.as_ref().map_or(&[][..], |old| &old.past);
         self.count_past(past, &service.past);
+        self.give_ports(id, present.as_deref(), Some(&service));
         if let Some(old) = present {
             for vip in &old.endpoint.vips {
                 self.vips.remove(&(vip.network, vip.address));
@@ -55,6 +56,7 @@ impl Snapshot {
         }
         self.forget_template(id, old.spec_version, None);
         self.count_past(&old.past, &[]);
+        self.give_ports(id, Some(&old), None);
         self.touch_left(id, Shelf::FIRST);
         Some(old)
     }
@@ -199,6 +201,7 @@ impl Snapshot {
         match self.task(id).cloned() {
             Some(old) => {
                 self.count(NodeUsage::of(&old), NodeUsage::of(&task));
+                self.give(Some(&old), Some(&task));
                 if old.node != task.node {
                     if let Some(node) = old.node {
                         self.tasks_on_node.remove(&(node, id));
@@ -221,6 +224,7 @@ impl Snapshot {
             None => {
                 self.task_places.insert(id, (service, task.slot));
                 self.count(None, NodeUsage::of(&task));
+                self.give(None, Some(&task));
                 if let Some(node) = task.node {
                     self.tasks_on_node.insert((node, id));
                 }
@@ -239,6 +243,7 @@ impl Snapshot {
         let (service, slot) = self.task_places.remove(&id)?;
         let old = self.tasks.remove(&(service, slot, id))?;
         self.count(NodeUsage::of(&old), None);
+        self.give(Some(&old), None);
         if let Some(node) = old.node {
             self.tasks_on_node.remove(&(node, id));
         }

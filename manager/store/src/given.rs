@@ -1,24 +1,66 @@
-//! What nodes have of kinds that only who set them up knows: how many are left, and
-//! which of them a task gets.
+//! What nodes have given to tasks that no others may have: generic resources, of kinds that
+//! only who set a node up knows, and ports of their own. How many are left, and which a
+//! task gets.
 
-use skep_types::{GenericResource, Generics};
+use skep_types::{GenericResource, Generics, Protocol, PublishMode, Service};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What a node has given away.
-#[derive(Clone, Default)]
-pub(super) struct Given {
-    by_kind: BTreeMap<String, OfKind>,
+/// A port of a node.
+pub type HostPort = (Protocol, u16);
+
+/// Host-mode ports with a fixed number: each task of the service takes them.
+pub fn host_ports(service: &Service) -> Vec<HostPort> {
+    let ports = service.spec.endpoint.ports.iter();
+    ports
+        .filter(|port| port.mode == PublishMode::Host && port.published != 0)
+        .map(|port| (port.protocol, port.published))
+        .collect()
 }
 
-#[derive(Clone, Default)]
+/// What a node has given away.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    by_kind: BTreeMap<String, OfKind>,
+    /// With how many tasks have each: what was placed before may have the same.
+    ports: BTreeMap<HostPort, u32>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct OfKind {
     amount: u64,
     names: BTreeSet<String>,
 }
 
 impl Given {
+    /// A task has these ports.
+    pub fn open(&mut self, ports: &[HostPort]) {
+        for port in ports {
+            *self.ports.entry(*port).or_default() += 1;
+        }
+    }
+
+    /// A task that had these ports has gone.
+    pub fn close(&mut self, ports: &[HostPort]) {
+        for port in ports {
+            match self.ports.get_mut(port) {
+                Some(tasks) if *tasks > 1 => *tasks -= 1,
+                _ => drop(self.ports.remove(port)),
+            }
+        }
+    }
+
+    /// Whether a task has this port.
+    pub fn has_port(&self, port: HostPort) -> bool {
+        self.ports.contains_key(&port)
+    }
+
+    /// The ports that tasks have.
+    pub fn ports(&self) -> impl Iterator<Item = HostPort> + '_ {
+        self.ports.keys().copied()
+    }
+
     /// A task has these.
-    pub(super) fn add(&mut self, generic: &Generics) {
+    pub fn add(&mut self, generic: &Generics) {
         for (kind, given) in generic {
             let of_kind = self.by_kind.entry(kind.clone()).or_default();
             of_kind.amount = of_kind.amount.saturating_add(given.amount());
@@ -29,7 +71,7 @@ impl Given {
     }
 
     /// A task that had these has gone.
-    pub(super) fn remove(&mut self, generic: &Generics) {
+    pub fn remove(&mut self, generic: &Generics) {
         for (kind, given) in generic {
             let Some(of_kind) = self.by_kind.get_mut(kind) else {
                 continue;
@@ -38,12 +80,15 @@ impl Given {
             if let GenericResource::Named(names) = given {
                 of_kind.names.retain(|name| !names.contains(name));
             }
+            if *of_kind == OfKind::default() {
+                self.by_kind.remove(kind);
+            }
         }
     }
 
     /// How many of a kind are left. What a node has may have been told anew since: what
     /// it gave away counts all the same.
-    pub(super) fn left(&self, has: &Generics, kind: &str) -> u64 {
+    pub fn left(&self, has: &Generics, kind: &str) -> u64 {
         let Some(has) = has.get(kind) else { return 0 };
         let Some(given) = self.by_kind.get(kind) else {
             return has.amount();
@@ -58,7 +103,7 @@ impl Given {
     }
 
     /// What a task gets of what is left: names in their order.
-    pub(super) fn choose(&self, has: &Generics, wanted: &BTreeMap<String, u64>) -> Generics {
+    pub fn choose(&self, has: &Generics, wanted: &BTreeMap<String, u64>) -> Generics {
         let none = BTreeSet::new();
         let of_kind = |(kind, wanted): (&String, &u64)| {
             let chosen = match has.get(kind)? {
@@ -76,7 +121,7 @@ impl Given {
     }
 
     /// How many of each kind are given away.
-    pub(super) fn amounts(&self) -> BTreeMap<String, u64> {
+    pub fn amounts(&self) -> BTreeMap<String, u64> {
         let used = self.by_kind.iter().filter(|(_, given)| given.amount > 0);
         used.map(|(kind, given)| (kind.clone(), given.amount))
             .collect()

@@ -98,7 +98,7 @@ impl<'a> Allocator<'a> {
     }
 
     /// Whether a task on these networks would get its addresses on a node. Nothing is
-    /// given out, though blocks that were looked into stay with the node in this pass.
+    /// given out, neither addresses nor blocks.
     ///
     /// # Errors
     /// As [`Allocator::attach`].
@@ -108,10 +108,20 @@ impl<'a> Allocator<'a> {
         node: NodeId,
         networks: &[NetworkId],
     ) -> Result<(), Exhausted> {
-        if let Ok(attachments) = self.attach(draft.snapshot, node, networks) {
-            for attachment in &attachments {
-                self.detach(node, attachment);
+        let pool = self.pool.mark();
+        let known = |id: &NetworkId| Some((*id, self.networks.get(id)?.mark()));
+        let before: Vec<(NetworkId, blocks::Mark)> = networks.iter().filter_map(known).collect();
+        let attached = self.attach(draft.snapshot, node, networks);
+        for attachment in attached.iter().flatten() {
+            self.detach(node, attachment);
+        }
+        for (id, mark) in before {
+            if let Some(network) = self.networks.get_mut(&id) {
+                network.take_back(node, mark);
             }
+        }
+        self.pool.take_back(pool);
+        if attached.is_ok() {
             return Ok(());
         }
         // The nodes before it may have used up the blocks.

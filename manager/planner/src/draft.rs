@@ -68,6 +68,8 @@ pub(crate) struct ServiceWork<'a> {
     pub(crate) update_status: Option<UpdateStatus>,
     /// More was planned for it than is seen of its tasks, or would be if it could.
     pub(crate) acted: bool,
+    /// That nothing was planned is for what nodes have given away, to other services too.
+    pub(crate) by_room: bool,
     /// When something is due that changes by time alone.
     pub(crate) wake_at: Option<Timestamp>,
 }
@@ -126,6 +128,7 @@ impl<'a> Draft<'a> {
             quiet,
             update_status: None,
             acted: false,
+            by_room: false,
             wake_at: None,
         };
         self.services.insert(id, work);

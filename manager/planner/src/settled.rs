@@ -38,6 +38,8 @@ pub(crate) struct Rest {
     changed: Version,
     /// When its time comes.
     wake_at: Option<Timestamp>,
+    /// When what nodes have given away had changed last, where that counts.
+    room: Option<Version>,
 }
 
 /// What a pass found of a service that it looked at.
@@ -45,6 +47,7 @@ pub(crate) struct Rest {
 pub(crate) struct Looked {
     service: ServiceId,
     rests: bool,
+    by_room: bool,
     wake_at: Option<Timestamp>,
     quiet: Quiet,
 }
@@ -55,6 +58,7 @@ impl Looked {
         Looked {
             service: work.id,
             rests: work.is_settled(now),
+            by_room: work.by_room,
             wake_at: work.wake_at,
             quiet: Quiet::after(work, snapshot, now),
         }
@@ -97,7 +101,11 @@ impl Settled {
             let rest = known.next_if(|rest| rest.service == id);
             let now = draft.now;
             let rests = |rest: &Rest| {
-                rest.changed == changed && rest.wake_at.is_none_or(|wake_at| wake_at > now)
+                rest.changed == changed
+                    && rest.wake_at.is_none_or(|wake_at| wake_at > now)
+                    && rest
+                        .room
+                        .is_none_or(|room| room == draft.snapshot.used_at())
             };
             match rest.filter(rests) {
                 Some(rest) => {
@@ -144,6 +152,7 @@ impl Settled {
                     service,
                     changed,
                     wake_at: found.wake_at,
+                    room: found.by_room.then(|| snapshot.used_at()),
                 });
             }
         }

@@ -53,6 +53,7 @@ pub struct Snapshot {
     vips: OrdMap<(NetworkId, IpAddr), ServiceId>,
     used: OrdMap<NodeId, NodeUsage>,
     given: OrdMap<NodeId, Arc<Given>>,
+    used_at: Version,
     pub(crate) uses: Uses,
     changed: OrdMap<(ServiceId, Shelf), Version>,
     surroundings: Version,
@@ -179,6 +180,12 @@ impl Snapshot {
     /// What the tasks of a node take of it.
     pub fn used(&self, node: NodeId) -> NodeUsage {
         self.used.get(&node).copied().unwrap_or_default()
+    }
+
+    /// The version at which what nodes give to tasks (room, resources, ports, addresses)
+    /// changed last. Of a store that was loaded it may be a later one.
+    pub fn used_at(&self) -> Version {
+        self.used_at
     }
 
     /// All services, and those that are gone and have tasks left, by id, each with the

@@ -32,6 +32,13 @@ impl Exhausted {
     }
 }
 
+/// How much of a network was given out at a moment.
+pub(super) struct Mark {
+    subnets: usize,
+    added: usize,
+    taken: usize,
+}
+
 /// A network in a pass.
 pub(super) struct NetworkWork<'a> {
     network: &'a Arc<Network>,
@@ -94,6 +101,39 @@ impl<'a> NetworkWork<'a> {
 
     pub(super) fn give_back(&mut self, node: NodeId, address: Ipv4Addr) {
         self.addresses.entry(node).or_default().push_front(address);
+    }
+
+    /// What was given out up to now.
+    pub(super) fn mark(&self) -> Mark {
+        Mark {
+            subnets: self.subnets.len(),
+            added: self.added.len(),
+            taken: self.taken.len(),
+        }
+    }
+
+    /// Undoes what a node alone was given since; its addresses have come back.
+    pub(super) fn take_back(&mut self, node: NodeId, mark: Mark) {
+        if self.taken.len() == mark.taken && self.subnets.len() == mark.subnets {
+            return;
+        }
+        // It asked for a block when it had no address left.
+        self.addresses.insert(node, VecDeque::new());
+        let blocks = self.taken.split_off(mark.taken);
+        if self.subnets.len() > mark.subnets {
+            // There was no other block left then.
+            self.subnets.truncate(mark.subnets);
+            self.added.truncate(mark.added);
+            self.free = Some(VecDeque::new());
+        }
+        let subnets = &self.subnets;
+        let stays = |block: &Ipv4Net| subnets.iter().any(|subnet| subnet.contains(block));
+        if let Some(free) = &mut self.free {
+            let blocks = blocks.into_iter().map(|(block, _)| block);
+            for block in blocks.filter(stays).rev() {
+                free.push_front(block);
+            }
+        }
     }
 
     /// A virtual address for a service.
@@ -267,6 +307,17 @@ impl SubnetPool {
             cursor: (0, 0),
             lingering: None,
         }
+    }
+
+    /// What was taken up to now.
+    pub(super) fn mark(&self) -> ((usize, u32), usize) {
+        (self.cursor, self.taken.len())
+    }
+
+    /// Undoes what was taken since.
+    pub(super) fn take_back(&mut self, (cursor, taken): ((usize, u32), usize)) {
+        self.cursor = cursor;
+        self.taken.truncate(taken);
     }
 
     /// The next subnet that overlaps nothing.

@@ -7,7 +7,7 @@ use super::satisfying;
 use super::update::Pace;
 use crate::allocator::Allocator;
 use crate::draft::{Draft, ServiceWork, Work};
-use crate::scheduler::Balance;
+use crate::scheduler::{Balance, failures};
 use skep_manager_store::{Action, ServiceAction};
 use skep_types::{
     Cause, NodeId, Rebalance, Service, ServiceId, ServiceMode, Slot, Spread, Timestamp, UpdateState,
@@ -53,28 +53,29 @@ pub(super) fn resume(work: &mut ServiceWork<'_>) {
 /// Marks what is better moved, as much as may be moved now.
 pub(super) fn mark<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>) {
     let mut services = std::mem::take(&mut draft.services);
-    let mut asked: Vec<ServiceId> = Vec::new();
+    let cluster = draft.snapshot.cluster();
+    let by_themselves = cluster.is_some_and(|cluster| cluster.spec.rebalance_per_minute > 0);
+    // With whether more was planned for it before.
+    let mut asked: Vec<(ServiceId, bool)> = Vec::new();
     for work in services.values_mut() {
         let Some(service) = work.service else {
             continue;
         };
-        if !is_wanted(service) {
+        if !is_wanted(service, by_themselves) {
             continue;
         }
-        // What nodes have room for is decided by other services as well.
+        let acted = work.acted;
         let is_uneven = is_uneven(draft, work, service);
         work.acted |= is_uneven || service.rebalance_since.is_some();
         if is_uneven && !is_changing(service) {
-            asked.push(work.id);
+            asked.push((work.id, acted));
         }
     }
     draft.services = services;
-    if asked.is_empty() {
-        return;
-    }
-    let mut balance = Balance::new(draft);
+    let mut balance: Option<Balance> = None;
+    let mut moved = false;
     let mut rate: Option<Rate> = None;
-    for id in asked {
+    for (id, acted) in asked {
         let Some(work) = draft.services.get(&id) else {
             continue;
         };
@@ -111,16 +112,26 @@ pub(super) fn mark<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>) {
         let soon = std::cell::Cell::new(None);
         let may_come = |node: NodeId| {
             let at = steady(node).filter(|at| by_itself && *at > draft.now);
-            soon.set(soon.get().or(at));
+            soon.set(soon.get().into_iter().chain(at).min());
             at.is_none()
         };
+        let balance = balance.get_or_insert_with(|| Balance::new(draft));
         let chosen = balance.choose(draft, allocator, work, most, may_go, may_come);
         if let Some(rate) = rate.as_mut().filter(|_| by_itself) {
             rate.left -= chosen.len();
         }
+        let failed = |task: &Work<'_>| failures(task, draft.now) > 0;
+        // What was moved before it has taken room that it may yet not get.
+        let is_stuck = by_itself && chosen.is_empty() && !moved && !work.tasks.iter().any(failed);
+        moved |= !chosen.is_empty();
         let Some(work) = draft.services.get_mut(&id) else {
             continue;
         };
+        if is_stuck {
+            // It is looked at again when there is room elsewhere.
+            work.acted = acted;
+            work.by_room = true;
+        }
         if let Some(at) = soon.get() {
             work.wake(at);
         }
@@ -156,8 +167,9 @@ pub(super) fn finish(draft: &mut Draft<'_>, work: &ServiceWork<'_>, service: &Se
         }));
 }
 
-fn is_wanted(service: &Service) -> bool {
-    let asked = service.rebalance_since.is_some() || service.spec.rebalance == Rebalance::Auto;
+fn is_wanted(service: &Service, by_themselves: bool) -> bool {
+    let by_itself = by_themselves && service.spec.rebalance == Rebalance::Auto;
+    let asked = service.rebalance_since.is_some() || by_itself;
     asked && matches!(service.spec.mode, ServiceMode::Replicated { .. })
 }
 

@@ -344,3 +344,69 @@ fn a_scale_in_the_same_moment_is_taken_into_account() {
             web"#]],
     );
 }
+
+#[test]
+fn what_cannot_be_evened_rests_until_there_is_room() {
+    check(
+        "
+        node n1 cpus=4
+        service web replicas=4 auto cpu=1 parallelism=0 monitor=0s
+        run
+        node n2 cpus=4
+        service big replicas=1 cpu=4
+        run
+        step 61s
+        step 61s
+        count web
+        rest
+        rm big
+        run
+        step 1s
+        count web
+        rest
+        ",
+        expect![[r#"
+            n1: 4
+            n2: 0
+            rest: web big
+            n1: 2
+            n2: 2
+            rest: web"#]],
+    );
+}
+
+#[test]
+fn a_look_at_what_might_move_takes_no_addresses() {
+    check(
+        "
+        node n1
+        network front subnet=10.9.0.0/24
+        service web replicas=4 auto net=front parallelism=0 monitor=0s
+        run
+        node n2
+        run
+        step 30s
+        say the node has to be there for a minute
+        count web
+        networks
+        step 31s
+        count web
+        networks
+        ",
+        expect![[r#"
+            -- the node has to be there for a minute
+            n1: 4
+            n2: 0
+            ingress 10.0.0.0/24
+            front 10.9.0.0/24
+              10.9.0.0/28 services
+              10.9.0.16/28 n1
+            n1: 2
+            n2: 2
+            ingress 10.0.0.0/24
+            front 10.9.0.0/24
+              10.9.0.0/28 services
+              10.9.0.16/28 n1
+              10.9.0.32/28 n2"#]],
+    );
+}

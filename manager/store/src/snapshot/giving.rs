@@ -78,6 +78,7 @@ impl Snapshot {
         if ports.is_empty() && generic.is_empty() {
             return;
         }
+        self.used_at = self.version;
         let mut given = self.given.get(&node).cloned().unwrap_or_default();
         change(Arc::make_mut(&mut given));
         if *given == Given::default() {

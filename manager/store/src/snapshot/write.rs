@@ -265,6 +265,7 @@ impl Snapshot {
         if before == after {
             return;
         }
+        self.used_at = self.version;
         if let Some((node, usage)) = before {
             let left = self.used(node).minus(usage);
             if left == NodeUsage::default() {
@@ -280,6 +281,7 @@ impl Snapshot {
     }
 
     fn hold_addresses(&mut self, task: TaskId, attachments: &[Attachment]) {
+        self.used_at = self.version;
         for attachment in attachments {
             if let IpAddr::V4(address) = attachment.address {
                 self.addresses
@@ -289,6 +291,7 @@ impl Snapshot {
     }
 
     fn free_addresses(&mut self, task: &Task) {
+        self.used_at = self.version;
         let freed = AddressUse::Freed(self.version);
         for attachment in &task.attachments {
             let IpAddr::V4(address) = attachment.address else {

@@ -43,12 +43,12 @@ proptest! {
     fn what_is_left_out_changes_nothing(lines in proptest::collection::vec(line(), 1..32)) {
         let mut world = World::new();
         for line in [
-            "node n1 cpus=8 label=zone=z0",
-            "node n2 cpus=8 label=zone=z1",
+            "node n1 cpus=8 label=zone=z0 generic=gpu=4",
+            "node n2 cpus=8 label=zone=z1 generic=gpu=a,b,c,d,e,f",
             "node n3 cpus=4 label=zone=z0",
             "network back",
             "service web replicas=14 net=back port=0:80 cpu=0.5",
-            "service db replicas=10 spread=node.labels.zone",
+            "service db replicas=10 spread=node.labels.zone generic=gpu=1",
             "run",
             "step 20s",
         ] {

@@ -8,7 +8,7 @@
 use crate::draft::{ServiceWork, Work};
 use crate::orchestrator::Pace;
 use crate::scheduler::failures;
-use skep_manager_store::{Shelf, Snapshot, host_ports};
+use skep_manager_store::{Shelf, Snapshot};
 use skep_types::{
     NodeId, Rebalance, Service, ServiceId, ServiceMode, TaskState, Timestamp, UpdateState, Version,
 };
@@ -152,7 +152,6 @@ fn is_calm(service: &Service, work: &ServiceWork<'_>) -> bool {
         && !work.acted
         && work.update_status.is_none()
         && spread.all(|spread| spread.max_skew.is_none())
-        && host_ports(service).is_empty()
 }
 
 /// The node of the one task of a slot that counts, if nothing will happen there by itself.

@@ -65,13 +65,13 @@ pub(crate) fn store(
     for bits in agents_of(nodes) {
         apply(&[Action::Node(NodeAction::Create(Box::new(node(bits))))])?;
     }
+    let id = NETWORK;
+    let create = NetworkAction::Create {
+        id,
+        spec: Box::default(),
+    };
+    let version = apply(&[Action::Network(create)])?;
     if network {
-        let id = NETWORK;
-        let create = NetworkAction::Create {
-            id,
-            spec: Box::default(),
-        };
-        let version = apply(&[Action::Network(create)])?;
         let block = |place: usize| {
             let owner = BlockOwner::Node(NodeId::from_bits(2 + place as u128));
             Ok((Ipv4Net::new(first_address(place), BLOCK)?, owner))
@@ -104,6 +104,14 @@ pub(crate) fn store(
         spec.mode = ServiceMode::Replicated {
             replicas: slots as u32,
         };
+        if !network {
+            // Else nobody could send them anything, and nobody would be told of them.
+            spec.endpoint.mode = EndpointMode::DnsRoundRobin;
+            Arc::make_mut(&mut spec.task).networks = vec![NetworkAttachmentSpec {
+                network: NETWORK,
+                aliases: Vec::new(),
+            }];
+        }
         let spec = Box::new(spec);
         let spec_version = apply(&[Action::Service(ServiceAction::Create { id, spec })])?;
         let task = |slot: usize| NewTask {

@@ -95,6 +95,12 @@ fn data_path_port(snapshot: &Snapshot) -> u16 {
 fn outdated(old: &Snapshot, new: &Snapshot, difference: &Difference) -> BTreeSet<ServiceId> {
     let mut services: BTreeSet<ServiceId> = difference.services.iter().map(|c| c.id).collect();
     for Change { before, after, .. } in &difference.tasks {
+        let service = before.iter().chain(after).next().map(|task| task.service);
+        // One that is another service by now is among those above.
+        let service = service.and_then(|id| new.service(id));
+        if !service.is_some_and(|service| is_reached(service)) {
+            continue;
+        }
         let before_serves = before.as_ref().and_then(|task| endpoint(old, task));
         let after_serves = after.as_ref().and_then(|task| endpoint(new, task));
         if before_serves != after_serves {
@@ -130,8 +136,9 @@ fn service_view(snapshot: &Snapshot, service: &Service) -> ServiceView {
         };
         (attachment.network, on)
     });
-    let mut endpoints: Vec<EndpointView> = snapshot
-        .tasks_of(service.id)
+    let tasks = snapshot.tasks_of(service.id);
+    let mut endpoints: Vec<EndpointView> = tasks
+        .filter(|_| is_reached(service))
         .filter_map(|task| endpoint(snapshot, task))
         .collect();
     endpoints.sort_by_key(|endpoint| endpoint.task);
@@ -141,6 +148,15 @@ fn service_view(snapshot: &Snapshot, service: &Service) -> ServiceView {
         ports: service.endpoint.ports.clone(),
         endpoints,
     }
+}
+
+/// Whether there is a way to its tasks from elsewhere: a network on which they have a
+/// name, or a port. To tell all nodes of each of ten thousand tasks that nobody can ask
+/// for anything is most of the work of starting them.
+fn is_reached(service: &Service) -> bool {
+    !service.spec.task.networks.is_empty()
+        || !service.spec.endpoint.ports.is_empty()
+        || !service.endpoint.ports.is_empty()
 }
 
 fn serves(node: &Node) -> bool {
@@ -187,4 +203,104 @@ fn peer(node: &Node, port: u16) -> Option<Peer> {
         endpoint,
         mesh,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use skep_manager_store::{Action, NewTask, NodeAction, ServiceAction, Store, TaskAction};
+    use skep_types::{
+        EndpointSpec, Meta, PortConfig, Protocol, PublishMode, ServiceSpec, Slot, TaskId,
+        TaskStatus, Timestamp, Version,
+    };
+
+    /// The view of a service with these ports, and whether its task's start changed
+    /// anything.
+    fn told(ports: Vec<PortConfig>) -> (Arc<ServiceView>, bool) {
+        let (node, id, task) = (
+            NodeId::from_bits(1),
+            ServiceId::from_bits(1),
+            TaskId::from_bits(1),
+        );
+        let host = Node {
+            id: node,
+            meta: Meta::default(),
+            spec: Default::default(),
+            description: Default::default(),
+            status: Default::default(),
+            role: Default::default(),
+            role_since: Default::default(),
+            drain_since: None,
+            manager: None,
+            mesh: None,
+        };
+        let mut spec = ServiceSpec {
+            name: "web".to_owned(),
+            ..ServiceSpec::default()
+        };
+        spec.endpoint = EndpointSpec {
+            ports,
+            ..EndpointSpec::default()
+        };
+        let new = NewTask {
+            id: task,
+            slot: Slot(1),
+            desired: TaskState::Running,
+            node: Some(node),
+            attachments: Vec::new(),
+            error: String::new(),
+            cause: Default::default(),
+            restarts: Default::default(),
+            start_at: None,
+            run: 0,
+            generic: Default::default(),
+        };
+        let version = Version(1);
+        let make = [
+            Action::Node(NodeAction::Create(Box::new(host))),
+            Action::Service(ServiceAction::Create {
+                id,
+                spec: Box::new(spec),
+            }),
+            Action::Task(TaskAction::Create {
+                service: id,
+                version,
+                spec_version: version,
+                tasks: vec![new],
+            }),
+        ];
+        let runs = TaskStatus {
+            state: TaskState::Running,
+            ..TaskStatus::default()
+        };
+        let run = TaskAction::UpdateStatus {
+            updates: vec![(task, runs)],
+        };
+        let (mut store, mut views) = (Store::new(), Views::default());
+        let mut step = |version: u64, actions: &[Action]| {
+            let old = store.snapshot();
+            let applied = store.apply(Version(version), Timestamp(1), actions);
+            assert_eq!(applied.into_result(), Ok(()));
+            let new = store.snapshot();
+            let difference = Difference::between(&old, &new);
+            views.advance(&old, &new, &difference)
+        };
+        step(1, &make);
+        let changed = !step(2, &[Action::Task(run)]).is_empty();
+        (views.services[&id].clone(), changed)
+    }
+
+    #[test]
+    fn of_tasks_that_nobody_can_send_anything_no_node_is_told() {
+        let (view, changed) = told(Vec::new());
+        assert_eq!((view.endpoints.len(), changed), (0, false));
+        let (view, changed) = told(vec![PortConfig {
+            protocol: Protocol::Tcp,
+            target: 80,
+            published: 8080,
+            mode: PublishMode::Host,
+            masquerade: false,
+        }]);
+        assert_eq!((view.endpoints.len(), changed), (1, true));
+    }
 }

@@ -1,15 +1,21 @@
-//! One agent: a session, heartbeats, and what it is told.
+//! One agent: a session with one of the managers after the other, heartbeats, what it
+//! is told, and what it says of its tasks.
 
 use crate::Error;
-use crate::swarm::description;
+use crate::swarm::{description, status};
 use skep_manager_ca::Credentials;
 use skep_proto::pb;
+use skep_proto::pb::assignment_change::Change;
 use skep_proto::pb::dispatcher_client::DispatcherClient;
-use skep_transport::connect;
+use skep_transport::{connect, redirected_to};
+use skep_types::TaskState;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tonic::Status;
+
+/// Tasks in one report at most: a message has its limit.
+const REPORT_MAX: usize = 500;
 
 /// What an agent says of itself to whoever measures.
 pub(crate) enum Said {
@@ -27,6 +33,8 @@ pub(crate) struct Opened {
     pub(crate) session: bytes::Bytes,
     /// Of its heartbeats.
     pub(crate) period: Duration,
+    /// Where managers are.
+    pub(crate) managers: Vec<String>,
 }
 
 pub(crate) async fn open(
@@ -42,6 +50,7 @@ pub(crate) async fn open(
             let opened = Opened {
                 session: welcome.session,
                 period: Duration::from_millis(welcome.heartbeat_ms),
+                managers: welcome.managers.into_iter().map(|m| m.address).collect(),
             };
             Ok((opened, messages))
         }
@@ -50,7 +59,8 @@ pub(crate) async fn open(
 }
 
 pub(crate) struct Agent {
-    pub(crate) address: String,
+    /// Managers it knows of, until one names others.
+    pub(crate) managers: Vec<String>,
     pub(crate) credentials: Arc<Credentials>,
     pub(crate) bits: u128,
     pub(crate) place: usize,
@@ -58,39 +68,52 @@ pub(crate) struct Agent {
     pub(crate) dialling: Arc<Semaphore>,
     pub(crate) rounds: watch::Receiver<u64>,
     pub(crate) said: mpsc::UnboundedSender<Said>,
+    /// It says of its tasks that they run, and of those that are to stop that they have.
+    pub(crate) works: bool,
 }
 
 impl Agent {
     /// Stays connected; in a new round it drops everything and comes back.
     pub(crate) async fn run(mut self) {
+        // Each begins with another, so that all managers have as many.
+        let mut turn = self.place;
+        let mut leader = None;
         loop {
             self.rounds.borrow_and_update();
             let mut rounds = self.rounds.clone();
+            let next = &self.managers[turn % self.managers.len()];
+            let address = leader.take().unwrap_or_else(|| next.clone());
             let ended = tokio::select! {
-                ended = self.session() => ended,
+                ended = self.session(address) => ended,
                 changed = rounds.changed() => {
                     if changed.is_err() { return }
-                    self.rounds.borrow_and_update();
                     continue;
                 }
             };
+            let reason = ended.unwrap_err();
+            leader = reason.downcast_ref().and_then(redirected_to);
+            turn += 1;
             // Whoever measures may be done.
-            let _ = self.said.send(Said::Lost(ended.unwrap_err().to_string()));
+            let _ = self.said.send(Said::Lost(reason.to_string()));
             tokio::time::sleep(Duration::from_millis(100 + self.bits as u64 % 400)).await;
         }
     }
 
-    async fn session(&self) -> Result<std::convert::Infallible, Error> {
+    async fn session(&mut self, address: String) -> Result<std::convert::Infallible, Error> {
         // This process has its limits, too: it dials a few hundred at a time.
         let slot = self.dialling.clone().acquire_owned().await?;
-        let channel = connect(&self.address, self.credentials.client_config()?)?;
+        let channel = connect(&address, self.credentials.client_config()?)?;
         let mut client = DispatcherClient::new(channel).max_decoding_message_size(64 << 20);
-        let (opened, mut messages) = open(&mut client, self.bits).await?;
+        let (mut opened, mut messages) = open(&mut client, self.bits).await?;
         drop(slot);
+        self.managers = std::mem::take(&mut opened.managers);
+        let (tell, told) = mpsc::unbounded_channel();
         let beats = self.beat(client.clone(), opened.clone());
-        let follows = self.follow(client, opened.session);
+        let reports = report(client.clone(), opened.session.clone(), told);
+        let follows = self.follow(client, opened.session, tell);
         tokio::select! {
             ended = beats => ended,
+            ended = reports => ended,
             ended = follows => ended,
             ended = async { while messages.message().await?.is_some() {} Ok::<_, Status>(()) } => {
                 ended?;
@@ -104,7 +127,7 @@ impl Agent {
         mut client: DispatcherClient<tonic::transport::Channel>,
         opened: Opened,
     ) -> Result<std::convert::Infallible, Error> {
-        let Opened { session, period } = opened;
+        let (session, period) = (opened.session, opened.period);
         loop {
             tokio::time::sleep(period).await;
             let request = pb::HeartbeatRequest {
@@ -118,6 +141,7 @@ impl Agent {
         &self,
         mut client: DispatcherClient<tonic::transport::Channel>,
         session: bytes::Bytes,
+        tell: mpsc::UnboundedSender<pb::Task>,
     ) -> Result<std::convert::Infallible, Error> {
         let digests = || self.digests.lock().map_err(|error| error.to_string());
         let digest = digests()?[self.place].clone();
@@ -128,6 +152,11 @@ impl Agent {
             if !message.shared.is_empty() && complete {
                 self.said.send(Said::Told(Instant::now()))?;
             }
+            for change in message.changes.into_iter().filter(|_| self.works) {
+                if let Some(Change::Task(task)) = change.change {
+                    tell.send(task)?;
+                }
+            }
             if !message.more {
                 digests()?[self.place] = message.digest;
                 if !std::mem::replace(&mut complete, true) {
@@ -137,4 +166,34 @@ impl Agent {
         }
         Err("the assignments ended".into())
     }
+}
+
+/// Says of tasks that they do what they are told, those together that come while an
+/// earlier report is on its way.
+async fn report(
+    mut client: DispatcherClient<tonic::transport::Channel>,
+    session: bytes::Bytes,
+    mut told: mpsc::UnboundedReceiver<pb::Task>,
+) -> Result<std::convert::Infallible, Error> {
+    let mut tasks = Vec::new();
+    while told.recv_many(&mut tasks, REPORT_MAX).await > 0 {
+        let update = |task: pb::Task| {
+            let stops = task.desired > i32::from(pb::TaskState::from(TaskState::Running));
+            let mut said = status(match stops {
+                true => TaskState::Shutdown,
+                false => TaskState::Running,
+            });
+            said.container = "c".repeat(64);
+            pb::TaskStatusUpdate {
+                task: task.id,
+                status: Some((&said).into()),
+            }
+        };
+        let request = pb::UpdateTaskStatusRequest {
+            session: session.clone(),
+            updates: tasks.drain(..).map(update).collect(),
+        };
+        client.update_task_status(request).await?;
+    }
+    Err("the assignments ended".into())
 }

@@ -4,12 +4,17 @@
 //! `agents store [NODES [TASKS]]`: the memory of a manager to whom nobody talks and
 //! whose store holds so many nodes, each with so many tasks on one network.
 //!
-//! The manager is a process of its own with one worker thread: real port, real TLS,
-//! real gRPC, real log, all on this machine. The agents are this process; they open
-//! sessions, send heartbeats, follow their assignments and run nothing. Their
-//! tasks are on no network, so endpoints carry no addresses.
+//! `agents crowd COUNT TOKEN MANAGER...`: so many agents join a swarm that is there, hold
+//! sessions with its managers and say of their tasks that they run, until the input
+//! ends.
+//!
+//! Otherwise the manager is a process of its own with one worker thread: real port, real
+//! TLS, real gRPC, real log, all on this machine. The agents are this process; they open
+//! sessions, send heartbeats, follow their assignments and run nothing. Their tasks have
+//! no address on the network of their services, so endpoints carry none.
 
 mod agent;
+mod crowd;
 mod swarm;
 
 use agent::{Agent, Opened, Said, open};
@@ -60,6 +65,11 @@ fn main() -> Result<(), Error> {
     }
     if arguments.first().is_some_and(|first| first == "store") {
         return runtime.block_on(alone(number(1, 1000)?, number(2, 100)?));
+    }
+    if let [first, count, token, managers @ ..] = &arguments[..]
+        && first == "crowd"
+    {
+        return runtime.block_on(crowd::run(count.parse()?, token, managers));
     }
     runtime.block_on(agents(number(0, 10_000)?, number(1, 10)?))
 }
@@ -135,7 +145,7 @@ async fn agents(count: usize, tasks: usize) -> Result<(), Error> {
     let begun = Instant::now();
     for (place, bits) in agents_of(count).enumerate() {
         let agent = Agent {
-            address: address.clone(),
+            managers: vec![address.clone()],
             credentials: credentials(&root, NodeId::from_bits(bits), Role::Worker)?,
             bits,
             place,
@@ -143,6 +153,7 @@ async fn agents(count: usize, tasks: usize) -> Result<(), Error> {
             dialling: dialling.clone(),
             rounds: rounds.clone(),
             said: say.clone(),
+            works: false,
         };
         running.push(tokio::spawn(agent.run()));
     }

@@ -3,14 +3,16 @@
 //! table that says how each number came about.
 //!
 //! Parts: `starts` (scale latency, container starts, memory), `losses` (leader and
-//! node lost), `timelines` (Swarm's courses of events), `engines` (placements, WireGuard), `commit` (Raft, beside Debian's
-//! etcd), `agents` (what 10,000 cost a manager), `dockerd`. All by default.
+//! node lost), `timelines` (Swarm's courses of events), `engines` (placements, WireGuard),
+//! `commit` (Raft, beside Debian's etcd), `agents` (what 10,000 cost a manager), `durable`
+//! (placements through three managers), `dockerd`. All by default.
 //! Owns the order and the table; what is measured and how is in the modules.
 
 #![forbid(unsafe_code)]
 
 mod debian;
 mod dockerd;
+mod durable;
 mod engines;
 mod etcd;
 mod figures;
@@ -30,6 +32,7 @@ const PARTS: &[&str] = &[
     "engines",
     "commit",
     "agents",
+    "durable",
     "dockerd",
 ];
 
@@ -40,7 +43,10 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let wanted = |part: &str| given.is_empty() || given.iter().any(|g| g == part);
-    if wanted("starts") || wanted("losses") || wanted("timelines") {
+    if ["starts", "losses", "timelines", "durable"]
+        .into_iter()
+        .any(wanted)
+    {
         let programs = Programs::optimised();
         eprintln!("bench: programs in {}", programs.folder.display());
     }
@@ -62,6 +68,9 @@ fn main() -> ExitCode {
     }
     if wanted("timelines") {
         figures.extend(timelines::measure());
+    }
+    if wanted("durable") {
+        figures.extend(durable::measure());
     }
     if wanted("dockerd") {
         dockerd::measure(&mut figures);

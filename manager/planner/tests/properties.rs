@@ -113,7 +113,6 @@ fn world(order: &str) -> World {
         &format!("service db replicas=1 net=back constraint=node.labels.zone==z1 order={order}"),
         "service agent global image=a parallelism=2 monitor=1s",
         "service batch completions=3 concurrent=2 job-deadline=60s",
-        "service even replicas=4 auto cpu=0.5 net=back parallelism=2 monitor=1s",
         "service ai replicas=3 hostport=90:90 generic=gpu=1 monitor=1s",
         "service tick completions=2 \"schedule=* * * * *\" concurrency=replace",
         "service scan global-job image=a constraint=node.labels.zone==z0",
@@ -274,6 +273,8 @@ proptest! {
         lines in proptest::collection::vec(line(), 1..24),
     ) {
         let mut world = world(if start_first { "start-first" } else { "stop-first" });
+        // It moves by itself, which nobody foresees for another.
+        world.line("service even replicas=4 auto cpu=0.5 net=back parallelism=2 monitor=1s");
         for line in lines {
             // A rollback to or update of what is not there is not the point.
             world.line(&line);

@@ -164,20 +164,30 @@ impl Candidate {
                 matches!(answer, Ok(ResponseKind::PreVote(would)) if would.granted).then_some(id)
             });
         }
-        let mut granted = vec![self.id];
-        loop {
-            if is_majority(&position.membership, &granted) {
-                return true;
-            }
-            match asked.join_next().await {
-                Some(answer) => granted.extend(answer.ok().flatten()),
-                None => return false,
-            }
+        agreed(&position.membership, self.id, asked).await
+    }
+}
+
+/// Whether a majority says yes, this member among them. Each asked gives its id if it does.
+pub(crate) async fn agreed(
+    membership: &Membership<NodeId, BasicNode>,
+    id: NodeId,
+    mut asked: JoinSet<Option<NodeId>>,
+) -> bool {
+    let mut granted = vec![id];
+    loop {
+        if is_majority(membership, &granted) {
+            return true;
+        }
+        match asked.join_next().await {
+            Some(answer) => granted.extend(answer.ok().flatten()),
+            None => return false,
         }
     }
 }
 
-fn voters_besides(
+/// The voters but for one, with their addresses.
+pub(crate) fn voters_besides(
     membership: &Membership<NodeId, BasicNode>,
     id: NodeId,
 ) -> impl Iterator<Item = (NodeId, String)> {

@@ -30,6 +30,7 @@ mod read;
 mod rebuild;
 mod receive;
 mod runtime;
+mod silence;
 mod status;
 mod storage;
 mod transfer;

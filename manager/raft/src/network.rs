@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub(crate) struct Peers {
     /// Also how long to leave a peer alone that could not be reached.
     heartbeat: Duration,
     heard: Mutex<BTreeMap<NodeId, Instant>>,
+    /// Nothing is said as a leader: see `silence`.
+    silent: AtomicBool,
     /// What this member knows, once it runs.
     metrics: OnceLock<watch::Receiver<Metrics>>,
 }
@@ -48,6 +51,7 @@ impl Peers {
             transport,
             heartbeat,
             heard: Mutex::default(),
+            silent: AtomicBool::default(),
             metrics: OnceLock::new(),
         }
     }
@@ -72,6 +76,11 @@ impl Peers {
         self.heard.lock().unwrap_or_else(|e| e.into_inner())
     }
 
+    /// Has this member say nothing as a leader, or speak again; whether that is new.
+    pub(crate) fn silence(&self, silent: bool) -> bool {
+        self.silent.swap(silent, Ordering::Relaxed) != silent
+    }
+
     /// When this peer last answered or asked.
     pub(crate) fn last_heard(&self, peer: NodeId) -> Option<Instant> {
         self.heard().get(&peer).copied()
@@ -93,6 +102,10 @@ impl Peers {
             address: address.into(),
             reason,
         };
+        let as_leader = matches!(kind, RequestKind::Append(_) | RequestKind::Snapshot(_));
+        if as_leader && self.silent.load(Ordering::Relaxed) {
+            return Err(failed("no majority answers this leader".into()));
+        }
         let request = wire::Request {
             from: self.this,
             to: target,

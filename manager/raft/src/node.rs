@@ -17,7 +17,7 @@ use crate::network::{Factory, Peers};
 use crate::receive::Receiving;
 use crate::storage::{self, Durable, LogStore, Snapshots};
 use crate::types::{CoreRaft, Metrics, NodeId};
-use crate::{Machine, Transport, disk, propose, pulse, read};
+use crate::{Machine, Transport, disk, propose, pulse, read, silence};
 
 /// Proposals and reads that may queue before callers wait for room.
 const QUEUE: usize = 4096;
@@ -115,6 +115,12 @@ impl Raft {
             log.durable(),
             config.heartbeat,
             config.stall(),
+        ));
+        tasks.spawn(silence::run(
+            metrics.clone(),
+            peers.clone(),
+            config.quorum_timeout(),
+            config.heartbeat * 2,
         ));
         let candidate = Candidate {
             id: config.raft_id,

@@ -114,3 +114,55 @@ fn a_silent_leader_is_followed_soon_every_time() {
         });
     }
 }
+
+/// Of five one is gone, and the leader reaches one of the others. That one would have no
+/// other leader for as long as it hears this one, and without it there is no majority.
+#[test]
+fn a_leader_without_a_majority_is_in_nobodys_way() {
+    for seed in 1..=5 {
+        simulated(seed, async move {
+            let world = World::of(seed, 5).await;
+            let leader = world.leader().await;
+            let others: Vec<_> = (1..=5).filter(|id| *id != leader.id()).collect();
+            world.crash(others[0]).await;
+            for away in &others[1..3] {
+                world.wires.part(leader.id(), *away);
+            }
+            let began = Instant::now();
+            let next = loop {
+                if let Some(next) = world.leading_without(leader.id()) {
+                    break next;
+                }
+                assert!(began.elapsed() < LONG, "seed {seed}: nobody leads");
+                sleep(Duration::from_millis(5)).await;
+            };
+            let took = began.elapsed();
+            assert!(took < Duration::from_millis(4000), "seed {seed}: {took:?}");
+            next.propose(vec![1]).await.unwrap();
+            world.wires.mend(leader.id());
+            sleep(LONG).await;
+            assert_eq!(world.ledgers[&leader.id()].entries().len(), 1);
+        });
+    }
+}
+
+/// The leader has fallen silent, and nobody could be elected.
+#[test]
+fn somebody_leads_when_all_are_back() {
+    for seed in 1..=5 {
+        simulated(seed, async move {
+            let world = World::of(seed, 3).await;
+            let leader = world.leader().await;
+            for id in 1..=3 {
+                world.wires.cut(id);
+            }
+            sleep(LONG).await;
+            assert!(!leader.leadership().borrow().is_leader);
+            for id in 1..=3 {
+                world.wires.mend(id);
+            }
+            sleep(LONG).await;
+            world.leader().await.propose(vec![1]).await.unwrap();
+        });
+    }
+}

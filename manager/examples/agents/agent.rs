@@ -8,7 +8,7 @@ use skep_proto::pb;
 use skep_proto::pb::assignment_change::Change;
 use skep_proto::pb::dispatcher_client::DispatcherClient;
 use skep_transport::{connect, redirected_to};
-use skep_types::TaskState;
+use skep_types::{NodeDescription, TaskState};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -39,10 +39,10 @@ pub(crate) struct Opened {
 
 pub(crate) async fn open(
     client: &mut DispatcherClient<tonic::transport::Channel>,
-    bits: u128,
+    description: &NodeDescription,
 ) -> Result<(Opened, tonic::Streaming<pb::SessionMessage>), Status> {
     let request = pb::SessionRequest {
-        description: Some((&description(bits)).into()),
+        description: Some(description.into()),
     };
     let mut messages = client.session(request).await?.into_inner();
     match messages.message().await?.and_then(|first| first.message) {
@@ -104,7 +104,12 @@ impl Agent {
         let slot = self.dialling.clone().acquire_owned().await?;
         let channel = connect(&address, self.credentials.client_config()?)?;
         let mut client = DispatcherClient::new(channel).max_decoding_message_size(64 << 20);
-        let (mut opened, mut messages) = open(&mut client, self.bits).await?;
+        let mut description = description(self.bits);
+        if self.works {
+            // No node is to look for its WireGuard, which is not there.
+            description.wireguard_key = [0; 32];
+        }
+        let (mut opened, mut messages) = open(&mut client, &description).await?;
         drop(slot);
         self.managers = std::mem::take(&mut opened.managers);
         let (tell, told) = mpsc::unbounded_channel();

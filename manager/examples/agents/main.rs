@@ -29,7 +29,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
-use swarm::{agents_of, credentials, status, store, task_id};
+use swarm::{agents_of, credentials, description, status, store, task_id};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 /// The one that the daemon has.
@@ -257,7 +257,7 @@ async fn fan_out(
     let mut client = DispatcherClient::new(channel);
     let mut begun;
     loop {
-        let (Opened { session, .. }, _messages) = open(&mut client, 2).await?;
+        let (Opened { session, .. }, _messages) = open(&mut client, &description(2)).await?;
         let report = pb::UpdateTaskStatusRequest {
             session,
             updates: vec![pb::TaskStatusUpdate {

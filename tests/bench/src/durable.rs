@@ -165,7 +165,7 @@ fn place(cluster: &Cluster, crowd: &Crowd, tasks: usize) -> Took {
         since
     };
     let (placed, runs) = (since("placed"), since("RUNNING"));
-    let listed = cluster.skep(follower, &["service", "ls", "--format", "{{.Replicas}}"]);
+    let listed = cluster.read(follower, &["service", "ls", "--format", "{{.Replicas}}"]);
     assert_eq!(listed.succeeds().text(), format!("{tasks}/{tasks}"));
     cluster
         .skep(follower, &["service", "rm", "many"])

@@ -104,6 +104,8 @@ fn table(view: &View, tasks: Vec<&Task>, filters: &Filters, args: &PsArgs, now: 
                 "StopCause",
                 task.stop_cause.map_or("", Cause::name).to_owned(),
             ),
+            ("LocalRestarts", task.status.local.count.to_string()),
+            ("Message", task.status.message.clone()),
         ]);
     }
     table
@@ -140,11 +142,16 @@ fn current(view: &View, task: &Task, now: u64) -> String {
         && !task.status.state.is_terminal()
         && !view.nodes.is_empty()
         && !view.is_on_live_node(task);
+    let again = match task.status.local.count {
+        0 => String::new(),
+        1 => " (restarted by its node)".to_owned(),
+        count => format!(" (restarted {count} times by its node)"),
+    };
     match (lost, task.status.not_ready) {
         // What it said last is not what is: its node is gone.
         (true, _) => format!("{state} {when} (node down)"),
-        (false, true) => format!("{state} {when} (not ready)"),
-        (false, false) => format!("{state} {when}"),
+        (false, true) => format!("{state} {when}{again} (not ready)"),
+        (false, false) => format!("{state} {when}{again}"),
     }
 }
 
@@ -329,6 +336,21 @@ mod tests {
         let text = current(&view, &view.tasks[1], 181_000);
         assert_eq!(text, "Running 3 minutes ago (node down)");
         assert_eq!(view.replicas(&view.services[0]), (0, 2));
+    }
+
+    #[test]
+    fn what_a_node_started_again_by_itself_is_told() {
+        let mut view = failing();
+        view.tasks[1].status.local.count = 1;
+        let text = current(&view, &view.tasks[1], 181_000);
+        assert_eq!(text, "Running 3 minutes ago (restarted by its node)");
+        view.tasks[1].status.local.count = 2;
+        view.tasks[1].status.not_ready = true;
+        let text = current(&view, &view.tasks[1], 181_000);
+        assert_eq!(
+            text,
+            "Running 3 minutes ago (restarted 2 times by its node) (not ready)"
+        );
     }
 
     #[test]

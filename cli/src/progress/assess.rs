@@ -184,7 +184,7 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         let policy = &service.spec.task.restart;
         let over = by_itself
             && task.desired != TaskState::Remove
-            && !policy.follows(state, &task.restarts, task.status.at);
+            && !policy.follows(state, &task.counted(), task.status.at);
         // What is told to stop, or has, is no position any more.
         if !over && !task.is_live() && task.desired > TaskState::Running {
             continue;

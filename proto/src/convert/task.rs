@@ -4,7 +4,8 @@ use super::basic::{address, address_bytes, id, id_bytes, optional_id, require, w
 use super::resources::{generics, generics_on_wire};
 use crate::{Invalid, pb};
 use skep_types::{
-    Attachment, Cause, Restarts, Slot, Task, TaskSpec, TaskState, TaskStatus, Timestamp, Version,
+    Attachment, Cause, LocalRestarts, Restarts, Slot, Task, TaskSpec, TaskState, TaskStatus,
+    Timestamp, Version,
 };
 use std::sync::Arc;
 
@@ -56,6 +57,32 @@ pub(crate) fn restarts_on_wire(restarts: &Restarts) -> Option<pb::Restarts> {
     (*restarts != Restarts::default()).then(|| restarts.into())
 }
 
+impl From<&LocalRestarts> for pb::LocalRestarts {
+    fn from(local: &LocalRestarts) -> Self {
+        let LocalRestarts { count, counted, at } = local;
+        pb::LocalRestarts {
+            count: *count,
+            counted: restarts_on_wire(counted),
+            at_ms: at.0,
+        }
+    }
+}
+
+impl From<pb::LocalRestarts> for LocalRestarts {
+    fn from(local: pb::LocalRestarts) -> Self {
+        let pb::LocalRestarts {
+            count,
+            counted,
+            at_ms,
+        } = local;
+        LocalRestarts {
+            count,
+            counted: counted.map(Restarts::from).unwrap_or_default(),
+            at: Timestamp(at_ms),
+        }
+    }
+}
+
 impl From<&TaskStatus> for pb::TaskStatus {
     fn from(status: &TaskStatus) -> Self {
         let TaskStatus {
@@ -70,6 +97,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             ran_at,
             ready_at,
             not_ready,
+            local,
         } = status;
         pb::TaskStatus {
             state: pb::TaskState::from(*state).into(),
@@ -83,6 +111,7 @@ impl From<&TaskStatus> for pb::TaskStatus {
             ran_at_ms: ran_at.map(|at| at.0),
             ready_at_ms: ready_at.map(|at| at.0),
             not_ready: *not_ready,
+            local: (*local != LocalRestarts::default()).then(|| local.into()),
         }
     }
 }
@@ -102,6 +131,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             ran_at_ms,
             ready_at_ms,
             not_ready,
+            local,
         } = status;
         Ok(TaskStatus {
             state: task_state(state)?,
@@ -115,6 +145,7 @@ impl TryFrom<pb::TaskStatus> for TaskStatus {
             ran_at: ran_at_ms.map(Timestamp),
             ready_at: ready_at_ms.map(Timestamp),
             not_ready,
+            local: local.map(LocalRestarts::from).unwrap_or_default(),
         })
     }
 }

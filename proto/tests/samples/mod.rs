@@ -288,6 +288,15 @@ pub fn status() -> TaskStatus {
         ran_at: Some(Timestamp(1_700_000_000_123)),
         ready_at: Some(Timestamp(1_700_000_030_456)),
         not_ready: true,
+        local: LocalRestarts {
+            count: 3,
+            counted: Restarts {
+                in_row: 2,
+                attempts: 4,
+                window_from: Timestamp(1_700_000_000_456),
+            },
+            at: Timestamp(1_700_000_020_456),
+        },
     }
 }
 

@@ -25,6 +25,7 @@ pub mod network;
 pub mod node;
 pub mod placement;
 pub mod resources;
+pub mod restart;
 pub mod revision;
 pub mod secret;
 pub mod service;
@@ -53,10 +54,11 @@ pub use node::{
 };
 pub use placement::{InvalidSpread, Placement, Spread, SpreadLabel};
 pub use resources::{ByteCount, GenericResource, Generics, InvalidAmount, NanoCpus, Resources};
+pub use restart::{LocalRestarts, RestartCondition, RestartPolicy, Restarts};
 pub use revision::{PastRevision, Revision, RevisionOutcome};
 pub use secret::{Config, ConfigSpec, Secret, SecretSpec};
 pub use service::{
-    FailureAction, LogDriver, Rebalance, RestartCondition, RestartPolicy, Service, ServiceMode,
-    ServiceSpec, TaskSpec, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus,
+    FailureAction, LogDriver, Rebalance, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
+    UpdateOrder, UpdateState, UpdateStatus,
 };
-pub use task::{Attachment, Cause, Restarts, Slot, Task, TaskState, TaskStatus};
+pub use task::{Attachment, Cause, Slot, Task, TaskState, TaskStatus};

@@ -8,8 +8,8 @@ use crate::meta::{Labels, Meta, Timestamp, Version};
 use crate::network::NetworkAttachmentSpec;
 use crate::placement::Placement;
 use crate::resources::Resources;
+use crate::restart::RestartPolicy;
 use crate::revision::{PastRevision, Revision};
-use crate::task::{Restarts, TaskState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -162,66 +162,6 @@ impl LogDriver {
     pub fn file_count(text: &str) -> Option<u32> {
         text.trim().parse().ok().filter(|count| *count > 0)
     }
-}
-
-/// What happens when a task ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RestartPolicy {
-    /// Which ends are followed by a new task.
-    pub condition: RestartCondition,
-    /// Time before the new task starts; 5 s when not set.
-    pub delay: Option<Duration>,
-    /// Restarts allowed; 0 is unlimited.
-    pub max_attempts: u32,
-    /// Time over which attempts are counted; zero is for ever. Windows follow
-    /// each other: in a time as long as one that spans two, up to twice the
-    /// attempts can fall.
-    pub window: Duration,
-    /// Longest time that repeated failures make of `delay`, which each of them
-    /// doubles; 5 min when not set. A longer `delay` stays as it is.
-    pub max_delay: Option<Duration>,
-}
-
-impl RestartPolicy {
-    /// Most that `max_delay` can be.
-    pub const MAX_DELAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-    /// Whether a task that ended by itself like this, at that time, is followed
-    /// by another one.
-    pub fn follows(&self, ended: TaskState, restarts: &Restarts, at: Timestamp) -> bool {
-        let wanted = match self.condition {
-            RestartCondition::None => false,
-            RestartCondition::OnFailure => ended != TaskState::Complete,
-            RestartCondition::Any => true,
-        };
-        let left =
-            self.max_attempts == 0 || restarts.in_window(self.window, at) < self.max_attempts;
-        wanted && left
-    }
-}
-
-impl Default for RestartPolicy {
-    fn default() -> Self {
-        RestartPolicy {
-            condition: RestartCondition::Any,
-            delay: None,
-            max_attempts: 0,
-            window: Duration::ZERO,
-            max_delay: None,
-        }
-    }
-}
-
-/// Which ends of a task are followed by a new one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RestartCondition {
-    /// None.
-    None,
-    /// A non-zero exit or an error.
-    OnFailure,
-    /// Every end.
-    #[default]
-    Any,
 }
 
 /// How a change is rolled out.

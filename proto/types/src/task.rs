@@ -3,11 +3,11 @@
 use crate::id::{NetworkId, NodeId, ServiceId, TaskId};
 use crate::meta::{Meta, Timestamp, Version};
 use crate::resources::Generics;
+use crate::restart::{LocalRestarts, Restarts};
 use crate::service::TaskSpec;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Position of a task in its service: from 1 for replicated services, 0 for
 /// global ones, whose tasks are told apart by node.
@@ -156,31 +156,6 @@ impl fmt::Display for Cause {
     }
 }
 
-/// What was counted of the tasks before this one in its place, so that it need
-/// not be read from them: they may be forgotten.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Restarts {
-    /// Tasks in a row, up to this one, that failed before they had run steadily.
-    pub in_row: u32,
-    /// Restarts within the window, that to this task included.
-    pub attempts: u32,
-    /// When the window began: the end that the first of them followed.
-    pub window_from: Timestamp,
-}
-
-impl Restarts {
-    /// From this many in a row on it is a crash loop: the next task gets a node
-    /// when it is to start, not before.
-    pub const LOOP: u32 = 2;
-
-    /// Restarts that count at that time. Windows follow each other: the first
-    /// restart after one has passed begins the next.
-    pub fn in_window(&self, window: Duration, at: Timestamp) -> u32 {
-        let over = !window.is_zero() && at.since(self.window_from) > window;
-        if over { 0 } else { self.attempts }
-    }
-}
-
 /// One task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Task {
@@ -236,6 +211,14 @@ impl Task {
         self.desired <= TaskState::Running && !self.status.state.is_terminal()
     }
 
+    /// What was counted up to its present container.
+    pub fn counted(&self) -> Restarts {
+        match self.status.local.count {
+            0 => self.restarts,
+            _ => self.status.local.counted,
+        }
+    }
+
     /// Until when it waits out a crash loop, without a node.
     pub fn held_until(&self) -> Option<Timestamp> {
         let is_loop = self.restarts.in_row >= Restarts::LOOP;
@@ -267,10 +250,14 @@ pub struct TaskStatus {
     /// it was never seen running. The store keeps it: agents do not set it.
     pub ran_at: Option<Timestamp>,
     /// When it first took traffic: `ran_at`, or later where a readiness check says
-    /// so; `None` if it never did. The store keeps it: agents do not set it.
+    /// so; `None` if it never did. The store keeps it: what agents say is not read. On
+    /// its node it is when the present container first did, by the node's clock.
     pub ready_at: Option<Timestamp>,
-    /// It runs, and its readiness check says that it takes no traffic.
+    /// It runs, and its readiness check says that it takes no traffic; or its node
+    /// starts it again by itself.
     pub not_ready: bool,
+    /// What its node started again by itself.
+    pub local: LocalRestarts,
 }
 
 impl TaskStatus {

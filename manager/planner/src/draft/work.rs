@@ -27,7 +27,7 @@ pub(crate) struct Work<'a> {
     pub(crate) leaves: Option<Cause>,
     /// Its node is silent, and it is given up once another serves in its place.
     pub(crate) away: bool,
-    /// What was counted before it in its position.
+    /// What was counted before it in its position, and of what its node started again.
     pub(crate) restarts: Restarts,
     /// It does not start before.
     pub(crate) start_at: Option<Timestamp>,
@@ -61,7 +61,7 @@ impl<'a> Work<'a> {
             stop_cause: task.stop_cause,
             leaves: None,
             away: false,
-            restarts: task.restarts,
+            restarts: task.counted(),
             start_at: task.start_at,
             run: task.run,
             attachments: Vec::new(),
@@ -157,9 +157,11 @@ impl<'a> Work<'a> {
         self.known.and_then(|task| task.status.ran_at)
     }
 
-    /// When it first took traffic; `None` if it never did.
+    /// When its present container first took traffic; `None` if the task never did.
     pub(crate) fn ready_at(&self) -> Option<Timestamp> {
-        self.known.and_then(|task| task.status.ready_at)
+        let status = &self.known?.status;
+        let again = Some(status.local.at).filter(|_| status.local.count > 0);
+        status.ready_at.map(|at| at.max(again.unwrap_or(at)))
     }
 
     /// It was neither stopped nor lost with its node.

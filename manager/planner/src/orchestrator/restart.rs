@@ -7,14 +7,6 @@ use crate::draft::{Origin, ServiceWork, Template, Work};
 use skep_types::{Cause, RestartPolicy, Restarts, TaskState, Timestamp};
 use std::time::Duration;
 
-/// Swarm's default delay.
-const DEFAULT_DELAY: Duration = Duration::from_secs(5);
-/// Least delay from the second failure in a row on, and after what ended none.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// Longest delay that repeated failures lead to, unless the policy says.
-const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
-/// A task that ran so long, from when it took traffic, ends a row of failures.
-const STEADY: Duration = Duration::from_secs(5 * 60);
 /// Least time before a failed try beside an old task that serves is followed by another.
 pub(super) const RETRY_DELAY: Duration = Duration::from_secs(5);
 /// Characters of the last error that are told again.
@@ -51,7 +43,7 @@ pub(super) fn follow(latest: &Work<'_>, policy: &RestartPolicy, now: Timestamp) 
     }
     let restarts = counted(policy, latest);
     // From when it is known to have ended: a node's clock may be behind.
-    let start_at = now + backoff(policy, restarts.in_row);
+    let start_at = now + policy.backoff(restarts.in_row);
     let error = (restarts.in_row >= Restarts::LOOP && start_at > now)
         .then(|| crash_loop(latest, restarts, start_at));
     // A move is not over before one takes traffic: until then the next waits.
@@ -89,46 +81,20 @@ pub(super) fn retry(
         return None;
     }
     let restarts = counted(policy, last);
-    let at = ended_at + backoff(policy, restarts.in_row).max(least);
+    let at = ended_at + policy.backoff(restarts.in_row).max(least);
     Some((at, restarts))
 }
 
 /// What is counted for the task after one that ended by itself.
 fn counted(policy: &RestartPolicy, ended: &Work<'_>) -> Restarts {
-    let before = ended.restarts;
     let at = ended.ended_at();
-    let attempts = before.in_window(policy.window, at);
-    Restarts {
-        // What is done is no failure.
-        in_row: if ended.state == TaskState::Complete || ran_steadily(ended, at) {
-            0
-        } else {
-            before.in_row.saturating_add(1)
-        },
-        attempts: attempts.saturating_add(1),
-        window_from: if attempts == 0 {
-            at
-        } else {
-            before.window_from
-        },
-    }
+    let steadily = ran_steadily(ended, at);
+    ended.restarts.after(policy, ended.state, at, steadily)
 }
 
 fn ran_steadily(task: &Work<'_>, until: Timestamp) -> bool {
-    task.ready_at().is_some_and(|at| until.since(at) >= STEADY)
-}
-
-/// The delay doubles with each failure in a row, so that a task that cannot
-/// start does not keep the swarm busy; nor does one that is done at once.
-fn backoff(policy: &RestartPolicy, in_row: u32) -> Duration {
-    let delay = policy.delay.unwrap_or(DEFAULT_DELAY);
-    let base = delay.max(BACKOFF_MIN);
-    if in_row < Restarts::LOOP {
-        return if in_row == 0 { base } else { delay };
-    }
-    let doublings = (in_row - 1).min(20);
-    let most = policy.max_delay.unwrap_or(BACKOFF_MAX).max(base);
-    base.saturating_mul(1 << doublings).min(most)
+    task.ready_at()
+        .is_some_and(|at| until.since(at) >= Restarts::STEADY)
 }
 
 /// Lets tasks that wait start sooner where the delay was lowered meanwhile, and what
@@ -140,7 +106,7 @@ pub(super) fn hasten(work: &mut ServiceWork<'_>, policy: &RestartPolicy, now: Ti
         let Some(at) = task.start_at.filter(|at| waits && *at > now) else {
             continue;
         };
-        let at = at.min(task.created_at + backoff(policy, task.restarts.in_row));
+        let at = at.min(task.created_at + policy.backoff(task.restarts.in_row));
         task.start_at = Some(at);
         let told = task.known.map_or("", |known| &known.status.error);
         if task.is_held(now) && !told.contains(&time_of_day(at)) {

@@ -401,3 +401,57 @@ fn a_delay_that_is_lowered_holds_for_what_waits_already() {
             web.1 n1 failed -> shutdown image a"#]],
     );
 }
+
+#[test]
+fn what_a_node_started_again_by_itself_counts() {
+    check(
+        "
+        node n1
+        service web delay=1s
+        run
+        step 601s
+        say it ran for long before, and not since
+        again web.1 3
+        plan
+        kill web.1
+        plan
+        ps web
+        ",
+        expect![[r#"
+            -- it ran for long before, and not since
+            web.1 - pending -> ready: crash loop: failed 4 times in a row, starts again at 00:26:49 UTC; last: task: non-zero exit (137)
+            web.1 n1 failed -> shutdown: task: non-zero exit (137)"#]],
+    );
+    check(
+        "
+        node n1
+        service web delay=1s
+        run
+        again web.1 3
+        step 601s
+        say it runs steadily since
+        kill web.1
+        plan
+        ps web
+        ",
+        expect![[r#"
+            -- it runs steadily since
+            web.1 n1 assigned -> ready
+            web.1 n1 failed -> shutdown: task: non-zero exit (137)"#]],
+    );
+    check(
+        "
+        node n1
+        service web delay=1s attempts=3
+        run
+        say its node has used up the attempts
+        again web.1 3
+        kill web.1
+        run
+        ps web
+        ",
+        expect![[r#"
+            -- its node has used up the attempts
+            web.1 n1 failed -> shutdown: task: non-zero exit (137)"#]],
+    );
+}

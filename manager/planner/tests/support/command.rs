@@ -21,6 +21,7 @@
 //! finish job.1 n1 (ends well there) | lose-at web.1 n1
 //! kill web.1 (or agent@n1) | lose web.1 | give-up web.1          (once)
 //! linger web.1 | end web.1                      (told to stop, it runs on)
+//! again web.1 3     (its node started it again so often, and no manager heard it)
 //! explain web | explain-node n1 | given web  (of generic resources)
 //! foresee scale web 5 (or another change, which is not made)
 //! ps web | runs job | nodes | services | networks | addresses web | why
@@ -260,6 +261,7 @@ impl World {
                 self.warming.insert(rest[0].to_owned());
             }
             "ready" => self.ready(rest[0]),
+            "again" => self.again(rest[0], rest[1]),
             "end" => {
                 self.lingering.remove(rest[0]);
             }

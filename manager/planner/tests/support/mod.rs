@@ -4,6 +4,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+mod again;
 mod command;
 mod foreseen;
 mod resources;

@@ -332,6 +332,13 @@ fn update_status(write: &mut Write<'_>, id: TaskId, status: &TaskStatus) -> Resu
     status.ran_at = task.status.ran_at;
     status.ready_at = task.status.ready_at;
     status.not_ready &= status.state == TaskState::Running;
+    if status.local.count < task.status.local.count {
+        status.local = task.status.local;
+    }
+    // A clock that is ahead would hold back what follows.
+    let local = &mut status.local;
+    local.at = local.at.min(write.now);
+    local.counted.window_from = local.counted.window_from.min(write.now);
     if status.state == TaskState::Running {
         // As far as that can be true by the managers' clock.
         let latest = write.now.max(task.meta.created_at);

@@ -3,7 +3,8 @@
 use super::*;
 use crate::container::{ContainerSpec, Mount, MountKind};
 use crate::meta::{Meta, Version};
-use crate::task::{Cause, Restarts, Slot, TaskState, TaskStatus};
+use crate::restart::Restarts;
+use crate::task::{Cause, Slot, TaskState, TaskStatus};
 use std::sync::Arc;
 
 struct Beside;

@@ -1,6 +1,8 @@
 //! Builds the agent out of its parts and keeps it in touch with a manager.
 
+use crate::contact::Contact;
 use crate::executor::Executor;
+use crate::kept::{Kept, Said};
 use crate::ledger::{Ledger, LedgerError};
 use crate::line::{Line, Told, Work};
 use crate::logs;
@@ -26,6 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::transport::Channel;
 
 /// How long a node that leaves waits for its containers to stop.
@@ -66,6 +69,8 @@ pub enum AgentError {
 struct Shared {
     executor: Executor,
     set: Mutex<Arc<AssignmentSet>>,
+    /// For who comes after a restart.
+    kept: watch::Sender<Option<Said>>,
     worker: tokio::sync::Mutex<Worker>,
 }
 
@@ -85,6 +90,7 @@ impl Work for Shared {
         *self.set.lock().unwrap_or_else(PoisonError::into_inner) = set.clone();
         self.executor.told(set.clone());
         self.executor.network.told(set.clone(), mesh);
+        self.kept.send_replace(Some((set.clone(), mesh)));
         self.worker.lock().await.assign(&set).await;
     }
 
@@ -98,6 +104,19 @@ impl Work for Shared {
         let services = tasks.map(|(id, task)| (*id, task.service)).collect();
         let executor = self.executor.clone();
         Box::pin(logs::publish(executor, client, request, services))
+    }
+}
+
+/// Has the network of a node that finds no manager made by what was said of it before.
+async fn recall(network: Network, kept: Kept, contact: Contact) {
+    tokio::select! {
+        () = contact.silent(Instant::now()) => {}
+        () = network.is_told() => return,
+    }
+    if let Some((set, mesh)) = kept.load()
+        && network.recall(set, mesh)
+    {
+        tracing::info!("no manager is found: the network is made as it was known last");
     }
 }
 
@@ -131,11 +150,21 @@ impl Agent {
         let told = watch::Sender::new(None);
         let executor = Executor::new(images, runtime, network, told.subscribe());
         let reporter = Reporter::default();
+        let kept = Kept::at(ledger_dir.with_extension("network"));
+        tokio::spawn(recall(
+            executor.network.clone(),
+            kept.clone(),
+            reporter.contact().clone(),
+        ));
         let ledger = Ledger::open(ledger_dir)?;
         let worker = Worker::open(executor.clone(), ledger, reporter.clone()).await?;
+        let (said, to_keep) = watch::channel(None);
+        // Ends with what is said.
+        tokio::spawn(kept.follow(to_keep));
         let shared = Arc::new(Shared {
             executor,
             set: Mutex::default(),
+            kept: said,
             worker: tokio::sync::Mutex::new(worker),
         });
         let (description, described) = watch::channel(description);

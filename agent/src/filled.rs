@@ -35,7 +35,9 @@ pub(crate) fn filled(
         });
     }
     let (Some(set), Some(node)) = (set, node) else {
-        return Err(Failure::Temporary("waiting for a manager".to_owned()));
+        let what = "waiting for a manager: secrets, configs and what templates ask for are not \
+                    kept on disk";
+        return Err(Failure::Temporary(what.to_owned()));
     };
     let none = Labels::new();
     let labels = set.labels.get(&task.service).map_or(&none, AsRef::as_ref);

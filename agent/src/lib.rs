@@ -7,9 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod contact;
 mod executor;
 mod filled;
 mod health;
+mod kept;
 mod ledger;
 mod line;
 mod logs;
@@ -21,6 +23,7 @@ mod task_manager;
 mod worker;
 
 pub use agent::{Agent, AgentConfig, AgentError};
+pub use contact::Contact;
 pub use line::{Line, Told, Work};
 pub use reporter::Reporter;
 pub use session::Held;

@@ -29,7 +29,8 @@ const SENT_TIMEOUT: Duration = Duration::from_secs(1);
 struct Inputs {
     /// Raised at every change.
     generation: u64,
-    /// `None` until the managers said something: then all is left as found.
+    /// `None` until the managers said something, or it is recalled: until then all is
+    /// left as found.
     told: Option<(Arc<AssignmentSet>, Ipv4Net)>,
     /// Tasks that have a container or are about to get one, each with the generation
     /// it came with.
@@ -93,6 +94,26 @@ impl Network {
             inputs.generation += 1;
             inputs.told = Some((set, mesh_subnet));
         });
+    }
+
+    /// They said this before the daemon started. Whether it counts: not if they have said
+    /// something since.
+    pub(crate) fn recall(&self, set: Arc<AssignmentSet>, mesh_subnet: Ipv4Net) -> bool {
+        self.inputs.send_if_modified(|inputs| {
+            let counts = inputs.told.is_none();
+            if counts {
+                inputs.generation += 1;
+                inputs.told = Some((set, mesh_subnet));
+            }
+            counts
+        })
+    }
+
+    /// Waits until the managers have said something.
+    pub(crate) async fn is_told(&self) {
+        let mut inputs = self.inputs.subscribe();
+        // The sender is as long-lived as this.
+        let _ = inputs.wait_for(|inputs| inputs.told.is_some()).await;
     }
 
     /// These tasks were here before the daemon started; nothing is applied

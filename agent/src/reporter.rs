@@ -1,8 +1,8 @@
 //! Says where tasks are: only the newest word of each, until it was taken.
 
+use crate::contact::Contact;
 use skep_types::{TaskId, TaskStatus};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
@@ -23,17 +23,7 @@ pub struct Reporter {
 struct Inner {
     pending: Mutex<BTreeMap<TaskId, TaskStatus>>,
     arrived: Notify,
-    /// Sessions with managers.
-    sessions: AtomicUsize,
-}
-
-/// There is a session while this is kept.
-pub(crate) struct Listener(Arc<Inner>);
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.0.sessions.fetch_sub(1, Ordering::Relaxed);
-    }
+    contact: Contact,
 }
 
 impl Reporter {
@@ -62,15 +52,9 @@ impl Reporter {
         self.pending().remove(&task);
     }
 
-    /// A manager listens for as long as what is returned is kept.
-    pub(crate) fn heard(&self) -> Listener {
-        self.inner.sessions.fetch_add(1, Ordering::Relaxed);
-        Listener(self.inner.clone())
-    }
-
-    /// Whether a manager listens now.
-    pub(crate) fn is_heard(&self) -> bool {
-        self.inner.sessions.load(Ordering::Relaxed) > 0
+    /// Whether a manager hears any of it.
+    pub fn contact(&self) -> &Contact {
+        &self.inner.contact
     }
 
     /// Waits for something to say and returns as much of it as goes into one message.
@@ -135,18 +119,6 @@ mod tests {
         assert_eq!(reporter.next().await, [(task, status(TaskState::Failed))]);
         reporter.taken(&[(task, status(TaskState::Failed))]);
         assert!(reporter.pending().is_empty());
-    }
-
-    #[test]
-    fn a_manager_listens_for_as_long_as_there_is_a_session() {
-        let reporter = Reporter::default();
-        assert!(!reporter.is_heard());
-        let old = reporter.heard();
-        let new = reporter.clone().heard();
-        drop(old);
-        assert!(reporter.is_heard());
-        drop(new);
-        assert!(!reporter.is_heard());
     }
 
     #[tokio::test]

@@ -138,7 +138,8 @@ pub(crate) async fn run(line: &Line, open: Open) -> Ended {
         return error.into();
     }
     tracing::info!("session opened");
-    let _heard = line.reporter.heard();
+    let _heard = line.reporter.contact().open();
+    line.reporter.contact().asked(pause(welcome.heartbeat_ms));
     let (period, told_period) = watch::channel(welcome.heartbeat_ms);
     // Whichever part ends first ends the session.
     tokio::select! {
@@ -191,6 +192,7 @@ async fn listen(
                 if let Err(error) = tell(line, &welcome) {
                     return error.into();
                 }
+                line.reporter.contact().asked(pause(welcome.heartbeat_ms));
                 period.send_if_modified(|period| {
                     std::mem::replace(period, welcome.heartbeat_ms) != welcome.heartbeat_ms
                 });
@@ -212,6 +214,11 @@ async fn listen(
     }
 }
 
+/// The time between heartbeats that a manager asks for.
+fn pause(heartbeat_ms: u64) -> Duration {
+    Duration::from_millis(heartbeat_ms.clamp(50, 60_000))
+}
+
 /// Says every so often that this node lives, and at once when the period
 /// changes: the manager counts by the new one from then on.
 async fn beat(
@@ -220,7 +227,7 @@ async fn beat(
     mut period: watch::Receiver<u64>,
 ) -> Ended {
     loop {
-        let pause = Duration::from_millis((*period.borrow_and_update()).clamp(50, 60_000));
+        let pause = pause(*period.borrow_and_update());
         // Its sender outlives this loop.
         let _ = tokio::time::timeout(pause, period.changed()).await;
         let beat = client.heartbeat(pb::HeartbeatRequest {

@@ -1,11 +1,17 @@
 //! Drives one task through its life: asks the planner what is next, has it
 //! done, says where the task is. One of these runs for every task of the node.
+//! What follows an end is `again`'s.
+
+mod again;
+
+pub(crate) use again::{is_unsaid, unsaid};
 
 use crate::executor::{Executor, Failure};
 use crate::health::{Health, Readiness, Verdict};
 use crate::ledger::{Ledger, LedgerError};
 use crate::reporter::Reporter;
 use skep_agent_planner::patience::Patience;
+use skep_agent_planner::restart::{self, Ended};
 use skep_agent_planner::task::{Step, after_exit, after_failure, step};
 use skep_agent_runtime::ExitRecord;
 use skep_types::{SHUTDOWN_DELAY, Task, TaskState, TaskStatus, Timestamp, chain};
@@ -29,12 +35,20 @@ pub(crate) struct TaskManager {
     pub(crate) status: TaskStatus,
     /// The container ran before the daemon started.
     pub(crate) adopted: bool,
+    /// The end after which this daemon started it again last.
+    pub(crate) last: Option<TaskStatus>,
 }
 
 impl TaskManager {
     /// Works until the task has ended and nothing more is wanted of it, or
     /// the assignment is gone.
     pub(crate) async fn run(mut self) {
+        if is_unsaid(&self.status) {
+            let task = self.assigned.borrow().clone();
+            let (state, at) = (self.status.state, self.status.at);
+            self.status.state = TaskState::Running;
+            self.ends(&task, Ended { state, at }).await;
+        }
         loop {
             let task = self.assigned.borrow_and_update().clone();
             match step(self.status.state, task.desired) {
@@ -57,16 +71,21 @@ impl TaskManager {
 
     /// The task is somewhere new: on disk first, then said.
     async fn to(&mut self, task: &Task, state: TaskState, message: &str) {
+        self.at(task, state, message, now()).await;
+    }
+
+    async fn at(&mut self, task: &Task, state: TaskState, message: &str, at: Timestamp) {
         self.status.not_ready &= state == TaskState::Running;
         if state.is_terminal() {
-            if self.status.state >= TaskState::Starting {
+            // What is lost with its machine has no network any more.
+            if self.status.state >= TaskState::Starting && state != TaskState::Orphaned {
                 self.executor.network.sent(task.id).await;
             }
             // Its addresses may be given to another task from now on.
             self.executor.network.detach(task.id);
         }
         self.status.state = state;
-        self.status.at = now();
+        self.status.at = at;
         message.clone_into(&mut self.status.message);
         tracing::info!(task.id = %task.id, service = %task.service_name, %state,
             error = %self.status.error, "task");
@@ -77,7 +96,7 @@ impl TaskManager {
             // The container is what counts; it will be found again by itself.
             tracing::error!(task.id = %task.id, %error, "task not recorded");
         }
-        self.reporter.report(task.id, self.status.clone());
+        self.reporter.report(task.id, restart::said(&self.status));
     }
 
     /// Writes down where the task is.
@@ -99,12 +118,7 @@ impl TaskManager {
         self.status.pid = 0;
         self.status.error = error;
         let state = after_failure(self.status.state);
-        let message = if state == TaskState::Rejected {
-            "rejected"
-        } else {
-            "failed"
-        };
-        self.to(task, state, message).await;
+        self.ends(task, Ended { state, at: now() }).await;
     }
 
     /// The assignment is gone, or wants the task stopped.
@@ -130,9 +144,13 @@ impl TaskManager {
                 recorded.map_err(|error| Failure::Temporary(chain(&error)))?;
                 self.executor.prepare(task, &container).await
             };
+            // A task that its node starts again is the managers' as soon as one hears it.
+            let contact = self.reporter.contact().clone();
+            let again = self.status.local.count > 0;
             let prepared = tokio::select! {
                 prepared = prepare => prepared,
                 () = Self::unwanted(&mut self.assigned) => return,
+                () = contact.heard(), if again => return self.gives_way(task).await,
             };
             match prepared {
                 Ok(()) => {
@@ -141,7 +159,7 @@ impl TaskManager {
                 }
                 Err(Failure::Fatal(error)) => return self.fail(task, error).await,
                 Err(Failure::Temporary(error)) => {
-                    if patience.is_over(Instant::now(), self.reporter.is_heard()) {
+                    if patience.is_over(Instant::now(), contact.is_heard()) {
                         return self.fail(task, error).await;
                     }
                     if self.status.error != error {
@@ -152,6 +170,7 @@ impl TaskManager {
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = Self::unwanted(&mut self.assigned) => return,
+                        () = contact.heard(), if again => return self.gives_way(task).await,
                     }
                     pause = (pause * 2).min(RETRY_MAX);
                 }
@@ -243,13 +262,25 @@ impl TaskManager {
     async fn turns(&mut self, task: &Task, change: Result<(), String>) {
         self.status.not_ready = change.is_err();
         self.status.error = change.err().unwrap_or_default();
-        self.to(task, TaskState::Running, "started").await;
+        self.serves(task).await;
     }
 
     /// The container runs; whether it takes traffic is asked from now on.
     async fn runs(&mut self, task: &Task) {
         self.status.not_ready = task.spec.container.readiness.is_some();
-        self.to(task, TaskState::Running, "started").await;
+        self.serves(task).await;
+    }
+
+    async fn serves(&mut self, task: &Task) {
+        if !self.status.not_ready && self.status.ready_at.is_none() {
+            let now = now();
+            self.status.ready_at = Some(now);
+            if self.status.local.count > 0 {
+                self.status.local.at = now;
+            }
+        }
+        let message = self.started();
+        self.to(task, TaskState::Running, &message).await;
     }
 
     async fn exited(&mut self, task: &Task, exit: Result<ExitRecord, String>) {
@@ -262,18 +293,16 @@ impl TaskManager {
         self.status.oom_killed = exit.oom;
         self.status.pid = 0;
         let state = after_exit(code);
-        if state == TaskState::Complete {
-            self.status.error.clear();
-            return self.to(task, state, "finished").await;
-        }
-        self.status.error = if let Some(error) = exit.error {
+        self.status.error = if state == TaskState::Complete {
+            String::new()
+        } else if let Some(error) = exit.error {
             error
         } else if exit.oom {
             format!("task: out of memory: killed (exit {code})")
         } else {
             format!("task: non-zero exit ({code})")
         };
-        self.to(task, state, "failed").await;
+        self.ends(task, Ended { state, at: now() }).await;
     }
 
     async fn unhealthy(&mut self, task: &Task, reason: &str) {
@@ -287,15 +316,13 @@ impl TaskManager {
 
     async fn shutdown(&mut self, task: &Task) {
         if self.status.state < TaskState::Starting {
-            // Nothing ran, so there is nothing to keep. A create that is still
-            // under way is waited for.
-            let mut pause = RETRY_MIN;
-            while let Err(error) = self.executor.remove(task.id).await {
-                tracing::warn!(task.id = %task.id, %error, "container not removed, trying again");
-                tokio::time::sleep(pause).await;
-                pause = (pause * 2).min(RETRY_MAX);
-            }
+            // Nothing ran, so there is nothing to keep.
+            self.discard(task).await;
         } else {
+            // Without managers it would be started again by the next daemon.
+            if let Err(error) = self.record(task).await {
+                tracing::error!(task.id = %task.id, %error, "task not recorded");
+            }
             self.retire(task).await;
             self.stop(task).await;
             if let Ok(exit) = self.executor.wait(task.id).await {

@@ -5,7 +5,8 @@ use crate::agent::AgentError;
 use crate::executor::Executor;
 use crate::ledger::Ledger;
 use crate::reporter::Reporter;
-use crate::task_manager::{TaskManager, now};
+use crate::task_manager::{TaskManager, is_unsaid, now, unsaid};
+use skep_agent_planner::restart::{self, Ended};
 use skep_agent_runtime::AdoptedState;
 use skep_types::assignment::AssignmentSet;
 use skep_types::{Task, TaskId, TaskState, TaskStatus, Timestamp};
@@ -74,22 +75,26 @@ impl Worker {
     /// Goes on with a task where it was. The container counts for more than what was
     /// written of it: a disk may have been full.
     async fn take_up(&mut self, mut task: Task, found: Option<AdoptedState>, same_boot: bool) {
-        if !task.status.state.is_terminal() {
-            if matches!(
-                found,
-                Some(
-                    AdoptedState::Running { .. }
-                        | AdoptedState::Created { .. }
-                        | AdoptedState::Exited(_)
-                )
-            ) {
-                // It keeps its network until it is removed.
-                self.executor.network.adopt(Arc::new(task.clone()));
-            }
+        let ended = task.status.state.is_terminal();
+        let has_container = matches!(
+            found,
+            Some(
+                AdoptedState::Running { .. }
+                    | AdoptedState::Created { .. }
+                    | AdoptedState::Exited(_)
+            )
+        );
+        if has_container && (!ended || is_unsaid(&task.status)) {
+            // It keeps its network until it is removed.
+            self.executor.network.adopt(Arc::new(task.clone()));
+        }
+        if !ended {
             bring_up_to(&self.ledger, &mut task, found.as_ref(), same_boot).await;
         }
-        // The managers may have missed the last word.
-        self.reporter.report(task.id, task.status.clone());
+        if !is_unsaid(&task.status) {
+            // The managers may have missed the last word.
+            self.reporter.report(task.id, restart::said(&task.status));
+        }
         self.manage(Arc::new(task), true);
     }
 
@@ -151,6 +156,7 @@ impl Worker {
             assigned: receiver,
             status,
             adopted,
+            last: None,
         };
         let left = self.leaving.remove(&id);
         let manager = tokio::spawn(async move {
@@ -202,7 +208,8 @@ impl Worker {
 }
 
 /// Brings a task to what was found of its container. That it was lost is written
-/// down, so that the next daemon says the same of it.
+/// down, so that the next daemon knows the same of it; whether it is said, or starts
+/// again, is the task manager's.
 async fn bring_up_to(
     ledger: &Ledger,
     task: &mut Task,
@@ -214,6 +221,13 @@ async fn bring_up_to(
         return;
     }
     is_lost(&mut task.status, now());
+    task.status = unsaid(
+        &task.status,
+        Ended {
+            state: task.status.state,
+            at: task.status.at,
+        },
+    );
     if let Err(error) = ledger.put(task.clone()).await {
         // It is found lost by the next daemon, too.
         tracing::error!(task.id = %task.id, %error, "task not recorded");
@@ -322,6 +336,7 @@ mod tests {
             bring_up_to(&ledger, &mut task, lost, same_boot).await;
             let status = &task.status;
             assert_eq!((status.state, status.pid), (state, 0));
+            assert!(is_unsaid(status));
             // It began to run in 1970, and did not end then.
             assert!(status.at >= began, "{:?}", status.at);
             assert!(status.message != "started" && !status.error.is_empty());

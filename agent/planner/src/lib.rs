@@ -5,4 +5,5 @@
 
 pub mod network;
 pub mod patience;
+pub mod restart;
 pub mod task;

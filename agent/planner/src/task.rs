@@ -3,7 +3,8 @@
 //! Pure: given where a task is and where the managers want it, [`step`] says
 //! what to do next. Doing it, and waiting, is left to the agent. The rules
 //! are SwarmKit's (`agent/exec/controller.go`): a failure before STARTING is
-//! REJECTED, from then on FAILED; an agent never restarts anything.
+//! REJECTED, from then on FAILED. What is started again without the managers is
+//! `restart`'s to say.
 
 use skep_types::TaskState;
 

@@ -6,12 +6,13 @@
 //! may be any of them, all at once too.
 
 use crate::containers::Temper;
-use crate::host::Fall;
+use crate::host::{Fall, Site};
 use crate::network::Weather;
 use crate::operator;
 use crate::trace;
 use crate::world::{CALM, STEP, World};
 use skep_manager_raft::disk::Fault as DiskFault;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Percent of seconds in which something goes wrong.
@@ -31,6 +32,7 @@ enum End {
     Weather,
     DiskFull(usize),
     Skew(usize),
+    Containers(usize),
 }
 
 /// Faults under way.
@@ -62,7 +64,7 @@ pub(crate) fn act(faults: &mut Faults, world: &mut World) {
         return;
     }
     let host = world.rng.below(world.hosts.len() as u64) as usize;
-    let kind = world.rng.below(19);
+    let kind = world.rng.below(20);
     let target = match kind {
         // Leaders are of more interest than chance gives them.
         0 | 1 | 4 | 10 | 17 => world.leader().unwrap_or(host),
@@ -154,6 +156,7 @@ fn strike(faults: &mut Faults, world: &mut World, kind: u64, target: usize, time
         }
         16 => all_at_once(faults, world),
         17 => damage(faults, world, target, over),
+        18 => managers_away(faults, world),
         _ => nap(faults, world, target),
     }
 }
@@ -170,6 +173,21 @@ fn all_at_once(faults: &mut Faults, world: &mut World) {
     for host in 0..world.hosts.len() {
         world.fall(host, Fall::PowerLost);
         faults.ends.push((back, End::Start(host)));
+    }
+}
+
+/// All managers' daemons are killed, and then containers everywhere.
+fn managers_away(faults: &mut Faults, world: &mut World) {
+    trace::note("FAULT all managers are away, and containers end");
+    let back = world.now + Duration::from_secs(2) + millis(world, 20_000);
+    for host in 0..world.hosts.len() {
+        let seated = |site: &Arc<Site>| site.seat().manager().is_some();
+        if world.hosts[host].site().is_some_and(seated) {
+            world.fall(host, Fall::Killed);
+            faults.ends.push((back, End::Start(host)));
+        }
+        let ends = millis(world, 15_000);
+        faults.ends.push((world.now + ends, End::Containers(host)));
     }
 }
 
@@ -280,6 +298,7 @@ fn end_all(due: Vec<(Duration, End)>, world: &mut World) {
             End::Weather => world.fabric.set_weather(CALM),
             End::DiskFull(host) => world.hosts[host].disk.set_room(None),
             End::Skew(host) => world.hosts[host].skew_ms = 0,
+            End::Containers(host) => world.hosts[host].containers.lock().end_some(),
         }
     }
 }

@@ -1,12 +1,13 @@
 //! The snapshot with the edits of this pass on top, and how the edits become
 //! actions. The steps of a pass read and write this; none sees the others.
 
+mod quiet;
 mod work;
 
+pub(crate) use quiet::Quiet;
 pub(crate) use work::{Origin, Position, Work};
 
 use crate::plan::Plan;
-use crate::settled::{Looked, Quiet};
 use skep_manager_store::{
     Action, Attached, DesiredChange, Explanation, NewTask, Placement, Shelf, Snapshot, TaskAction,
 };
@@ -139,23 +140,15 @@ impl<'a> Draft<'a> {
         self.nodes.get(&node).is_none_or(NodeWork::is_down)
     }
 
-    /// Turns the edits of tasks into actions, grouped. Beside them what was found of the
-    /// services.
-    pub(crate) fn into_plan(mut self) -> (Plan, Vec<Looked>) {
-        let mut looked = Vec::with_capacity(self.services.len());
+    /// Turns the edits of tasks into actions, grouped.
+    pub(crate) fn into_plan(mut self) -> Plan {
         let (mut desired, mut place, mut explain) = (Vec::new(), Vec::new(), Vec::new());
         let mut attach = Vec::new();
         let (mut orphan, mut remove) = (Vec::new(), Vec::new());
         let mut create: Vec<Action> = Vec::new();
-        for (service, mut work) in self.services {
+        for (service, work) in self.services {
             if let Some(at) = work.wake_at {
                 self.plan.wake(at);
-            }
-            let found = Looked::at(&mut work, self.snapshot, self.now);
-            let rests = found.rests();
-            looked.push(found);
-            if rests {
-                continue;
             }
             let mut new: BTreeMap<Version, Vec<NewTask>> = BTreeMap::new();
             for task in work.tasks {
@@ -262,7 +255,7 @@ impl<'a> Draft<'a> {
             tasks,
         });
         plan.explanations.sort();
-        (self.plan, looked)
+        self.plan
     }
 }
 

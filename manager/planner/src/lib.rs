@@ -102,7 +102,7 @@ fn pass(
     scheduler::schedule(&mut draft, &mut allocator);
     allocator::attach(&mut draft, &mut allocator);
     allocator.finish(&mut draft);
-    let (plan, found) = draft.into_plan();
-    settled.keep(snapshot, liveness.leader_since, kept, found);
-    plan
+    let looked = settled::look(&mut draft);
+    settled.keep(snapshot, liveness.leader_since, kept, looked);
+    draft.into_plan()
 }

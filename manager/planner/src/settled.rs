@@ -9,9 +9,7 @@
 
 mod quiet;
 
-pub(crate) use quiet::Quiet;
-
-use crate::draft::{Draft, NodeWork, ServiceWork, Work};
+use crate::draft::{Draft, NodeWork, Quiet, ServiceWork, Work};
 use skep_manager_store::Snapshot;
 use skep_types::{ServiceId, Timestamp, Version};
 use std::collections::BTreeMap;
@@ -52,22 +50,18 @@ pub(crate) struct Looked {
     quiet: Quiet,
 }
 
-impl Looked {
-    /// At the end of the pass.
-    pub(crate) fn at(work: &mut ServiceWork<'_>, snapshot: &Snapshot, now: Timestamp) -> Looked {
-        Looked {
-            service: work.id,
-            rests: work.is_settled(now),
-            by_room: work.by_room,
-            wake_at: work.wake_at,
-            quiet: Quiet::after(work, snapshot, now),
-        }
-    }
-
-    /// Nothing is planned for it.
-    pub(crate) fn rests(&self) -> bool {
-        self.rests
-    }
+/// At the end of a pass.
+pub(crate) fn look(draft: &mut Draft<'_>) -> Vec<Looked> {
+    let (snapshot, now) = (draft.snapshot, draft.now);
+    let services = draft.services.values_mut();
+    let looked = services.map(|work| Looked {
+        service: work.id,
+        rests: work.is_settled(now),
+        by_room: work.by_room,
+        wake_at: work.wake_at,
+        quiet: quiet::after(work, snapshot, now),
+    });
+    looked.collect()
 }
 
 impl Settled {
@@ -116,7 +110,7 @@ impl Settled {
                 }
                 None => {
                     let quiet = self.quiet.remove(&id);
-                    match quiet.and_then(|quiet| quiet.still(draft.snapshot, id)) {
+                    match quiet.and_then(|quiet| quiet::still(quiet, draft.snapshot, id)) {
                         Some(quiet) => draft.add_rest(id, quiet),
                         None => draft.add_service(id),
                     }

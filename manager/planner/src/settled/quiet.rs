@@ -1,11 +1,11 @@
-//! The shelves of a large service of which a pass found nothing to do. They are left out of
-//! the next ones, which look at the rest of the service, until something on them changes.
+//! Which shelves of a large service a pass found nothing to do on. They are left out of the
+//! next ones, which look at the rest of the service, until something on them changes.
 //!
 //! Quiet are only slots with one task that has served for a while, and with past ones of
 //! which nothing is read any more, of a service of which nothing is under way. So all that is decided by
 //! them is decided by their number, and by that on each node.
 
-use crate::draft::{ServiceWork, Work};
+use crate::draft::{Quiet, ServiceWork, Work};
 use crate::orchestrator::Pace;
 use crate::scheduler::failures;
 use skep_manager_store::{Shelf, Snapshot};
@@ -14,127 +14,66 @@ use skep_types::{
 };
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What is left out of a service; nothing by default.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Quiet {
-    /// Of the service itself.
-    version: Version,
-    shelves: BTreeMap<Shelf, QuietShelf>,
-    slots: usize,
-    on_node: BTreeMap<NodeId, u32>,
+/// What of it can still be left out of a service, if anything.
+pub(super) fn still(mut quiet: Quiet, snapshot: &Snapshot, id: ServiceId) -> Option<Quiet> {
+    let service = snapshot.service(id)?;
+    let ServiceMode::Replicated { replicas } = service.spec.mode else {
+        return None;
+    };
+    if quiet.of != service.meta.version {
+        return None;
+    }
+    let mut loud: BTreeMap<Shelf, Version> = quiet.shelves().collect();
+    let mut others = BTreeSet::new();
+    for (shelf, changed) in snapshot.shelves_of(id) {
+        if loud.get(&shelf) == Some(&changed) {
+            loud.remove(&shelf);
+            continue;
+        }
+        let tasks = snapshot.tasks_on_shelf(id, shelf);
+        let counts = tasks.filter(|task| task.desired != TaskState::Remove);
+        others.extend(counts.map(|task| task.slot));
+    }
+    for shelf in loud.into_keys() {
+        quiet.remove(shelf);
+    }
+    // Which slots are made, or are too many, is decided by all of them.
+    let complete = quiet.slots() + others.len() == replicas as usize;
+    (complete && !quiet.is_empty()).then_some(quiet)
 }
 
-#[derive(Debug, Clone)]
-struct QuietShelf {
-    changed: Version,
-    /// Where the task of each slot is.
-    nodes: Vec<NodeId>,
-}
-
-impl Quiet {
-    pub(super) fn is_empty(&self) -> bool {
-        self.shelves.is_empty()
+/// What can be left out from now on, after a pass that looked at the rest.
+pub(super) fn after(work: &mut ServiceWork<'_>, snapshot: &Snapshot, now: Timestamp) -> Quiet {
+    let mut quiet = std::mem::take(&mut work.quiet);
+    let Some(service) = work.service.filter(|service| is_calm(service, work)) else {
+        return Quiet::default();
+    };
+    let changed: BTreeMap<Shelf, Version> = snapshot.shelves_of(work.id).collect();
+    // One shelf is looked at as a whole.
+    if changed.len() < 2 {
+        return Quiet::default();
     }
-
-    pub(crate) fn has(&self, shelf: Shelf) -> bool {
-        self.shelves.contains_key(&shelf)
-    }
-
-    /// How many slots are left out. Each has a task that serves.
-    pub(crate) fn slots(&self) -> usize {
-        self.slots
-    }
-
-    /// How many of those tasks are on each node.
-    pub(crate) fn on_nodes(&self) -> impl Iterator<Item = (NodeId, u32)> + '_ {
-        self.on_node.iter().map(|(node, count)| (*node, *count))
-    }
-
-    /// What of it can still be left out of a service, if anything.
-    pub(super) fn still(mut self, snapshot: &Snapshot, id: ServiceId) -> Option<Quiet> {
-        let service = snapshot.service(id)?;
-        let ServiceMode::Replicated { replicas } = service.spec.mode else {
-            return None;
-        };
-        if self.version != service.meta.version {
-            return None;
-        }
-        let mut loud: BTreeSet<Shelf> = self.shelves.keys().copied().collect();
-        let mut others = BTreeSet::new();
-        for (shelf, changed) in snapshot.shelves_of(id) {
-            let known = self.shelves.get(&shelf);
-            if known.is_some_and(|known| known.changed == changed) {
-                loud.remove(&shelf);
-                continue;
-            }
-            let tasks = snapshot.tasks_on_shelf(id, shelf);
-            let counts = tasks.filter(|task| task.desired != TaskState::Remove);
-            others.extend(counts.map(|task| task.slot));
-        }
-        for shelf in loud {
-            self.forget(shelf);
-        }
-        // Which slots are made, or are too many, is decided by all of them.
-        let complete = self.slots + others.len() == replicas as usize;
-        (complete && !self.shelves.is_empty()).then_some(self)
-    }
-
-    fn forget(&mut self, shelf: Shelf) {
-        let Some(known) = self.shelves.remove(&shelf) else {
-            return;
-        };
-        self.slots -= known.nodes.len();
-        for node in known.nodes {
-            if let Some(count) = self.on_node.get_mut(&node) {
-                *count -= 1;
-                if *count == 0 {
-                    self.on_node.remove(&node);
-                }
+    let pace = Pace::of(service);
+    let stored = work.tasks.partition_point(|task| task.known.is_some());
+    let (stored, new) = work.tasks.split_at(stored);
+    let mut loud: BTreeSet<Shelf> = new.iter().map(|task| Shelf::of(task.slot)).collect();
+    let mut found: BTreeMap<Shelf, Vec<NodeId>> = BTreeMap::new();
+    for slot in stored.chunk_by(|one, next| one.slot == next.slot) {
+        let shelf = Shelf::of(slot[0].slot);
+        match quiet_on(slot, &pace, now) {
+            Some(node) => found.entry(shelf).or_default().push(node),
+            None => {
+                loud.insert(shelf);
             }
         }
     }
-
-    fn add(&mut self, shelf: Shelf, changed: Version, nodes: Vec<NodeId>) {
-        self.slots += nodes.len();
-        for node in &nodes {
-            *self.on_node.entry(*node).or_default() += 1;
+    quiet.of = service.meta.version;
+    for (shelf, nodes) in found {
+        if let Some(changed) = changed.get(&shelf).filter(|_| !loud.contains(&shelf)) {
+            quiet.add(shelf, *changed, nodes);
         }
-        self.shelves.insert(shelf, QuietShelf { changed, nodes });
     }
-
-    /// What can be left out from now on, after a pass that looked at the rest.
-    pub(super) fn after(work: &mut ServiceWork<'_>, snapshot: &Snapshot, now: Timestamp) -> Quiet {
-        let mut quiet = std::mem::take(&mut work.quiet);
-        let Some(service) = work.service.filter(|service| is_calm(service, work)) else {
-            return Quiet::default();
-        };
-        let changed: BTreeMap<Shelf, Version> = snapshot.shelves_of(work.id).collect();
-        // One shelf is looked at as a whole.
-        if changed.len() < 2 {
-            return Quiet::default();
-        }
-        let pace = Pace::of(service);
-        let stored = work.tasks.partition_point(|task| task.known.is_some());
-        let (stored, new) = work.tasks.split_at(stored);
-        let mut loud: BTreeSet<Shelf> = new.iter().map(|task| Shelf::of(task.slot)).collect();
-        let mut found: BTreeMap<Shelf, Vec<NodeId>> = BTreeMap::new();
-        for slot in stored.chunk_by(|one, next| one.slot == next.slot) {
-            let shelf = Shelf::of(slot[0].slot);
-            match quiet_on(slot, &pace, now) {
-                Some(node) => found.entry(shelf).or_default().push(node),
-                None => {
-                    loud.insert(shelf);
-                }
-            }
-        }
-        quiet.version = service.meta.version;
-        for (shelf, nodes) in found {
-            if let Some(changed) = changed.get(&shelf).filter(|_| !loud.contains(&shelf)) {
-                quiet.add(shelf, *changed, nodes);
-            }
-        }
-        quiet
-    }
+    quiet
 }
 
 /// What one task of it does is not decided by the others.

@@ -15,7 +15,8 @@ use clap::Parser;
   skep swarm init                                    make this machine the first of a swarm
   skep swarm join --token TOKEN HOST:2377            add a machine
   skep stack deploy -c docker-stack.yml vote         run what a stack file says
-  skep service scale vote_vote=5                     more of one service"
+  skep service scale vote_vote=5                     more of one service
+  skep help SK0301                                   what a code in an error or warning means"
 )]
 pub struct Cli {
     /// Socket of the daemon to talk to

@@ -17,6 +17,7 @@ mod explain;
 mod filter;
 mod find;
 mod flags;
+mod help;
 mod human;
 mod json;
 mod output;
@@ -31,6 +32,7 @@ mod view;
 
 use args::Cli;
 use clap::Parser as _;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 /// Gives back what is not used: that of the C library stays at the most a manager
@@ -39,9 +41,18 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    // Prints usage errors and help itself; exit codes 2 and 0.
-    let cli = Cli::parse();
-    match commands::run(cli) {
+    let done = match Cli::try_parse() {
+        Ok(cli) => commands::run(cli),
+        Err(answer) => {
+            let line: Vec<OsString> = std::env::args_os().collect();
+            match help::asked(&line) {
+                Some(word) => help::run(word),
+                // Prints usage errors and help itself; exit codes 2 and 0.
+                None => answer.exit(),
+            }
+        }
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(text) = error::message(&error) {

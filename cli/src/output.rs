@@ -45,6 +45,15 @@ pub fn is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
+/// Whether what goes to standard error may have colours: a person looks at it, on a terminal
+/// that has them, and has not said that they are not wanted.
+pub fn colours() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    io::stderr().is_terminal()
+        && set("NO_COLOR").is_none()
+        && set("TERM").is_none_or(|term| term != "dumb")
+}
+
 /// Columns of the terminal; 80 where it does not say.
 pub fn terminal_width() -> usize {
     match rustix::termios::tcgetwinsize(io::stdout()) {

@@ -15,6 +15,7 @@ mod placement;
 mod resources;
 mod service;
 
+use crate::codes::{self, Code};
 use crate::diagnostic::{Place, Report};
 use crate::model::{self, File, FileObject, Pairs};
 use crate::normal::Context;
@@ -61,7 +62,7 @@ pub(crate) fn stack(
     maker.check_stack_name();
     if file.services.is_empty() {
         let help = "a stack is made of services; add one under `services:`";
-        maker.error_help(&[], "the stack has no services", help);
+        maker.error_help(codes::NO_SERVICES, &[], "the stack has no services", help);
     }
     let keys: Vec<&String> = file.services.keys().collect();
     let services: Vec<_> = keys.into_iter().map(|key| maker.service(key)).collect();
@@ -96,35 +97,42 @@ fn path_text(path: &[Step<'_>]) -> String {
 
 impl Maker<'_> {
     /// The place of `path`, or of as much of it as there is.
-    fn place(&self, path: &[Step<'_>]) -> Option<Place> {
-        Some(self.tree.find(path))
+    fn place(&self, code: &Code, path: &[Step<'_>]) -> Option<Place> {
+        // These are about a key that should not be there, whatever its value.
+        let about_key = [codes::NOT_IN_THIS_MODE, codes::EXCLUSIVE, codes::LIMIT];
+        Some(match about_key.contains(&code) {
+            true => self.tree.find_key(path),
+            false => self.tree.find(path),
+        })
     }
 
-    fn error(&mut self, path: &[Step<'_>], message: impl Into<String>) {
-        let place = self.place(path);
-        self.report.error(place, &path_text(path), message);
+    fn error(&mut self, code: &'static Code, path: &[Step<'_>], message: impl Into<String>) {
+        let place = self.place(code, path);
+        self.report.error(code, place, &path_text(path), message);
     }
 
     fn error_help(
         &mut self,
+        code: &'static Code,
         path: &[Step<'_>],
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let place = self.place(path);
+        let place = self.place(code, path);
         self.report
-            .error_help(place, &path_text(path), message, help);
+            .error_help(code, place, &path_text(path), message, help);
     }
 
     fn warn_help(
         &mut self,
+        code: &'static Code,
         path: &[Step<'_>],
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
-        let place = self.place(path);
+        let place = self.place(code, path);
         self.report
-            .warn_help(place, &path_text(path), message, help);
+            .warn_help(code, place, &path_text(path), message, help);
     }
 
     /// `<stack>_<key>`, or the name that the file gives.
@@ -148,7 +156,8 @@ impl Maker<'_> {
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(good) {
             let message = format!("{name:?} cannot be the name of a stack");
             let help = "a name begins with a letter or digit, and has letters, digits, `-` and `_`";
-            self.report.error_help(None, "", message, help);
+            self.report
+                .error_help(codes::NOT_A_NAME, None, "", message, help);
         }
     }
 
@@ -164,13 +173,18 @@ impl Maker<'_> {
             } else {
                 "names have letters, digits, `-` and `_`, and begin and end with one of the first two"
             };
-            self.error_help(path, message, help);
+            self.error_help(codes::NOT_A_NAME, path, message, help);
         } else if name.len() > longest {
             let message = format!(
                 "the name {name} has {} characters; at most {longest} fit",
                 name.len()
             );
-            self.error_help(path, message, "shorten the key or the name of the stack");
+            self.error_help(
+                codes::NOT_A_NAME,
+                path,
+                message,
+                "shorten the key or the name of the stack",
+            );
         }
     }
 
@@ -188,7 +202,7 @@ impl Maker<'_> {
             Some(meant) => format!("did you mean `{meant}`?"),
             None => format!("declare it under the top-level `{kind}s`"),
         };
-        self.error_help(path, message, help);
+        self.error_help(codes::UNDECLARED, path, message, help);
     }
 
     /// The networks that services use, declared or default.
@@ -209,7 +223,12 @@ impl Maker<'_> {
         for key in unused {
             let path = [Step::Key("networks"), Step::Key(key)];
             let help = "remove it, or name it under a service's `networks`";
-            self.warn_help(&path, "no service uses this network; it is not made", help);
+            self.warn_help(
+                codes::UNUSED_NETWORK,
+                &path,
+                "no service uses this network; it is not made",
+                help,
+            );
         }
         let default = model::Network::default();
         let mut out = Vec::with_capacity(used.len());
@@ -247,7 +266,12 @@ impl Maker<'_> {
         if !matches!(network.driver.as_str(), "" | "overlay") {
             let message = format!("the network driver {:?} is not supported", network.driver);
             let help = "networks of a stack span its nodes: leave the driver out, or write overlay";
-            self.error_help(&at(&[Step::Key("driver")]), message, help);
+            self.error_help(
+                codes::NOT_SUPPORTED,
+                &at(&[Step::Key("driver")]),
+                message,
+                help,
+            );
         }
         let mut subnets = Vec::new();
         for (index, pool) in network.ipam.config.iter().enumerate() {
@@ -261,11 +285,21 @@ impl Maker<'_> {
                 Ok(IpNet::V4(subnet)) => subnets.push(subnet.trunc()),
                 Ok(IpNet::V6(_)) => {
                     let message = format!("{:?}: IPv6 is not supported yet", pool.subnet);
-                    self.error_help(&path, message, "leave it out, or write an IPv4 subnet");
+                    self.error_help(
+                        codes::NOT_SUPPORTED,
+                        &path,
+                        message,
+                        "leave it out, or write an IPv4 subnet",
+                    );
                 }
                 Err(_) => {
                     let message = format!("{:?} is not a subnet", pool.subnet);
-                    self.error_help(&path, message, "a subnet is written as 10.1.0.0/16");
+                    self.error_help(
+                        codes::ADDRESS,
+                        &path,
+                        message,
+                        "a subnet is written as 10.1.0.0/16",
+                    );
                 }
             }
         }
@@ -354,26 +388,31 @@ impl Maker<'_> {
         self.check_name(&base, name, 64, true);
         if object.file.is_empty() {
             let help = "name its content with `file: PATH`, or write `external: true`";
-            self.error_help(&base, "it has neither `file` nor `external`", help);
+            self.error_help(
+                codes::NO_CONTENT,
+                &base,
+                "it has neither `file` nor `external`",
+                help,
+            );
             return Arc::default();
         }
         let file = &object.file;
         match (self.context.read)(Path::new(file)) {
             Ok(data) if data.is_empty() => {
-                self.error(&path, format!("the file {file} is empty"));
+                self.error(codes::FILE_SIZE, &path, format!("the file {file} is empty"));
                 Arc::default()
             }
             Ok(data) if data.len() > most => {
                 let size = data.len();
                 let message = format!("the file {file} has {size} bytes; at most {most} fit");
-                self.error(&path, message);
+                self.error(codes::FILE_SIZE, &path, message);
                 Arc::default()
             }
             Ok(data) => data.into(),
             Err(error) => {
                 let message = format!("the file {file} cannot be read: {error}");
                 let help = "relative paths start at the directory of the first stack file";
-                self.error_help(&path, message, help);
+                self.error_help(codes::UNREADABLE, &path, message, help);
                 Arc::default()
             }
         }
@@ -388,13 +427,18 @@ impl Maker<'_> {
             other => {
                 let path = [base[0], base[1], Step::Key("template_driver")];
                 let message = format!("there is no template driver {other}");
-                self.error_help(&path, message, "write golang, or leave it out");
+                self.error_help(codes::WORD, &path, message, "write golang, or leave it out");
             }
         }
         if let Err(wrong) = Template::of_content(data) {
             let path = [base[0], base[1], Step::Key("file")];
             let message = format!("the file {} is not a template: {wrong}", object.file);
-            self.error_help(&path, message, "write {{`{{`}} for two braces");
+            self.error_help(
+                codes::TEMPLATE,
+                &path,
+                message,
+                "write {{`{{`}} for two braces",
+            );
         }
         true
     }

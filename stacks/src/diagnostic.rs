@@ -1,7 +1,10 @@
 //! Diagnostics: what is wrong or left out, where, and what to do about it.
 //!
-//! Owns their form and order. What is worth one is decided where it is found.
+//! Owns their short form and order. What is worth one is decided where it is found; the
+//! form with lines of the file is `render`'s.
 
+use crate::codes::Code;
+use crate::excerpt::{self, Excerpt};
 use std::fmt;
 
 /// How much a diagnostic matters.
@@ -13,6 +16,15 @@ pub enum Severity {
     Warning,
 }
 
+impl fmt::Display for Severity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        })
+    }
+}
+
 /// A place in a stack file. Lines and columns count from 1.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Location {
@@ -22,6 +34,8 @@ pub struct Location {
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
+    /// Characters of this line that it is about, at least 1.
+    pub width: u32,
 }
 
 impl fmt::Display for Location {
@@ -35,6 +49,8 @@ impl fmt::Display for Location {
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
+    /// The kind of finding.
+    pub code: &'static Code,
     /// Where, when it has a place.
     pub location: Option<Location>,
     /// Key path, e.g. `services.vote.deploy.replicas`; empty for the whole file.
@@ -43,14 +59,13 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do, when there is something to say.
     pub help: Option<String>,
+    /// The line of the file, when it has a place.
+    pub excerpt: Option<Excerpt>,
 }
 
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.severity {
-            Severity::Error => f.write_str("error: ")?,
-            Severity::Warning => f.write_str("warning: ")?,
-        }
+        write!(f, "{}[{}]: ", self.severity, self.code.id)?;
         if let Some(location) = &self.location {
             write!(f, "{location}: ")?;
         }
@@ -62,6 +77,13 @@ impl fmt::Display for Diagnostic {
             write!(f, "\n  help: {help}")?;
         }
         Ok(())
+    }
+}
+
+/// Findings for a caller that takes no warnings: all of them are errors.
+pub fn strict(found: &mut [Diagnostic]) {
+    for diagnostic in found {
+        diagnostic.severity = Severity::Error;
     }
 }
 
@@ -97,6 +119,8 @@ pub(crate) struct Place {
     pub(crate) file: u16,
     pub(crate) line: u32,
     pub(crate) column: u32,
+    /// Characters of the line from there on; 1 where it is not known.
+    pub(crate) width: u16,
 }
 
 /// Most findings kept; a machine-made file can be wrong ten thousand times.
@@ -121,6 +145,7 @@ impl Report {
     fn add(
         &mut self,
         severity: Severity,
+        code: &'static Code,
         place: Option<Place>,
         path: &str,
         message: String,
@@ -140,14 +165,17 @@ impl Report {
                 file,
                 line: p.line,
                 column: p.column,
+                width: u32::from(p.width.max(1)),
             })
         });
         let diagnostic = Diagnostic {
             severity,
+            code,
             location,
             path: path.to_owned(),
             message,
             help,
+            excerpt: None,
         };
         // An alias repeats its content; one finding a place is enough.
         let said = |(_, d): &(_, Diagnostic)| {
@@ -160,34 +188,48 @@ impl Report {
         }
     }
 
-    pub(crate) fn error(&mut self, place: Option<Place>, path: &str, message: impl Into<String>) {
-        self.add(Severity::Error, place, path, message.into(), None);
+    pub(crate) fn error(
+        &mut self,
+        code: &'static Code,
+        place: Option<Place>,
+        path: &str,
+        message: impl Into<String>,
+    ) {
+        self.add(Severity::Error, code, place, path, message.into(), None);
     }
 
     pub(crate) fn error_help(
         &mut self,
+        code: &'static Code,
         place: Option<Place>,
         path: &str,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
         let help = Some(help.into());
-        self.add(Severity::Error, place, path, message.into(), help);
+        self.add(Severity::Error, code, place, path, message.into(), help);
     }
 
-    pub(crate) fn warn(&mut self, place: Option<Place>, path: &str, message: impl Into<String>) {
-        self.add(Severity::Warning, place, path, message.into(), None);
+    pub(crate) fn warn(
+        &mut self,
+        code: &'static Code,
+        place: Option<Place>,
+        path: &str,
+        message: impl Into<String>,
+    ) {
+        self.add(Severity::Warning, code, place, path, message.into(), None);
     }
 
     pub(crate) fn warn_help(
         &mut self,
+        code: &'static Code,
         place: Option<Place>,
         path: &str,
         message: impl Into<String>,
         help: impl Into<String>,
     ) {
         let help = Some(help.into());
-        self.add(Severity::Warning, place, path, message.into(), help);
+        self.add(Severity::Warning, code, place, path, message.into(), help);
     }
 
     pub(crate) fn errors(&self) -> usize {
@@ -198,10 +240,12 @@ impl Report {
         self.errors > 0
     }
 
-    /// The findings in order: errors first, then by place.
-    pub(crate) fn finish(mut self) -> Vec<Diagnostic> {
+    /// The findings in order: errors first, then by place; with the lines of `files`,
+    /// which are those that places count.
+    pub(crate) fn finish(mut self, files: &[(&str, &str)]) -> Vec<Diagnostic> {
         self.found
             .sort_by_key(|(place, d)| (d.severity, place.is_none(), *place));
+        excerpt::attach(&mut self.found, files);
         self.found.into_iter().map(|(_, d)| d).collect()
     }
 }

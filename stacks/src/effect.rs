@@ -3,6 +3,7 @@
 //! Owns the judgement of each kind of value, for stack files and for flags of
 //! commands alike, and the walk over a spec. The walk over a file is `convert`'s.
 
+use crate::codes::{self, Code};
 use crate::diagnostic::{Diagnostic, Severity};
 use skep_types::template::{Place, Template};
 use skep_types::{LogDriver, MountKind, ServiceSpec};
@@ -17,6 +18,7 @@ const OUTWARD: &[&str] = &["shared", "rshared"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Finding {
     pub(crate) severity: Severity,
+    pub(crate) code: &'static Code,
     pub(crate) message: String,
     pub(crate) help: &'static str,
 }
@@ -24,6 +26,7 @@ pub(crate) struct Finding {
 fn warning(message: impl Into<String>, help: &'static str) -> Option<Finding> {
     Some(Finding {
         severity: Severity::Warning,
+        code: codes::VALUE_WITHOUT_EFFECT,
         message: message.into(),
         help,
     })
@@ -40,6 +43,7 @@ pub(crate) fn template(text: &str) -> Option<Finding> {
     let wrong = Template::parse(text, Place::Spec).err()?;
     Some(Finding {
         severity: Severity::Error,
+        code: codes::TEMPLATE,
         message: format!("not a template: {wrong}"),
         help: "write {{`{{`}} for two braces",
     })
@@ -62,9 +66,10 @@ pub(crate) fn log_driver(name: &str) -> Option<Finding> {
 
 /// Of an option of a log driver that is supported.
 pub(crate) fn log_option(name: &str, value: &str) -> Option<Finding> {
-    let unreadable = |what: &str, help| {
+    let unreadable = |code, what: &str, help| {
         Some(Finding {
             severity: Severity::Error,
+            code,
             message: format!("{value:?} is not {what}"),
             help,
         })
@@ -72,12 +77,15 @@ pub(crate) fn log_option(name: &str, value: &str) -> Option<Finding> {
     match name {
         _ if value.is_empty() => None,
         "max-size" if LogDriver::size_bytes(value).is_none() => unreadable(
+            codes::SIZE,
             "a size of a log file",
             "a size is a whole number with a unit of k, m or g: 10m",
         ),
-        "max-file" if LogDriver::file_count(value).is_none() => {
-            unreadable("a number of log files", "write a number above 0: 3")
-        }
+        "max-file" if LogDriver::file_count(value).is_none() => unreadable(
+            codes::OUT_OF_RANGE,
+            "a number of log files",
+            "write a number above 0: 3",
+        ),
         "max-size" | "max-file" => None,
         _ => warning(
             "this option is not supported and has no effect",
@@ -93,10 +101,12 @@ pub fn without_effect(spec: &ServiceSpec) -> Vec<Diagnostic> {
     let mut add = |path: String, finding: Option<Finding>| {
         found.extend(finding.map(|finding| Diagnostic {
             severity: finding.severity,
+            code: finding.code,
             location: None,
             path,
             message: finding.message,
             help: Some(finding.help.to_owned()),
+            excerpt: None,
         }));
     };
     let container = &spec.task.container;

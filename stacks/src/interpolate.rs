@@ -5,6 +5,7 @@
 //! differs (it takes `$V-x` for a default and cuts `${V:?a-b}` at the dash) it
 //! is held to be wrong. Keys are never interpolated.
 
+use crate::codes::{self, Code};
 use crate::diagnostic::{Place, Report};
 use crate::tree::{Node, Value, join};
 
@@ -20,15 +21,17 @@ const MOST_UNSET: usize = 100;
 
 /// Why a text cannot be interpolated.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Invalid {
-    pub(crate) message: String,
-    pub(crate) help: Option<String>,
+struct Invalid {
+    code: &'static Code,
+    message: String,
+    help: Option<String>,
     /// The file demands a variable; otherwise the text has no valid form.
     required: bool,
 }
 
 fn invalid(message: impl Into<String>, help: &str) -> Invalid {
     Invalid {
+        code: codes::NOT_A_VARIABLE,
         message: message.into(),
         help: Some(help.to_owned()),
         required: false,
@@ -52,9 +55,14 @@ fn below(node: &mut Node, path: &str, env: Env<'_>, made: &mut usize, report: &m
             });
             match replaced {
                 Ok(value) => *content = value,
-                Err(Invalid { message, help, .. }) => match help {
-                    Some(help) => report.error_help(Some(place), path, message, help),
-                    None => report.error(Some(place), path, message),
+                Err(Invalid {
+                    code,
+                    message,
+                    help,
+                    ..
+                }) => match help {
+                    Some(help) => report.error_help(code, Some(place), path, message, help),
+                    None => report.error(code, Some(place), path, message),
                 },
             }
             warn_of_unset(&unset, place, path, report);
@@ -79,6 +87,7 @@ fn bounded(bytes: usize) -> Result<(), Invalid> {
     }
     let most = MOST_TEXT >> 20;
     Err(Invalid {
+        code: codes::VARIABLES_TOO_LARGE,
         message: format!("with its variables replaced, the file has more than {most} MiB of text"),
         help: None,
         required: true,
@@ -89,7 +98,7 @@ fn warn_of_unset(unset: &[String], place: Place, path: &str, report: &mut Report
     for name in unset {
         let message = format!("the variable {name} is not set; an empty text stands in its place");
         let help = format!("set it, or write ${{{name}:-default}}; a plain dollar sign is `$$`");
-        report.warn_help(Some(place), path, message, help);
+        report.warn_help(codes::UNSET_VARIABLE, Some(place), path, message, help);
     }
 }
 
@@ -108,6 +117,7 @@ fn expand(
     if depth > MOST_DEPTH {
         let message = format!("variables are nested deeper than {MOST_DEPTH} levels");
         return Err(Invalid {
+            code: codes::VARIABLES_TOO_LARGE,
             message,
             help: None,
             required: true,
@@ -234,6 +244,7 @@ fn braced(
                 format!("the variable {name} is required and {state}: {reason}")
             };
             Err(Invalid {
+                code: codes::REQUIRED_VARIABLE,
                 required: true,
                 ..invalid(message, &format!("set {name} in the environment"))
             })

@@ -8,25 +8,32 @@
 
 #![forbid(unsafe_code)]
 
+mod codes;
 mod convert;
 mod diagnostic;
 mod duration;
 mod effect;
 mod emit;
+mod excerpt;
 mod interpolate;
 mod merge;
 mod model;
 mod natural;
 mod normal;
 mod parse;
+mod render;
 mod scalar;
 mod schema;
 mod stack;
 mod support;
 mod tree;
 
-pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity};
+pub use codes::{Code, codes};
+pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, strict};
 pub use effect::without_effect;
+pub use excerpt::Excerpt;
+pub use render::render;
+pub use schema::nearest;
 pub use stack::{
     Ids, Missing, STACK_IMAGE_LABEL, STACK_LABEL, Stack, StackConfig, StackNetwork, StackSecret,
     StackService, StackVolume,
@@ -83,7 +90,7 @@ pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
     let context = context(&input);
     let stack = files(&input, &context, true, &mut report)
         .and_then(|(file, tree)| convert::stack(input.stack, &file, &tree, &context, &mut report));
-    finish(stack, report).map(|(stack, warnings)| Loaded { stack, warnings })
+    finish(stack, report, &input).map(|(stack, warnings)| Loaded { stack, warnings })
 }
 
 /// Prints the files merged and in normal form: what `stack config` shows.
@@ -99,6 +106,7 @@ pub fn normalize(input: LoadInput<'_>, interpolate: bool) -> Result<Normalized, 
             Ok(value) => Some(emit::document(&value)),
             Err(error) => {
                 report.error(
+                    codes::WRONG_TYPE,
                     None,
                     "",
                     format!("the normal form cannot be printed: {error}"),
@@ -107,7 +115,7 @@ pub fn normalize(input: LoadInput<'_>, interpolate: bool) -> Result<Normalized, 
             }
         }
     });
-    finish(yaml, report).map(|(yaml, warnings)| Normalized { yaml, warnings })
+    finish(yaml, report, &input).map(|(yaml, warnings)| Normalized { yaml, warnings })
 }
 
 fn report(input: &LoadInput<'_>) -> Report {
@@ -129,10 +137,14 @@ fn context<'a>(input: &LoadInput<'a>) -> normal::Context<'a> {
     }
 }
 
-fn finish<T>(value: Option<T>, report: Report) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+fn finish<T>(
+    value: Option<T>,
+    report: Report,
+    input: &LoadInput<'_>,
+) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
     match value {
-        Some(value) if !report.failed() => Ok((value, report.finish())),
-        _ => Err(Diagnostics(report.finish())),
+        Some(value) if !report.failed() => Ok((value, report.finish(input.files))),
+        _ => Err(Diagnostics(report.finish(input.files))),
     }
 }
 
@@ -145,19 +157,25 @@ fn files(
 ) -> Option<(File, Node)> {
     if input.files.is_empty() {
         let help = "name one with --compose-file";
-        report.error_help(None, "", "no stack file was given", help);
+        report.error_help(
+            codes::NOT_A_STACK_FILE,
+            None,
+            "",
+            "no stack file was given",
+            help,
+        );
         return None;
     }
     let mut merged: Option<Node> = None;
     for (number, (path, text)) in input.files.iter().enumerate() {
         let Ok(number) = u16::try_from(number) else {
-            report.error(None, "", "too many stack files");
+            report.error(codes::TOO_LARGE, None, "", "too many stack files");
             return None;
         };
+        let before = report.errors();
         let Some(mut tree) = parse::parse(number, text, report) else {
             continue;
         };
-        let before = report.errors();
         if interpolate {
             interpolate::tree(&mut tree, input.env, report);
         }
@@ -179,7 +197,13 @@ fn files(
                     normal::version(base)
                 );
                 let help = "write the same version in each file";
-                report.error_help(Some(place), "version", message, help);
+                report.error_help(
+                    codes::VERSIONS_DIFFER,
+                    Some(place),
+                    "version",
+                    message,
+                    help,
+                );
             }
             Some(base) => merge::files(base, tree, &cleared),
         }

@@ -10,6 +10,7 @@ mod ports;
 mod sizes;
 mod words;
 
+use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::interpolate::Env;
 use crate::model::File;
@@ -80,7 +81,12 @@ pub(crate) fn decode(root: &Node, report: &mut Report) -> Option<File> {
         }
         Err(error) => {
             // The check and the types disagree; say so rather than guess.
-            report.error(Some(root.place), "", format!("not understood: {error}"));
+            report.error(
+                codes::WRONG_TYPE,
+                Some(root.place),
+                "",
+                format!("not understood: {error}"),
+            );
             None
         }
     }
@@ -216,7 +222,7 @@ fn object(node: &mut Node, path: &str, section: &str, context: &Context<'_>, rep
             let driver = node.get("driver").is_some_and(|d| d.as_str() != Some(""));
             if driver && !file.is_empty() {
                 let message = "`driver` and `file` exclude each other";
-                report.error(Some(place), path, message);
+                report.error(codes::EXCLUSIVE, Some(place), path, message);
             }
             if !is_external && !driver && !file.is_empty() {
                 let absolute = context.absolute(file);
@@ -232,7 +238,13 @@ fn object(node: &mut Node, path: &str, section: &str, context: &Context<'_>, rep
                 {
                     let message = format!("an external volume cannot have `{key}`");
                     let help = "its owner decides that; remove the key, or `external`";
-                    report.error_help(Some(entry.key_place), path, message, help);
+                    report.error_help(
+                        codes::OTHERS_DECIDE,
+                        Some(entry.key_place),
+                        path,
+                        message,
+                        help,
+                    );
                 }
             }
         }
@@ -268,13 +280,19 @@ fn external(node: &mut Node, path: &str, section: &str, report: &mut Report) {
             match old {
                 Some(_) if named => {
                     let message = "`external.name` and `name` exclude each other";
-                    report.error_help(Some(place), path, message, "keep only `name`");
+                    report.error_help(
+                        codes::EXCLUSIVE,
+                        Some(place),
+                        path,
+                        message,
+                        "keep only `name`",
+                    );
                     None
                 }
                 Some(old) if !old.is_empty() => {
                     let message = format!("`external.name` is the old form of `name` in {section}");
                     let help = format!("write `external: true` and `name: {old}`");
-                    report.warn_help(Some(place), path, message, help);
+                    report.warn_help(codes::OLD_NAME, Some(place), path, message, help);
                     Some(old.to_owned())
                 }
                 _ if named => None,
@@ -398,7 +416,13 @@ fn hosts(node: &mut Node, path: &str, report: &mut Report) {
         if !text.contains(['=', ':']) {
             let path = format!("{path}[{index}]");
             let message = format!("{text:?} has no address");
-            report.error_help(Some(item.place), &path, message, "write `name:address`");
+            report.error_help(
+                codes::ADDRESS,
+                Some(item.place),
+                &path,
+                message,
+                "write `name:address`",
+            );
         }
     }
     let pairs = host_pairs(node);

@@ -1,8 +1,9 @@
 //! Text to marked tree: anchors expanded within a budget, merge keys applied,
-//! duplicate keys refused.
+//! keys that are there twice or are no text reported.
 //!
 //! Owns YAML as such. What keys and values mean is left to `schema` and above.
 
+use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::scalar::{self, Scalar};
 use crate::tree::{Entry, Mark, Node, Value};
@@ -55,9 +56,17 @@ enum Frame {
         entries: Vec<Entry>,
         /// Keys so far, and their lines.
         seen: HashMap<String, u32>,
-        key: Option<(String, Place)>,
+        key: Option<Key>,
         merged: Vec<Node>,
     },
+}
+
+/// A key that waits for its value.
+struct Key {
+    name: String,
+    place: Place,
+    /// It is a list or a map: its value goes nowhere.
+    lost: bool,
 }
 
 /// Stops the reading of a file; what was wrong is in the report already.
@@ -80,11 +89,12 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
         file,
         line: 1,
         column: 1,
+        width: 1,
     };
     if text.len() > MOST_BYTES {
         let size = text.len();
         let message = format!("the file has {size} bytes; at most {MOST_BYTES} are read");
-        report.error(Some(top), "", message);
+        report.error(codes::TOO_LARGE, Some(top), "", message);
         return None;
     }
     let mut builder = Builder {
@@ -107,7 +117,9 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
                     let place = builder.place(span);
                     let message = "only the first document of a file is read";
                     let help = "remove what follows `---`, or give it as a file of its own";
-                    builder.report.warn_help(Some(place), "", message, help);
+                    builder
+                        .report
+                        .warn_help(codes::MORE_DOCUMENTS, Some(place), "", message, help);
                     break;
                 }
             }
@@ -120,10 +132,13 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
                 let marker = *error.marker();
                 let place = builder.place(Span::new(marker, marker));
                 let message = format!("not YAML: {}", error.info());
-                let help = yaml_help(text, place.line);
-                match help {
-                    Some(help) => builder.report.error_help(Some(place), "", message, help),
-                    None => builder.report.error(Some(place), "", message),
+                if tab_before(text, place.line) {
+                    let help = "YAML is indented with blanks; replace the tab";
+                    let report = &mut builder.report;
+                    report.error_help(codes::TAB, Some(place), "", message, help);
+                } else {
+                    let report = &mut builder.report;
+                    report.error(codes::NOT_YAML, Some(place), "", message);
                 }
                 return None;
             }
@@ -133,23 +148,26 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
     Some(root.unwrap_or(Node::new(top, Value::Null)))
 }
 
-/// A guess at what makes a line unreadable.
-fn yaml_help(text: &str, line: u32) -> Option<&'static str> {
-    let at = usize::try_from(line).ok()?.saturating_sub(1);
-    let around = text.lines().skip(at.saturating_sub(1)).take(2);
-    around
-        .filter(|l| l.trim_start_matches(' ').starts_with('\t'))
-        .map(|_| "YAML is indented with spaces; this line begins with a tab")
-        .next()
+/// Whether the line or the one above it is indented with a tab, which is most likely what
+/// makes it unreadable.
+fn tab_before(text: &str, line: u32) -> bool {
+    let above = (line as usize).saturating_sub(2);
+    let mut around = text.lines().skip(above).take(2);
+    around.any(|line| line.trim_start_matches(' ').starts_with('\t'))
 }
 
 impl Builder<'_> {
     fn place(&self, span: Span) -> Place {
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let width = match span.start.line() == span.end.line() {
+            true => span.end.col().saturating_sub(span.start.col()).max(1),
+            false => 1,
+        };
         Place {
             file: self.file,
             line: number(span.start.line()).max(1),
             column: number(span.start.col()).saturating_add(1),
+            width: u16::try_from(width).unwrap_or(u16::MAX),
         }
     }
 
@@ -210,7 +228,8 @@ impl Builder<'_> {
              or {} MiB",
             MOST_TEXT >> 20
         );
-        self.report.error(Some(place), "", message);
+        self.report
+            .error(codes::TOO_LARGE, Some(place), "", message);
         Err(Stop)
     }
 
@@ -220,12 +239,13 @@ impl Builder<'_> {
         if let Some(Frame::Map { key: None, .. }) = self.stack.last() {
             let message = "a list or map cannot be a key";
             let help = "quote a text that begins with `{` or `[`";
-            self.report.error_help(Some(place), "", message, help);
-            return Err(Stop);
+            self.report
+                .error_help(codes::KEY_NOT_TEXT, Some(place), "", message, help);
         }
         if self.stack.len() >= MOST_DEPTH {
             let message = format!("nested deeper than {MOST_DEPTH} levels");
-            self.report.error(Some(place), "", message);
+            self.report
+                .error(codes::TOO_LARGE, Some(place), "", message);
             return Err(Stop);
         }
         self.pay(Cost { nodes: 1, text: 0 }, place)?;
@@ -252,7 +272,7 @@ impl Builder<'_> {
                 ..
             }) => {
                 for source in merged {
-                    self.merge(&mut entries, &mut seen, source)?;
+                    self.merge(&mut entries, &mut seen, source);
                 }
                 (Node::new(place, Value::Map(entries)), mark, anchor, before)
             }
@@ -267,12 +287,7 @@ impl Builder<'_> {
     }
 
     /// Adds what `<<` names: keys that are there already stay as they are.
-    fn merge(
-        &mut self,
-        entries: &mut Vec<Entry>,
-        seen: &mut HashMap<String, u32>,
-        source: Node,
-    ) -> Result<(), Stop> {
+    fn merge(&mut self, entries: &mut Vec<Entry>, seen: &mut HashMap<String, u32>, source: Node) {
         match source.value {
             Value::Map(more) => {
                 for entry in more {
@@ -281,15 +296,14 @@ impl Builder<'_> {
                         entries.push(entry);
                     }
                 }
-                Ok(())
             }
-            Value::List(items) if items.iter().all(|i| matches!(i.value, Value::Map(_))) => items
-                .into_iter()
-                .try_for_each(|i| self.merge(entries, seen, i)),
+            Value::List(items) if items.iter().all(|i| matches!(i.value, Value::Map(_))) => {
+                items.into_iter().for_each(|i| self.merge(entries, seen, i))
+            }
             _ => {
                 let message = "`<<` takes a map or a list of maps";
-                self.report.error(Some(source.place), "", message);
-                Err(Stop)
+                self.report
+                    .error(codes::BAD_ALIAS, Some(source.place), "", message);
             }
         }
     }
@@ -297,7 +311,8 @@ impl Builder<'_> {
     fn alias(&mut self, anchor: usize, place: Place) -> Result<(), Stop> {
         let Some((node, cost)) = self.anchors.get(&anchor) else {
             let message = "an anchor cannot contain an alias of itself";
-            self.report.error(Some(place), "", message);
+            self.report
+                .error(codes::BAD_ALIAS, Some(place), "", message);
             return Err(Stop);
         };
         let cost = *cost;
@@ -331,8 +346,8 @@ impl Builder<'_> {
             Some("int" | "float" | "bool" | "null") => plain(text),
             Some(other) => {
                 let message = format!("the type `!!{other}` has no meaning in a stack file");
-                self.report.error(Some(place), "", message);
-                return Err(Stop);
+                self.report.error(codes::TAG, Some(place), "", message);
+                Value::Str(text.to_owned())
             }
             None => {
                 if let Some(tag) = &tag {
@@ -363,7 +378,8 @@ impl Builder<'_> {
         if !tag.suffix.is_empty() {
             let message = format!("the tag `{tag}` is ignored");
             let help = "`!reset` and `!override` are known here";
-            self.report.warn_help(Some(place), "", message, help);
+            self.report
+                .warn_help(codes::TAG, Some(place), "", message, help);
         }
         Mark::None
     }
@@ -385,33 +401,38 @@ impl Builder<'_> {
                 merged,
                 ..
             }) => match key.take() {
-                Some((name, _)) if name == "<<" => merged.push(node),
-                Some((name, key_place)) => entries.push(Entry {
-                    key: name,
-                    key_place,
+                Some(key) if key.lost => {}
+                Some(key) if key.name == "<<" => merged.push(node),
+                Some(key) => entries.push(Entry {
+                    key: key.name,
+                    key_place: key.place,
                     value: node,
                 }),
-                None => {
-                    let Value::Str(name) = &node.value else {
-                        let shown = node.scalar_text().unwrap_or_else(|| "null".to_owned());
-                        let message = format!("the key {shown} is {}, not text", node.kind());
-                        let help = format!("quote it: \"{shown}\":");
-                        self.report.error_help(Some(node.place), "", message, help);
-                        return Err(Stop);
-                    };
-                    if let Some(line) = seen.insert(name.clone(), node.place.line) {
-                        let message =
-                            format!("the key `{name}` is given twice; first in line {line}");
-                        let help = "remove one of them, or join their contents";
-                        self.report.error_help(Some(node.place), "", message, help);
-                        return Err(Stop);
-                    }
-                    *key = Some((name.clone(), node.place));
-                }
+                None => *key = Some(read_key(&node, seen, self.report)),
             },
         }
         Ok(())
     }
+}
+
+/// Takes a value for a key. What is wrong with it is reported, and it is read on, so that
+/// other mistakes are told in the same go.
+fn read_key(node: &Node, seen: &mut HashMap<String, u32>, report: &mut Report) -> Key {
+    let place = node.place;
+    let lost = matches!(node.value, Value::List(_) | Value::Map(_));
+    let name = node.scalar_text().unwrap_or_else(|| "null".to_owned());
+    if lost {
+        // Reported where it began.
+    } else if !matches!(node.value, Value::Str(_)) {
+        let message = format!("the key {name} is {}, not text", node.kind());
+        let help = format!("quote it: \"{name}\":");
+        report.error_help(codes::KEY_NOT_TEXT, Some(place), "", message, help);
+    } else if let Some(line) = seen.insert(name.clone(), place.line) {
+        let message = format!("the key `{name}` is given twice; first in line {line}");
+        let help = "remove one of them, or join their contents";
+        report.error_help(codes::DUPLICATE_KEY, Some(place), "", message, help);
+    }
+    Key { name, place, lost }
 }
 
 fn plain(text: &str) -> Value {

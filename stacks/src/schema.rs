@@ -4,10 +4,13 @@
 //! what values mean together is left to `convert`. Text that stands for a
 //! number or a boolean (as interpolation leaves it) is turned into one here.
 
+mod hints;
 mod keys;
-pub(crate) use keys::nearest;
+mod place;
+pub use keys::nearest;
 pub(crate) mod tables;
 
+use crate::codes::{self, Code};
 use crate::diagnostic::Report;
 use crate::duration;
 use crate::tree::{Node, Value, join};
@@ -79,11 +82,16 @@ pub(crate) fn check(root: &mut Node, report: &mut Report) {
             _ => format!("a stack file is a map of sections, this is {}", root.kind()),
         };
         let help = "begin with `services:`";
-        report.error_help(Some(root.place), "", message, help);
+        report.error_help(codes::NOT_A_STACK_FILE, Some(root.place), "", message, help);
         return;
     }
     let minor = version(root, report);
-    Checker { minor, report }.object(root, "", &tables::FILE);
+    let mut checker = Checker {
+        minor,
+        report,
+        above: Vec::new(),
+    };
+    checker.object(root, "", &tables::FILE);
 }
 
 /// The minor version of the file; the newest when it does not say.
@@ -96,6 +104,7 @@ fn version(root: &Node, report: &mut Report) -> u8 {
         let shown = node.scalar_text().unwrap_or_else(|| "3.13".to_owned());
         let message = format!("the version is {}, not text", node.kind());
         report.error_help(
+            codes::WRONG_TYPE,
             place,
             "version",
             message,
@@ -113,7 +122,7 @@ fn version(root: &Node, report: &mut Report) -> u8 {
     minor.unwrap_or_else(|| {
         let message = format!("version {text:?} is not supported");
         let help = "stack files have version \"3.0\" to \"3.13\"; leave the key out for the newest";
-        report.error_help(place, "version", message, help);
+        report.error_help(codes::VERSION, place, "version", message, help);
         NEWEST
     })
 }
@@ -121,6 +130,8 @@ fn version(root: &Node, report: &mut Report) -> u8 {
 struct Checker<'r> {
     minor: u8,
     report: &'r mut Report,
+    /// The sections around the one that is checked, and itself.
+    above: Vec<&'static Object>,
 }
 
 impl Checker<'_> {
@@ -145,9 +156,17 @@ impl Checker<'_> {
             Shape::Duration => match node.as_str() {
                 Some(text) => {
                     if let Err(problem) = duration::parse(text) {
-                        let help = "a duration has units: 500ms, 10s, 1m30s, 2h";
-                        self.report
-                            .error_help(Some(node.place), path, problem, help);
+                        let help = match text.parse::<u64>() {
+                            Ok(number) => format!("did you mean {number}s?"),
+                            Err(_) => "a duration has units: 500ms, 10s, 1m30s, 2h".to_owned(),
+                        };
+                        self.report.error_help(
+                            codes::DURATION,
+                            Some(node.place),
+                            path,
+                            problem,
+                            help,
+                        );
                     }
                 }
                 None => self.expect(node, path, false, shape),
@@ -158,7 +177,7 @@ impl Checker<'_> {
                     let message = format!("{text:?} is not one of {}", words.join(", "));
                     let help = keys::nearest(text, words.iter().copied())
                         .map(|w| format!("did you mean {w:?}?"));
-                    self.fail(node, path, message, help);
+                    self.fail(codes::WORD, node, path, message, help);
                 }
                 None => self.expect(node, path, false, shape),
             },
@@ -186,12 +205,19 @@ impl Checker<'_> {
         }
     }
 
-    fn fail(&mut self, node: &Node, path: &str, message: String, help: Option<String>) {
+    fn fail(
+        &mut self,
+        code: &'static Code,
+        node: &Node,
+        path: &str,
+        message: String,
+        help: Option<String>,
+    ) {
         match help {
             Some(help) => self
                 .report
-                .error_help(Some(node.place), path, message, help),
-            None => self.report.error(Some(node.place), path, message),
+                .error_help(code, Some(node.place), path, message, help),
+            None => self.report.error(code, Some(node.place), path, message),
         }
     }
 
@@ -204,16 +230,13 @@ impl Checker<'_> {
             _ => node.kind().to_owned(),
         };
         let message = format!("expected {}, found {found}", wanted(shape));
-        let help = match (&node.value, shape) {
-            (Value::Int(_) | Value::Float(_) | Value::Bool(_), s) if takes_text(s) => {
-                node.scalar_text().map(|t| format!("quote it: \"{t}\""))
-            }
-            (Value::Null, Shape::Object(_) | Shape::Names(_)) => {
-                Some("is what belongs under it indented less than it should be?".to_owned())
-            }
-            _ => None,
-        };
-        self.fail(node, path, message, help);
+        self.fail(
+            codes::WRONG_TYPE,
+            node,
+            path,
+            message,
+            hints::of(node, shape),
+        );
     }
 
     fn list(&mut self, node: &mut Node, path: &str, item: &Shape, shape: &Shape) {
@@ -236,8 +259,13 @@ impl Checker<'_> {
                 let path = format!("{path}[{index}]");
                 let message = format!("{text:?} is in the list twice");
                 let help = "remove one of them";
-                self.report
-                    .error_help(Some(item.place), &path, message, help);
+                self.report.error_help(
+                    codes::TWICE_IN_LIST,
+                    Some(item.place),
+                    &path,
+                    message,
+                    help,
+                );
             }
         }
     }
@@ -260,13 +288,18 @@ impl Checker<'_> {
                 let message = format!("{:?} is not a name", entry.key);
                 let help = "a name has letters, digits, `.`, `_` and `-`";
                 let path = join(path, &entry.key);
-                self.report
-                    .error_help(Some(entry.key_place), &path, message, help);
+                self.report.error_help(
+                    codes::NOT_A_NAME,
+                    Some(entry.key_place),
+                    &path,
+                    message,
+                    help,
+                );
             }
         }
     }
 
-    fn object(&mut self, node: &mut Node, path: &str, object: &Object) {
+    fn object(&mut self, node: &mut Node, path: &str, object: &'static Object) {
         let place = node.place;
         let Value::Map(entries) = &mut node.value else {
             return;
@@ -274,10 +307,13 @@ impl Checker<'_> {
         for key in object.required {
             if !entries.iter().any(|e| e.key == *key) {
                 let message = format!("{} needs the key `{key}`", object.what);
-                self.report.error(Some(place), path, message);
+                self.report
+                    .error(codes::MISSING_KEY, Some(place), path, message);
             }
         }
+        self.above.push(object);
         for entry in entries {
+            let section = path;
             let path = join(path, &entry.key);
             let place = Some(entry.key_place);
             match object.fields.iter().find(|f| f.key == entry.key) {
@@ -287,30 +323,32 @@ impl Checker<'_> {
                         field.key, field.since, self.minor
                     );
                     let help = "write version: \"3.13\", or leave the version out";
-                    self.report.error_help(place, &path, message, help);
+                    self.report
+                        .error_help(codes::KEY_TOO_NEW, place, &path, message, help);
                 }
                 Some(field) => self.value(&mut entry.value, &path, &field.shape),
                 None if object.extensions && entry.key.starts_with("x-") => {
                     if let Some(ours) = keys::meant(object, &entry.key) {
                         let message =
                             format!("`{}` is a key of your own; `{ours}` is ours", entry.key);
-                        self.report.warn(place, &path, message);
+                        self.report.warn(codes::NEARLY_OURS, place, &path, message);
                     }
                 }
                 None if object.open => {
                     let message =
                         format!("{} has no key `{}`; it is ignored", object.what, entry.key);
-                    self.report.warn(place, &path, message);
+                    self.report.warn(codes::IGNORED_KEY, place, &path, message);
                 }
                 None => {
-                    let (message, help) = keys::unknown(object, &entry.key);
+                    let (code, message, help) = keys::unknown(&self.above, section, entry);
                     match help {
-                        Some(help) => self.report.error_help(place, &path, message, help),
-                        None => self.report.error(place, &path, message),
+                        Some(help) => self.report.error_help(code, place, &path, message, help),
+                        None => self.report.error(code, place, &path, message),
                     }
                 }
             }
         }
+        self.above.pop();
     }
 }
 
@@ -332,14 +370,6 @@ fn fits(shape: &Shape, node: &Node) -> bool {
             matches!(node.value, Value::Map(_))
         }
         Shape::OneOf(shapes) => shapes.iter().any(|s| fits(s, node)),
-    }
-}
-
-fn takes_text(shape: &Shape) -> bool {
-    match shape {
-        Shape::Text => true,
-        Shape::OneOf(shapes) => shapes.iter().any(takes_text),
-        _ => false,
     }
 }
 

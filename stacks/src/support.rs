@@ -3,6 +3,7 @@
 //! Owns that list. Keys that are not understood at all are `schema`'s; values
 //! without effect are `convert/ignored`'s.
 
+use crate::codes;
 use crate::diagnostic::Report;
 use crate::tree::{Node, Value, join};
 
@@ -52,7 +53,13 @@ pub(crate) fn warn(root: &Node, report: &mut Report) {
                 && says_something(&entry.value)
             {
                 let message = "this key is not supported and has no effect";
-                report.warn_help(Some(entry.key_place), &join(&path, key), message, *instead);
+                report.warn_help(
+                    codes::KEY_WITHOUT_EFFECT,
+                    Some(entry.key_place),
+                    &join(&path, key),
+                    message,
+                    *instead,
+                );
             }
         }
         service(node, &path, report);
@@ -64,7 +71,12 @@ pub(crate) fn warn(root: &Node, report: &mut Report) {
                     && says_something(&entry.value)
                 {
                     let message = "this key is not supported and has no effect";
-                    report.warn(Some(entry.key_place), &join(&path, key), message);
+                    report.warn(
+                        codes::KEY_WITHOUT_EFFECT,
+                        Some(entry.key_place),
+                        &join(&path, key),
+                        message,
+                    );
                 }
             }
         }
@@ -77,13 +89,20 @@ pub(crate) fn warn(root: &Node, report: &mut Report) {
             let message = "this key is not supported and has no effect";
             let help = "addresses are always given by skep";
             let path = join(&path, "ipam.driver");
-            report.warn_help(Some(entry.key_place), &path, message, help);
+            report.warn_help(
+                codes::KEY_WITHOUT_EFFECT,
+                Some(entry.key_place),
+                &path,
+                message,
+                help,
+            );
         }
     }
     for (node, path) in members(root, "volumes") {
         if let Some(entry) = node.entry("x-cluster-spec") {
             let message = "cluster volumes are not supported; this key has no effect";
             report.warn(
+                codes::KEY_WITHOUT_EFFECT,
                 Some(entry.key_place),
                 &join(&path, "x-cluster-spec"),
                 message,
@@ -104,7 +123,12 @@ fn service(node: &Node, path: &str, report: &mut Report) {
             {
                 let path = format!("{path}.networks.{}.{key}", entry.key);
                 let message = "this key is not supported and has no effect";
-                report.warn(Some(found.key_place), &path, message);
+                report.warn(
+                    codes::KEY_WITHOUT_EFFECT,
+                    Some(found.key_place),
+                    &path,
+                    message,
+                );
             }
         }
     }
@@ -118,7 +142,12 @@ fn service(node: &Node, path: &str, report: &mut Report) {
         if let Some(entry) = item.entry("consistency") {
             let path = format!("{path}.volumes[{index}].consistency");
             let message = "this key is not supported and has no effect";
-            report.warn(Some(entry.key_place), &path, message);
+            report.warn(
+                codes::KEY_WITHOUT_EFFECT,
+                Some(entry.key_place),
+                &path,
+                message,
+            );
         }
     }
     if let Some(entry) = node.entry("restart")
@@ -128,7 +157,13 @@ fn service(node: &Node, path: &str, report: &mut Report) {
     {
         let message = "`deploy.restart_policy` is there too, and wins";
         let help = "remove `restart`";
-        report.warn_help(Some(entry.key_place), &join(path, "restart"), message, help);
+        report.warn_help(
+            codes::OVERRULED,
+            Some(entry.key_place),
+            &join(path, "restart"),
+            message,
+            help,
+        );
     }
 }
 

@@ -136,8 +136,23 @@ impl Node {
         }
     }
 
-    /// The place of what is at `path`, or of as much of it as there is.
+    /// The place of what is at `path`, or of as much of it as there is: that of the value
+    /// where it is one word or number, otherwise that of its key.
     pub(crate) fn find(&self, path: &[Step<'_>]) -> Place {
+        let (place, node) = self.walk(path);
+        match node.scalar_text() {
+            Some(_) if !path.is_empty() => node.place,
+            _ => place,
+        }
+    }
+
+    /// As [`Node::find`], but always the place of the key.
+    pub(crate) fn find_key(&self, path: &[Step<'_>]) -> Place {
+        self.walk(path).0
+    }
+
+    /// Goes down `path` as far as there is something: the place where that begins, and it.
+    fn walk(&self, path: &[Step<'_>]) -> (Place, &Node) {
         let mut node = self;
         let mut place = self.place;
         for step in path {
@@ -153,10 +168,10 @@ impl Node {
                     place = at;
                     node = below;
                 }
-                None => return place,
+                None => break,
             }
         }
-        place
+        (place, node)
     }
 
     /// The tree without its places, keys in the order of the printer.

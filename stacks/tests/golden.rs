@@ -105,3 +105,50 @@ fn every_error_says_where() {
         }
     }
 }
+
+/// The codes of the lines that are findings.
+fn codes_of(text: &str) -> Vec<String> {
+    let found = text.lines().filter_map(|line| {
+        let rest = line
+            .strip_prefix("error")
+            .or_else(|| line.strip_prefix("warning"))?;
+        let code = rest.strip_prefix('[').and_then(|r| r.split_once("]: "));
+        Some(
+            code.unwrap_or_else(|| panic!("no code: {line}"))
+                .0
+                .to_owned(),
+        )
+    });
+    found.collect()
+}
+
+#[test]
+fn every_code_is_known_and_has_a_file_that_shows_it() {
+    let mut shown = std::collections::BTreeSet::new();
+    for folder in ["good", "broken", "normal"] {
+        for case in cases(folder) {
+            let expected = case.path.with_extension("expected");
+            let text = fs::read_to_string(&expected).unwrap();
+            let codes = codes_of(&text);
+            assert!(folder != "broken" || !codes.is_empty(), "{expected:?}");
+            shown.extend(codes);
+        }
+    }
+    let known = skep_stacks::codes()
+        .map(|code| code.id.to_owned())
+        .collect();
+    assert_eq!(shown, known);
+}
+
+/// A number that was given once means the same for ever: lines are only added. The title
+/// may be worded better, and a code that is no longer used keeps its line.
+#[test]
+fn codes_mean_what_they_always_meant() {
+    let path = common::testdata().join("codes.txt");
+    let lines = skep_stacks::codes().map(|code| format!("{} {}\n", code.id, code.title));
+    let found: String = lines.collect();
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        fs::write(&path, &found).unwrap();
+    }
+    assert_eq!(fs::read_to_string(&path).unwrap(), found);
+}

@@ -3,6 +3,7 @@
 mod config;
 mod deploy;
 mod file;
+mod findings;
 mod ls;
 mod ps;
 mod rm;

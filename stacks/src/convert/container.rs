@@ -1,6 +1,7 @@
 //! The container of a service.
 
 use super::Maker;
+use crate::codes;
 use crate::model::{self, Ulimit as Limit};
 use crate::schema::nearest;
 use crate::tree::Step;
@@ -81,7 +82,12 @@ impl Maker<'_> {
                 let size = crate::normal::size(text).and_then(|s| u64::try_from(s).ok());
                 if size.is_none() {
                     let message = format!("{text:?} is not a size");
-                    self.error_help(&at("shm_size"), message, "a size is written as 64m or 1g");
+                    self.error_help(
+                        codes::SIZE,
+                        &at("shm_size"),
+                        message,
+                        "a size is written as 64m or 1g",
+                    );
                 }
                 size.map(ByteCount)
             }
@@ -92,7 +98,7 @@ impl Maker<'_> {
             .filter(|v| (-1000..=1000).contains(v))
             .unwrap_or_else(|| {
                 let message = format!("{oom} is out of range; -1000 to 1000");
-                self.error(&at("oom_score_adj"), message);
+                self.error(codes::OUT_OF_RANGE, &at("oom_score_adj"), message);
                 0
             });
         let mut env: Vec<String> = service
@@ -126,6 +132,7 @@ impl Maker<'_> {
                 let delay = self.duration(&path, given);
                 if delay > SHUTDOWN_DELAY_MAX {
                     self.error(
+                        codes::OUT_OF_RANGE,
                         &path,
                         "a task cannot go on for more than 1h before it stops",
                     );
@@ -177,9 +184,14 @@ impl Maker<'_> {
                 match nearest(&full, CAPABILITIES.iter().copied()) {
                     Some(meant) => {
                         let meant = meant.trim_start_matches("CAP_");
-                        self.error_help(&path, message, format!("did you mean {meant}?"));
+                        self.error_help(
+                            codes::CAPABILITY,
+                            &path,
+                            message,
+                            format!("did you mean {meant}?"),
+                        );
                     }
-                    None => self.error(&path, message),
+                    None => self.error(codes::CAPABILITY, &path, message),
                 }
             }
             if out.contains("ALL") {
@@ -207,10 +219,10 @@ impl Maker<'_> {
             if address == "host-gateway" {
                 let message = format!("host-gateway has no meaning in a swarm; {name} is left out");
                 let help = "tasks run on any node; write an address that all nodes reach";
-                self.warn_help(&path, message, help);
+                self.warn_help(codes::VALUE_WITHOUT_EFFECT, &path, message, help);
             } else if address.parse::<IpAddr>().is_err() {
                 let message = format!("{address:?} is not an address");
-                self.error_help(&path, message, "write `name:address`");
+                self.error_help(codes::ADDRESS, &path, message, "write `name:address`");
             } else {
                 out.push(format!("{address} {name}"));
             }
@@ -228,7 +240,12 @@ impl Maker<'_> {
                     Step::Index(index),
                 ];
                 let message = format!("{server:?} is not an address");
-                self.error_help(&path, message, "name servers are given by address");
+                self.error_help(
+                    codes::ADDRESS,
+                    &path,
+                    message,
+                    "name servers are given by address",
+                );
             }
         }
         servers.to_vec()
@@ -253,13 +270,18 @@ impl Maker<'_> {
                     Some(meant) => format!("did you mean {meant}?"),
                     None => format!("limits are {}", LIMITS.join(", ")),
                 };
-                self.error_help(&path, message, help);
+                self.error_help(codes::LIMIT, &path, message, help);
             }
             if soft < -1 || hard < -1 {
-                self.error_help(&path, "a limit cannot be negative", "-1 is no limit");
+                self.error_help(
+                    codes::LIMIT,
+                    &path,
+                    "a limit cannot be negative",
+                    "-1 is no limit",
+                );
             } else if hard != -1 && (soft > hard || soft == -1) {
                 let message = format!("the soft limit {soft} is above the hard limit {hard}");
-                self.error(&path, message);
+                self.error(codes::LIMIT, &path, message);
             }
             out.push(Ulimit {
                 name: name.clone(),

@@ -1,6 +1,7 @@
 //! Restarts and updates of a service.
 
 use super::Maker;
+use crate::codes;
 use crate::model::{self, Nanos};
 use crate::tree::Step;
 use skep_types::{FailureAction, RestartCondition, RestartPolicy, UpdateConfig, UpdateOrder};
@@ -22,7 +23,7 @@ impl Maker<'_> {
         match u64::try_from(nanos.0) {
             Ok(nanos) => Duration::from_nanos(nanos),
             Err(_) => {
-                self.error(path, "a time cannot be negative");
+                self.error(codes::OUT_OF_RANGE, path, "a time cannot be negative");
                 Duration::ZERO
             }
         }
@@ -57,7 +58,11 @@ impl Maker<'_> {
     fn max_delay(&mut self, path: &[Step<'_>], given: model::Nanos) -> Option<Duration> {
         let delay = self.duration(path, given);
         if delay > RestartPolicy::MAX_DELAY {
-            self.error(path, "a restart cannot be put off by more than 24h");
+            self.error(
+                codes::OUT_OF_RANGE,
+                path,
+                "a restart cannot be put off by more than 24h",
+            );
             return None;
         }
         Some(delay)
@@ -76,7 +81,7 @@ impl Maker<'_> {
             _ => {
                 let message = format!("{text:?} is not a restart policy");
                 let help = "policies are \"no\", always, unless-stopped and on-failure[:times]";
-                self.error_help(&path, message, help);
+                self.error_help(codes::WORD, &path, message, help);
                 RestartCondition::Any
             }
         };
@@ -84,12 +89,17 @@ impl Maker<'_> {
             (None, _) => 0,
             (Some(count), RestartCondition::OnFailure) => count.parse().unwrap_or_else(|_| {
                 let message = format!("{count:?} is not a number of restarts");
-                self.error(&path, message);
+                self.error(codes::WORD, &path, message);
                 0
             }),
             (Some(_), _) => {
                 let message = format!("a number of restarts does not go with {word:?}");
-                self.error_help(&path, message, "only on-failure takes one: on-failure:3");
+                self.error_help(
+                    codes::WORD,
+                    &path,
+                    message,
+                    "only on-failure takes one: on-failure:3",
+                );
                 0
             }
         };
@@ -118,13 +128,18 @@ impl Maker<'_> {
             ("rollback", _) => {
                 let message = "a rollback cannot be rolled back; it pauses when it fails";
                 let help = "write pause or continue";
-                self.warn_help(&at("failure_action"), message, help);
+                self.warn_help(
+                    codes::VALUE_WITHOUT_EFFECT,
+                    &at("failure_action"),
+                    message,
+                    help,
+                );
                 FailureAction::Pause
             }
             (other, _) => {
                 let message = format!("{other:?} is not a failure action");
                 let help = "failure actions are pause, continue and rollback";
-                self.error_help(&at("failure_action"), message, help);
+                self.error_help(codes::WORD, &at("failure_action"), message, help);
                 FailureAction::Pause
             }
         };
@@ -132,7 +147,7 @@ impl Maker<'_> {
         if !(0.0..=1.0).contains(&ratio) {
             let message = format!("{ratio} is not a share");
             let help = "0 is none, 1 is all";
-            self.error_help(&at("max_failure_ratio"), message, help);
+            self.error_help(codes::OUT_OF_RANGE, &at("max_failure_ratio"), message, help);
         }
         UpdateConfig {
             parallelism: update.parallelism.map_or(default.parallelism, |n| {
@@ -155,7 +170,12 @@ impl Maker<'_> {
         let deadline = self.duration(path, update.progress_deadline?);
         if !deadline.is_zero() && deadline < Duration::from_secs(1) {
             let message = format!("{deadline:?} is too short to get further in");
-            self.error_help(path, message, "write at least 1s, or 0s for no deadline");
+            self.error_help(
+                codes::OUT_OF_RANGE,
+                path,
+                message,
+                "write at least 1s, or 0s for no deadline",
+            );
         }
         Some(deadline)
     }

@@ -1,6 +1,7 @@
 //! Health and readiness checks.
 
 use super::Maker;
+use crate::codes;
 use crate::model::{self, Nanos};
 use crate::tree::Step;
 use skep_types::{HealthCheck, HealthTest};
@@ -25,7 +26,12 @@ impl Maker<'_> {
         if check.disable {
             if !check.test.is_empty() {
                 let message = "`disable` and `test` exclude each other";
-                self.error_help(&at("disable"), message, "remove one of them");
+                self.error_help(
+                    codes::EXCLUSIVE,
+                    &at("disable"),
+                    message,
+                    "remove one of them",
+                );
             }
             return Some(HealthCheck {
                 test: HealthTest::Disabled,
@@ -40,7 +46,7 @@ impl Maker<'_> {
             test => Ok(test),
         });
         let test = test.unwrap_or_else(|(message, help)| {
-            self.error_help(&at("test"), message, help);
+            self.error_help(codes::CHECK, &at("test"), message, help);
             HealthTest::Inherit
         });
         let least = match section {
@@ -53,7 +59,7 @@ impl Maker<'_> {
             let time = self.duration(&at(last), given);
             if last != "start_period" && !time.is_zero() && time < least {
                 let message = format!("{time:?} is too short; at least {least:?}");
-                self.error(&at(last), message);
+                self.error(codes::OUT_OF_RANGE, &at(last), message);
             }
             Some(time)
         };

@@ -6,6 +6,7 @@
 //! form.
 
 use super::Maker;
+use crate::codes;
 use crate::diagnostic::Severity;
 use crate::effect::{self, Finding};
 use crate::model::{self, Logging, Pairs};
@@ -55,10 +56,20 @@ impl Maker<'_> {
                     directory that every node has";
         if !matches!(volume.driver.as_str(), "" | "local") {
             let message = format!("the volume driver {} is not supported", volume.driver);
-            self.error_help(&down(base, &[Step::Key("driver")]), message, help);
+            self.error_help(
+                codes::NOT_SUPPORTED,
+                &down(base, &[Step::Key("driver")]),
+                message,
+                help,
+            );
         } else if !volume.driver_opts.0.is_empty() {
             let path = down(base, &[Step::Key("driver_opts")]);
-            self.error_help(&path, "options of volumes are not supported", help);
+            self.error_help(
+                codes::NOT_SUPPORTED,
+                &path,
+                "options of volumes are not supported",
+                help,
+            );
         }
     }
 
@@ -99,8 +110,8 @@ impl Maker<'_> {
             return;
         };
         match finding.severity {
-            Severity::Error => self.error_help(path, finding.message, finding.help),
-            Severity::Warning => self.warn_help(path, finding.message, finding.help),
+            Severity::Error => self.error_help(finding.code, path, finding.message, finding.help),
+            Severity::Warning => self.warn_help(finding.code, path, finding.message, finding.help),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Whether a text can be the name of an image.
 
 use super::Maker;
+use crate::codes;
 use crate::tree::Step;
 
 impl Maker<'_> {
@@ -8,14 +9,18 @@ impl Maker<'_> {
         let base = [Step::Key("services"), Step::Key(key)];
         if image.is_empty() {
             let help = "add `image: NAME:TAG`; images are not built when a stack is deployed";
-            self.error_help(&base, "the service has no image", help);
+            self.error_help(codes::NO_IMAGE, &base, "the service has no image", help);
             return;
         }
         if let Err(why) = check(image) {
             let path = [base[0], base[1], Step::Key("image")];
             let message = format!("{image:?} is not an image: {why}");
-            let help = "images are written as [host[:port]/]name[:tag][@digest]";
-            self.error_help(&path, message, help);
+            let lower = image.to_ascii_lowercase();
+            let help = match check(&lower) {
+                Ok(()) => format!("did you mean {lower:?}?"),
+                Err(_) => "images are written as [host[:port]/]name[:tag][@digest]".to_owned(),
+            };
+            self.error_help(codes::IMAGE, &path, message, help);
         }
     }
 }

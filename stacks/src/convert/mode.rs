@@ -2,6 +2,7 @@
 
 use super::Maker;
 use super::deploy::deploy_path;
+use crate::codes;
 use crate::model;
 use crate::tree::Step;
 use skep_types::{Concurrency, Cron, JobSpec, Rebalance, Schedule, ServiceMode};
@@ -23,7 +24,7 @@ impl Maker<'_> {
                 if deploy.replicas.is_some() {
                     let message = "a global service has no `replicas`: it runs once on every node";
                     let help = "remove `replicas`, or write `mode: replicated`";
-                    self.error_help(&path("replicas"), message, help);
+                    self.error_help(codes::NOT_IN_THIS_MODE, &path("replicas"), message, help);
                 }
                 ServiceMode::Global
             }
@@ -41,21 +42,21 @@ impl Maker<'_> {
                 if deploy.replicas.is_some() {
                     let message = "a global job has no `replicas`: it runs once on every node";
                     let help = "remove `replicas`, or write `mode: replicated-job`";
-                    self.error_help(&path("replicas"), message, help);
+                    self.error_help(codes::NOT_IN_THIS_MODE, &path("replicas"), message, help);
                 }
                 let job = deploy.job.as_ref();
                 if job.is_some_and(|job| job.max_concurrent.is_some()) {
                     let message = "a global job runs on all nodes at a time";
                     let help = "remove `max_concurrent`, or write `mode: replicated-job`";
                     let at = deploy_path(key, "x-job", "max_concurrent");
-                    self.error_help(&at, message, help);
+                    self.error_help(codes::NOT_IN_THIS_MODE, &at, message, help);
                 }
                 ServiceMode::GlobalJob
             }
             other => {
                 let message = format!("{other:?} is not a mode");
                 let help = "modes are replicated, global, replicated-job and global-job";
-                self.error_help(&path("mode"), message, help);
+                self.error_help(codes::WORD, &path("mode"), message, help);
                 ServiceMode::default()
             }
         }
@@ -68,7 +69,7 @@ impl Maker<'_> {
         if !matches!(deploy.mode.as_str(), "" | "replicated") {
             let path = deploy_path(key, "placement", "x-rebalance");
             let message = "only tasks of a replicated service can be spread by themselves";
-            self.error_help(&path, message, "remove it");
+            self.error_help(codes::NOT_IN_THIS_MODE, &path, message, "remove it");
         }
         Rebalance::Auto
     }
@@ -83,13 +84,23 @@ impl Maker<'_> {
             for (section, _) in sections.into_iter().filter(|(_, given)| *given) {
                 let message = "update and rollback configuration is not supported for jobs";
                 let help = "remove it: a job whose template changes runs again";
-                self.error_help(&member(key, section), message, help);
+                self.error_help(
+                    codes::NOT_IN_THIS_MODE,
+                    &member(key, section),
+                    message,
+                    help,
+                );
             }
         }
         if !is_job && deploy.schedule.is_some() {
             let message = "only a job runs by a schedule";
             let help = "remove it, or write `mode: replicated-job` or `global-job`";
-            self.error_help(&member(key, "x-schedule"), message, help);
+            self.error_help(
+                codes::NOT_IN_THIS_MODE,
+                &member(key, "x-schedule"),
+                message,
+                help,
+            );
             return None;
         }
         if deploy.job.is_none() && deploy.schedule.is_none() {
@@ -100,7 +111,12 @@ impl Maker<'_> {
         if !is_job {
             let message = "only a job has runs";
             let help = "remove it, or write `mode: replicated-job` or `global-job`";
-            self.error_help(&member(key, "x-job"), message, help);
+            self.error_help(
+                codes::NOT_IN_THIS_MODE,
+                &member(key, "x-job"),
+                message,
+                help,
+            );
             return None;
         }
         let mut time = |name, value: Option<model::Nanos>| {
@@ -108,7 +124,12 @@ impl Maker<'_> {
             let time = self.duration(&path, value?);
             if time < Duration::from_secs(1) || time > TIME_MAX {
                 let message = format!("{time:?} is not from 1s to 366 days");
-                self.error_help(&path, message, "leave it out for no limit");
+                self.error_help(
+                    codes::OUT_OF_RANGE,
+                    &path,
+                    message,
+                    "leave it out for no limit",
+                );
             }
             Some(time)
         };
@@ -125,13 +146,18 @@ impl Maker<'_> {
         let at = |last| deploy_path(key, "x-schedule", last);
         if deploy.job.as_ref().is_some_and(|job| job.ttl.is_some()) {
             let message = "a job that runs by a schedule is never over";
-            self.error_help(&deploy_path(key, "x-job", "ttl"), message, "remove `ttl`");
+            self.error_help(
+                codes::NOT_IN_THIS_MODE,
+                &deploy_path(key, "x-job", "ttl"),
+                message,
+                "remove `ttl`",
+            );
         }
         let cron = match Cron::parse(&given.cron) {
             Ok(cron) => cron,
             Err(invalid) => {
                 let help = "write five fields, e.g. `\"30 3 * * mon-fri\"`, or @daily";
-                self.error_help(&at("cron"), invalid.to_string(), help);
+                self.error_help(codes::SCHEDULE, &at("cron"), invalid.to_string(), help);
                 return None;
             }
         };
@@ -142,6 +168,7 @@ impl Maker<'_> {
         if late.is_some_and(|late| late < Duration::from_secs(1) || late > TIME_MAX) {
             let message = "it is not from 1s to 366 days";
             self.error_help(
+                codes::OUT_OF_RANGE,
                 &at("starting_deadline"),
                 message,
                 "leave it out for no limit",

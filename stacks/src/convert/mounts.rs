@@ -1,6 +1,7 @@
 //! Mounts of a service: volumes, binds, tmpfs.
 
 use super::Maker;
+use crate::codes;
 use crate::model::{self, Mount as Given};
 use crate::tree::Step;
 use skep_types::{ByteCount, Labels, Mount, MountKind};
@@ -45,13 +46,18 @@ impl Maker<'_> {
         let target = &mount.target;
         if !target.starts_with('/') {
             let message = format!("{target:?} is not an absolute path in the container");
-            self.error_help(path, message, "targets begin with `/`");
+            self.error_help(codes::MOUNT, path, message, "targets begin with `/`");
         } else if target.trim_end_matches('/').is_empty() {
-            self.error(path, "nothing can be mounted over `/`");
+            self.error(codes::MOUNT, path, "nothing can be mounted over `/`");
         }
         if mounts.iter().any(|m| m.target == *target) {
             let message = format!("two mounts have the target {target}");
-            self.error_help(path, message, "remove one of them, or move it");
+            self.error_help(
+                codes::TARGET_TWICE,
+                path,
+                message,
+                "remove one of them, or move it",
+            );
         }
         mounts.push(mount);
     }
@@ -67,7 +73,7 @@ impl Maker<'_> {
             if there && section != own {
                 let kind = &given.r#type;
                 let message = format!("`{section}` does not go with a mount of type {kind}");
-                self.error(path, message);
+                self.error(codes::MOUNT, path, message);
             }
         }
     }
@@ -89,11 +95,15 @@ impl Maker<'_> {
             "tmpfs" => {
                 self.only(path, given, "tmpfs");
                 if !given.source.is_empty() {
-                    self.error(path, "a mount of type tmpfs has no `source`");
+                    self.error(codes::MOUNT, path, "a mount of type tmpfs has no `source`");
                 }
                 let size = given.tmpfs.as_ref().map_or(0, |t| t.size);
                 let size = u64::try_from(size).unwrap_or_else(|_| {
-                    self.error(path, "the size of a tmpfs cannot be negative");
+                    self.error(
+                        codes::OUT_OF_RANGE,
+                        path,
+                        "the size of a tmpfs cannot be negative",
+                    );
                     0
                 });
                 Some(MountKind::Tmpfs {
@@ -103,12 +113,22 @@ impl Maker<'_> {
             }
             kind @ ("cluster" | "npipe" | "image") => {
                 let message = format!("mounts of type {kind} are not supported");
-                self.error_help(path, message, "types are volume, bind and tmpfs");
+                self.error_help(
+                    codes::NOT_SUPPORTED,
+                    path,
+                    message,
+                    "types are volume, bind and tmpfs",
+                );
                 None
             }
             other => {
                 let message = format!("{other:?} is not a type of mount");
-                self.error_help(path, message, "types are volume, bind and tmpfs");
+                self.error_help(
+                    codes::WORD,
+                    path,
+                    message,
+                    "types are volume, bind and tmpfs",
+                );
                 None
             }
         }
@@ -119,7 +139,12 @@ impl Maker<'_> {
         let options = given.volume.clone().unwrap_or_default();
         if !options.subpath.is_empty() {
             let message = "a part of a volume cannot be mounted (`volume.subpath`)";
-            self.error_help(path, message, "mount the whole volume");
+            self.error_help(
+                codes::NOT_SUPPORTED,
+                path,
+                message,
+                "mount the whole volume",
+            );
         }
         if given.source.is_empty() {
             return Some(MountKind::Volume {
@@ -181,7 +206,12 @@ impl Maker<'_> {
             };
             if !known {
                 let message = format!("the tmpfs option {option:?} is not supported");
-                self.error_help(path, message, "options are size=64m, mode=1777, ro and rw");
+                self.error_help(
+                    codes::NOT_SUPPORTED,
+                    path,
+                    message,
+                    "options are size=64m, mode=1777, ro and rw",
+                );
             }
         }
         Mount {

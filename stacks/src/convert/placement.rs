@@ -2,6 +2,7 @@
 
 use super::Maker;
 use super::deploy::deploy_path;
+use crate::codes;
 use crate::model;
 use crate::tree::Step;
 use skep_types::constraint::{Constraint, Fault, NODE_KEYS};
@@ -40,7 +41,7 @@ impl Maker<'_> {
             } else {
                 let message = format!("tasks cannot be spread over {:?}", preference.spread);
                 let help = "write `spread: node.labels.NAME` or `spread: engine.labels.NAME`";
-                self.error_help(&path, message, help);
+                self.error_help(codes::PLACEMENT, &path, message, help);
             }
         }
         let mut platforms = Vec::with_capacity(placement.platforms.len());
@@ -49,7 +50,7 @@ impl Maker<'_> {
                 Ok(platform) => platforms.push(platform),
                 Err(invalid) => {
                     let message = InvalidPlatform::to_string(&invalid);
-                    self.error(&at("x-platforms", index), message);
+                    self.error(codes::PLACEMENT, &at("x-platforms", index), message);
                 }
             }
         }
@@ -68,7 +69,7 @@ impl Maker<'_> {
         if matches!(mode, "global" | "global-job") {
             let message =
                 format!("a {mode} service has no `x-max-skew`: it runs once on every node");
-            self.error_help(&path, message, "remove it");
+            self.error_help(codes::NOT_IN_THIS_MODE, &path, message, "remove it");
             return None;
         }
         Some(self.number(&path, most, 1, Spread::SKEW_MAX.into()))
@@ -81,13 +82,13 @@ impl Maker<'_> {
             Err(invalid) => {
                 let message = format!("{text:?} is not a constraint: {}", invalid.fault);
                 match (invalid.help(), invalid.fault) {
-                    (Some(help), _) => self.error_help(path, message, help),
+                    (Some(help), _) => self.error_help(codes::CONSTRAINT, path, message, help),
                     (None, Fault::NoOperator) => {
                         let help = "a constraint is written as node.role==manager, \
                                     node.labels.zone in a,b or node.labels.gpu exists";
-                        self.error_help(path, message, help);
+                        self.error_help(codes::CONSTRAINT, path, message, help);
                     }
-                    (None, _) => self.error(path, message),
+                    (None, _) => self.error(codes::CONSTRAINT, path, message),
                 }
                 return None;
             }
@@ -102,7 +103,7 @@ impl Maker<'_> {
                     NODE_KEYS.join(", ")
                 ),
             };
-            self.error_help(path, message, help);
+            self.error_help(codes::CONSTRAINT, path, message, help);
             return None;
         }
         Some(constraint.to_string())

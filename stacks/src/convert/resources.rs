@@ -2,6 +2,7 @@
 
 use super::Maker;
 use super::deploy::deploy_path;
+use crate::codes;
 use crate::model;
 use crate::normal::cpus;
 use crate::tree::Step;
@@ -20,7 +21,12 @@ impl Maker<'_> {
                 count => u64::try_from(count).ok().or_else(|| {
                     let message = format!("{count} is not a number of processes");
                     let help = "leave `pids` out for no limit";
-                    self.error_help(&[&path[..], &[Step::Key("pids")]].concat(), message, help);
+                    self.error_help(
+                        codes::OUT_OF_RANGE,
+                        &[&path[..], &[Step::Key("pids")]].concat(),
+                        message,
+                        help,
+                    );
                     None
                 }),
             };
@@ -38,7 +44,12 @@ impl Maker<'_> {
                 let path = deploy_path(key, "resources", "reservations");
                 let path = [&path[..], &[Step::Key(what)]].concat();
                 let message = format!("more {what} are reserved than the limit allows to use");
-                self.warn_help(&path, message, "lower the reservation or raise the limit");
+                self.warn_help(
+                    codes::RESERVED_ABOVE_LIMIT,
+                    &path,
+                    message,
+                    "lower the reservation or raise the limit",
+                );
             }
         }
         out
@@ -53,7 +64,7 @@ impl Maker<'_> {
             let path = [&path[..], &[Step::Key("cpus")]].concat();
             let message = format!("{text:?} is not a number of CPUs");
             let help = "a number with at most nine digits after the point: \"0.5\", \"2\"";
-            self.error_help(&path, message, help);
+            self.error_help(codes::SIZE, &path, message, help);
             0
         }))
     }
@@ -67,14 +78,19 @@ impl Maker<'_> {
             let path = [&base[..], &place].concat();
             let Some(wanted) = &resource.discrete_resource_spec else {
                 let help = "write `discrete_resource_spec: {kind: gpu, value: 1}`";
-                self.error_help(&path, "it says neither a kind nor a number", help);
+                self.error_help(
+                    codes::PLACEMENT,
+                    &path,
+                    "it says neither a kind nor a number",
+                    help,
+                );
                 continue;
             };
             let at = |last| [&path[..], &[Step::Key("discrete_resource_spec"), last]].concat();
             if !GenericResource::is_kind(&wanted.kind) {
                 let message = format!("{:?} is no kind of generic resource", wanted.kind);
                 let help = "a kind has letters, digits, '.', '_' and '-', 64 at most";
-                self.error_help(&at(Step::Key("kind")), message, help);
+                self.error_help(codes::PLACEMENT, &at(Step::Key("kind")), message, help);
                 continue;
             }
             let count = self.number(&at(Step::Key("value")), wanted.value, 1, GENERIC_MAX);

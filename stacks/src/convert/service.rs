@@ -1,6 +1,7 @@
 //! One service: its spec, and what it refers to by name.
 
 use super::{DEFAULT_NETWORK, Maker, NODE_NETWORKS};
+use crate::codes;
 use crate::model::{self, FileObject, FileReference, Port};
 use crate::stack::{STACK_IMAGE_LABEL, StackService};
 use crate::tree::Step;
@@ -78,7 +79,12 @@ impl Maker<'_> {
             "dnsrr" => EndpointMode::DnsRoundRobin,
             other => {
                 let message = format!("{other:?} is not an endpoint mode");
-                self.error_help(&mode_path, message, "endpoint modes are vip and dnsrr");
+                self.error_help(
+                    codes::WORD,
+                    &mode_path,
+                    message,
+                    "endpoint modes are vip and dnsrr",
+                );
                 EndpointMode::Vip
             }
         };
@@ -89,7 +95,7 @@ impl Maker<'_> {
         if mode == EndpointMode::DnsRoundRobin && through_ingress {
             let message = "with endpoint_mode dnsrr, ports can only be published in mode host";
             let help = "write the ports in long form with `mode: host`, or use endpoint_mode vip";
-            self.error_help(&mode_path, message, help);
+            self.error_help(codes::EXCLUSIVE, &mode_path, message, help);
         }
         EndpointSpec { mode, ports }
     }
@@ -116,7 +122,7 @@ impl Maker<'_> {
                         Step::Key("ports"),
                     ];
                     let help = "every node opens a published port for one service only";
-                    self.error_help(&path, message, help);
+                    self.error_help(codes::PORT_TWICE, &path, message, help);
                 }
             }
         }
@@ -191,7 +197,12 @@ impl Maker<'_> {
             };
             if out.iter().any(|(_, t)| t.path == target) {
                 let message = format!("two {section} are put at {target}");
-                self.error_help(&path, message, "give one of them another `target`");
+                self.error_help(
+                    codes::TARGET_TWICE,
+                    &path,
+                    message,
+                    "give one of them another `target`",
+                );
             }
             let at = |last| [path[0], path[1], path[2], path[3], Step::Key(last)];
             let mode = match reference.mode {
@@ -200,7 +211,7 @@ impl Maker<'_> {
                     if DECIMAL_MODES.contains(&mode) {
                         let message = format!("the mode {mode} is decimal, which is {mode:#o}");
                         let help = format!("write 0{mode} for the permissions {mode}");
-                        self.warn_help(&at("mode"), message, help);
+                        self.warn_help(codes::DECIMAL_MODE, &at("mode"), message, help);
                     }
                     self.number(&at("mode"), mode, 0, 0o7777)
                 }
@@ -227,6 +238,7 @@ impl Maker<'_> {
         text.parse().unwrap_or_else(|_| {
             let message = format!("{text:?} is not a numeric id");
             self.error_help(
+                codes::WORD,
                 path,
                 message,
                 "names of users are not known here; write a number",
@@ -245,7 +257,7 @@ impl Maker<'_> {
                 } else {
                     format!("{value} is out of range; {least} to {most}")
                 };
-                self.error(path, message);
+                self.error(codes::OUT_OF_RANGE, path, message);
                 least
             }
         }

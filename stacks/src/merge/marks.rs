@@ -3,6 +3,7 @@
 //! Both come to the same: a path that is cleared before the file is put on top. What is
 //! reset is not in the file itself, either.
 
+use crate::codes;
 use crate::diagnostic::Report;
 use crate::tree::{Mark, Node, Value, join};
 
@@ -38,7 +39,7 @@ fn below(node: &mut Node, path: &mut Path, cleared: &mut Vec<Path>, report: &mut
                     let path = format!("{path}[{index}]");
                     let message = "an item of a list cannot be reset or overridden by itself";
                     let help = "mark the whole list, and write again what is to stay of it";
-                    report.error_help(Some(item.place), &path, message, help);
+                    report.error_help(codes::MARK_IN_LIST, Some(item.place), &path, message, help);
                 }
                 item.mark = Mark::None;
                 below(item, path, cleared, report);

@@ -2,6 +2,7 @@
 //! has for keys without a value.
 
 use super::{Context, last_of_each, pairs};
+use crate::codes;
 use crate::diagnostic::Report;
 use crate::parse::MOST_BYTES;
 use crate::tree::{Entry, Node, Value, join};
@@ -84,7 +85,13 @@ fn fill(
                 );
                 let help = "unset it in the environment to keep the value empty";
                 let path = join(path, &entry.key);
-                report.warn_help(Some(entry.key_place), &path, message, help);
+                report.warn_help(
+                    codes::EMPTY_REPLACED,
+                    Some(entry.key_place),
+                    &path,
+                    message,
+                    help,
+                );
             }
             entry.value.value = Value::Str(value);
         }
@@ -106,18 +113,23 @@ fn read(
         Err(error) => {
             let message = format!("the file {name} cannot be read: {error}");
             let help = "relative paths start at the directory of the first stack file";
-            report.error_help(place, path, message, help);
+            report.error_help(codes::UNREADABLE, place, path, message, help);
             return Vec::new();
         }
     };
     if content.len() > MOST_BYTES {
         let size = content.len();
         let message = format!("the file {name} has {size} bytes; at most {MOST_BYTES} are read");
-        report.error(place, path, message);
+        report.error(codes::FILE_SIZE, place, path, message);
         return Vec::new();
     }
     let Ok(text) = String::from_utf8(content) else {
-        report.error(place, path, format!("the file {name} is not UTF-8 text"));
+        report.error(
+            codes::UNREADABLE,
+            place,
+            path,
+            format!("the file {name} is not UTF-8 text"),
+        );
         return Vec::new();
     };
     let mut out = Vec::new();
@@ -134,7 +146,7 @@ fn read(
         if key.is_empty() || key.contains(char::is_whitespace) {
             let message = format!("line {} of {name}: {key:?} is not a variable", number + 1);
             let help = "lines are `KEY=value`, or begin with `#`";
-            report.error_help(place, path, message, help);
+            report.error_help(codes::ENV_LINE, place, path, message, help);
             continue;
         }
         out.extend(value.map(|v| (key.to_owned(), v)));

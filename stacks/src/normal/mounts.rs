@@ -1,6 +1,7 @@
 //! Mounts: `source:target:options`, written out; paths made absolute.
 
 use super::Context;
+use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::tree::{Entry, Node, Value};
 
@@ -20,7 +21,7 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
                 Ok(long) => *item = long,
                 Err(message) => {
                     let help = "a mount is written as \"source:target\" or \"source:target:ro\"";
-                    report.error_help(Some(item.place), &path, message, help);
+                    report.error_help(codes::MOUNT, Some(item.place), &path, message, help);
                     continue;
                 }
             }
@@ -37,11 +38,16 @@ fn bind_source(item: &mut Node, path: &str, context: &Context<'_>, report: &mut 
     let place = item.place;
     let Some(source) = item.get_mut("source") else {
         let message = "a bind mount needs the key `source`";
-        report.error(Some(place), path, message);
+        report.error(codes::MISSING_KEY, Some(place), path, message);
         return;
     };
     let Some(text) = source.as_str().filter(|t| !t.is_empty()) else {
-        report.error(Some(place), path, "the source of a bind mount is empty");
+        report.error(
+            codes::MOUNT,
+            Some(place),
+            path,
+            "the source of a bind mount is empty",
+        );
         return;
     };
     let expanded = match text.strip_prefix('~') {
@@ -50,7 +56,7 @@ fn bind_source(item: &mut Node, path: &str, context: &Context<'_>, report: &mut 
             Some(home) => format!("{home}{rest}"),
             None => {
                 let message = "`~` cannot be expanded: HOME is not set";
-                report.warn(Some(place), path, message);
+                report.warn(codes::UNREADABLE, Some(place), path, message);
                 text.to_owned()
             }
         },
@@ -96,7 +102,13 @@ fn short(text: &str, place: Place, path: &str, report: &mut Report) -> Result<No
             other => {
                 let message = format!("the mount option {other:?} is ignored");
                 let help = "options are ro, rw, nocopy and the kinds of propagation";
-                report.warn_help(Some(place), path, message, help);
+                report.warn_help(
+                    codes::VALUE_WITHOUT_EFFECT,
+                    Some(place),
+                    path,
+                    message,
+                    help,
+                );
             }
         }
     }

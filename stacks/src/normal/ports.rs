@@ -1,6 +1,7 @@
 //! Ports: `[address:][published:]target[/protocol]`, with ranges, written out.
 
 use super::{Context, MOST_PORTS};
+use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::tree::{Entry, Node, Value};
 
@@ -24,12 +25,18 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
                             "the address {address} is ignored: the port is open on every address"
                         );
                         let help = "keep it closed with a firewall, or do not publish it";
-                        report.warn_help(Some(item.place), &path, message, help);
+                        report.warn_help(
+                            codes::OPEN_ON_ALL,
+                            Some(item.place),
+                            &path,
+                            message,
+                            help,
+                        );
                     }
                     let left = context.ports_left.get().checked_sub(ports.pairs.len());
                     let Some(left) = left else {
                         let message = format!("the stack has more than {MOST_PORTS} ports");
-                        report.error(Some(item.place), &path, message);
+                        report.error(codes::OUT_OF_RANGE, Some(item.place), &path, message);
                         break;
                     };
                     context.ports_left.set(left);
@@ -38,7 +45,7 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
                 }
                 Err(message) => {
                     let help = "a port is written as \"8080:80\", \"8080:80/udp\" or \"80\"";
-                    report.error_help(Some(item.place), &path, message, help);
+                    report.error_help(codes::PORT, Some(item.place), &path, message, help);
                 }
             },
         }
@@ -52,10 +59,15 @@ fn check_long(item: &Node, path: &str, report: &mut Report) {
         _ => None,
     };
     match number("target") {
-        None => report.error(Some(item.place), path, "a port needs the key `target`"),
+        None => report.error(
+            codes::MISSING_KEY,
+            Some(item.place),
+            path,
+            "a port needs the key `target`",
+        ),
         Some((place, value)) if !(1..=65535).contains(&value) => {
             let message = format!("{value} is not a port: ports are 1 to 65535");
-            report.error(Some(place), &format!("{path}.target"), message);
+            report.error(codes::PORT, Some(place), &format!("{path}.target"), message);
         }
         Some(_) => {}
     }
@@ -63,7 +75,12 @@ fn check_long(item: &Node, path: &str, report: &mut Report) {
         && !(0..=65535).contains(&value)
     {
         let message = format!("{value} is not a port: ports are 1 to 65535");
-        report.error(Some(place), &format!("{path}.published"), message);
+        report.error(
+            codes::PORT,
+            Some(place),
+            &format!("{path}.published"),
+            message,
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! Sizes in bytes and numbers of CPUs.
 
+use crate::codes;
 use crate::diagnostic::Report;
 use crate::tree::{Node, Value};
 
@@ -15,7 +16,7 @@ pub(super) fn bytes(node: &mut Node, path: &str, report: &mut Report) {
         None => {
             let message = format!("{text:?} is not a size");
             let help = "a size is a number with a unit of b, k, m, g or t: 512m, 1.5g";
-            report.error_help(Some(node.place), path, message, help);
+            report.error_help(codes::SIZE, Some(node.place), path, message, help);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A command in one text, split into words as a shell would, without a shell.
 
+use crate::codes;
 use crate::diagnostic::Report;
 use crate::tree::{Node, Value};
 
@@ -16,7 +17,7 @@ pub(super) fn split(node: &mut Node, path: &str, report: &mut Report) {
         }
         Err(message) => {
             let help = "close the quote, or write the command as a list";
-            report.error_help(Some(node.place), path, message, help);
+            report.error_help(codes::COMMAND, Some(node.place), path, message, help);
         }
     }
 }

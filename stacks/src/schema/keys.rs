@@ -2,6 +2,9 @@
 //! was meant.
 
 use super::Object;
+use super::place::{self, Above};
+use crate::codes::{self, Code};
+use crate::tree::Entry;
 
 /// Keys of a service that older formats had, or that other tools take, and why
 /// they are refused here.
@@ -76,28 +79,41 @@ const COMPOSE_ONLY: &[&str] = &[
     "create_host_path",
 ];
 
-/// Message and help for `key` in `object`.
-pub(super) fn unknown(object: &Object, key: &str) -> (String, Option<String>) {
-    let what = object.what;
+/// What is to be said of an entry that the last of the sections `above` does not know;
+/// `path` is that section's.
+pub(super) fn unknown(
+    above: Above<'_>,
+    path: &str,
+    entry: &Entry,
+) -> (&'static Code, String, Option<String>) {
+    let object = above.last().copied().unwrap_or(&super::tables::FILE);
+    let (what, key) = (object.what, entry.key.as_str());
     if let Some((_, instead)) = REFUSED.iter().find(|(k, _)| *k == key) {
         let message = format!("`{key}` is not supported in {what}");
-        return (message, Some((*instead).to_owned()));
+        return (codes::FOREIGN_KEY, message, Some((*instead).to_owned()));
     }
     let message = format!("{what} has no key `{key}`");
     let known = object.fields.iter().map(|f| f.key);
     if COMPOSE_ONLY.contains(&key) {
         let help = "this key belongs to the Compose Specification; stack files have format 3";
-        return (message, Some(help.to_owned()));
+        return (codes::FOREIGN_KEY, message, Some(help.to_owned()));
     }
-    let help = match nearest(key, known) {
-        Some(meant) => Some(format!("did you mean `{meant}`?")),
-        None if object.extensions => Some("keys of your own begin with `x-`".to_owned()),
-        None => {
+    let place = place::wrong_level(above, path, key, &entry.value);
+    if let Some(help) = place.or_else(|| place::belongs(above, key)) {
+        return (codes::MISPLACED_KEY, message, Some(help));
+    }
+    if let Some(meant) = nearest(key, known) {
+        let help = format!("did you mean `{meant}`?");
+        return (codes::UNKNOWN_KEY, message, Some(help));
+    }
+    let help = match object.extensions {
+        true => Some("keys of your own begin with `x-`".to_owned()),
+        false => {
             let all: Vec<_> = object.fields.iter().map(|f| f.key).collect();
             (all.len() <= 8).then(|| format!("its keys are {}", all.join(", ")))
         }
     };
-    (message, help)
+    (codes::UNKNOWN_KEY, message, help)
 }
 
 /// The key of ours that one of the user's own was probably meant to be.
@@ -116,7 +132,7 @@ pub(super) fn meant(object: &Object, key: &str) -> Option<&'static str> {
 }
 
 /// The word of `known` that `word` was probably meant to be.
-pub(crate) fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let lower = word.to_ascii_lowercase().replace('-', "_");
     let allowed = match lower.len() {
         0..=2 => 0,

@@ -49,7 +49,7 @@ mod tests {
         assert_eq!(
             warnings,
             [
-                "warning: log-driver: the log driver syslog is not supported and has no effect\n  \
+                "warning[SK0702]: log-driver: the log driver syslog is not supported and has no effect\n  \
                  help: output is kept on the node for `service logs`, as json-file and local keep it"
             ]
         );

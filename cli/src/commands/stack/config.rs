@@ -1,6 +1,7 @@
 //! `skep stack config`.
 
 use super::file::Files;
+use super::findings::Findings;
 use crate::output::raw;
 use anyhow::Result;
 
@@ -14,10 +15,13 @@ pub struct Args {
     /// Leave variables as they are written
     #[arg(long)]
     skip_interpolation: bool,
+    #[command(flatten)]
+    findings: Findings,
 }
 
 /// Prints.
 pub fn run(args: Args) -> Result<()> {
-    let normal = Files::read(&args.compose_file)?.normalize(!args.skip_interpolation)?;
+    let normal = Files::read(&args.compose_file)?;
+    let normal = normal.normalize(!args.skip_interpolation, &args.findings)?;
     Ok(raw(normal.yaml.as_bytes())?)
 }

@@ -6,11 +6,12 @@
 
 use super::belongs;
 use super::file::Files;
+use super::findings::Findings;
 use super::standing::{changed_networks, check, known};
 use crate::client::{Client, Host};
 use crate::error::refusal;
 use crate::flags;
-use crate::output::{note, say};
+use crate::output::say;
 use crate::progress::{Waiting, wait};
 use crate::view::View;
 use anyhow::{Context as _, Result};
@@ -46,6 +47,8 @@ pub struct Args {
     /// Leave the number of tasks as it is where the file does not say one
     #[arg(long)]
     keep_replicas: bool,
+    #[command(flatten)]
+    findings: Findings,
     /// Accepted for compatibility, without effect yet: see `skep image pull`
     #[arg(long, hide = true)]
     with_registry_auth: bool,
@@ -59,15 +62,14 @@ pub struct Args {
 /// Deploys, and waits.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     flags::note_without_effect(args.with_registry_auth, args.resolve_image);
-    let loaded = Files::read(&args.compose_file)?.load(&args.stack)?;
+    let loaded = Files::read(&args.compose_file)?.load(&args.stack, &args.findings)?;
     let stack = &loaded.stack;
     let client = host.connect().await?;
     let view = client.read(everything()).await?;
     let mut ids = known(&view);
     check(stack, &view)?;
-    for warning in changed_networks(stack, &view) {
-        note!("{warning}");
-    }
+    args.findings
+        .tell_of_swarm(&changed_networks(stack, &view))?;
     let rotated = refresh_data(&client, stack, &view, &mut ids).await?;
     for network in &stack.networks {
         if network.external || ids.networks.contains_key(&network.name) {

@@ -1,9 +1,9 @@
 //! Reading the stack files that a command names.
 
+use super::findings::Findings;
 use crate::error::{CliError, usage};
-use crate::output::note;
 use anyhow::{Context as _, Result};
-use skep_stacks::{Diagnostics, LoadInput, Loaded, Normalized};
+use skep_stacks::{Diagnostic, Diagnostics, LoadInput, Loaded, Normalized};
 use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -53,36 +53,25 @@ impl Files {
     ///
     /// # Errors
     /// [`CliError::ReportedInvalid`].
-    pub fn load(&self, stack: &str) -> Result<Loaded> {
-        self.with(stack, |input| {
-            let loaded = skep_stacks::load(input);
-            loaded.inspect(|loaded| {
-                for warning in &loaded.warnings {
-                    note!("{warning}");
-                }
-            })
-        })
+    pub fn load(&self, stack: &str, how: &Findings) -> Result<Loaded> {
+        self.with(stack, how, skep_stacks::load, |l| &mut l.warnings)
     }
 
     /// The files in normal form; says every warning and error.
     ///
     /// # Errors
     /// [`CliError::ReportedInvalid`].
-    pub fn normalize(&self, interpolate: bool) -> Result<Normalized> {
-        self.with("", |input| {
-            let normal = skep_stacks::normalize(input, interpolate);
-            normal.inspect(|normal| {
-                for warning in &normal.warnings {
-                    note!("{warning}");
-                }
-            })
-        })
+    pub fn normalize(&self, interpolate: bool, how: &Findings) -> Result<Normalized> {
+        let normal = |input: LoadInput<'_>| skep_stacks::normalize(input, interpolate);
+        self.with("", how, normal, |n| &mut n.warnings)
     }
 
     fn with<T>(
         &self,
         stack: &str,
+        how: &Findings,
         use_it: impl FnOnce(LoadInput<'_>) -> Result<T, Diagnostics>,
+        warnings: impl FnOnce(&mut T) -> &mut Vec<Diagnostic>,
     ) -> Result<T> {
         let files: Vec<(&str, &str)> = self
             .texts
@@ -96,10 +85,17 @@ impl Files {
             read: &|path| bounded(path, false),
             workdir: &self.workdir,
         };
-        use_it(input).map_err(|diagnostics| {
-            note!("{diagnostics}");
-            CliError::ReportedInvalid.into()
-        })
+        match use_it(input) {
+            Ok(mut done) => {
+                how.tell(std::mem::take(warnings(&mut done)))?;
+                Ok(done)
+            }
+            Err(Diagnostics(found)) => {
+                how.tell(found)?;
+                // There is an error among them.
+                Err(CliError::ReportedInvalid.into())
+            }
+        }
     }
 }
 

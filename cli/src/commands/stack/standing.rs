@@ -140,7 +140,7 @@ pub fn changed_networks(stack: &Stack, view: &View) -> Vec<String> {
         let keys = differing(&present.spec, &network.spec);
         (!keys.is_empty()).then(|| {
             format!(
-                "warning: network {name} stays as it is: it differs from the file in {}, and a \
+                "network {name} stays as it is: it differs from the file in {}, and a \
                  network cannot be changed\n  help: remove the stack (skep stack rm {stack}), or \
                  only the services on the network and then it (skep network rm {name}), and \
                  deploy again",
@@ -313,7 +313,7 @@ configs:
         assert_eq!(
             warnings,
             [
-                "warning: network shop_front stays as it is: it differs from the file in \
+                "network shop_front stays as it is: it differs from the file in \
               driver_opts, internal, and a network cannot be changed\n  help: remove the stack \
               (skep stack rm shop), or only the services on the network and then it (skep network \
               rm shop_front), and deploy again"

@@ -1,0 +1,134 @@
+//! SK05, references between sections, SK06, files that are read, and SK07, what has no
+//! effect.
+
+use super::{Code, code};
+
+pub(crate) const UNDECLARED: &Code = &code(
+    "SK0501",
+    "something is named that is not declared",
+    "A service names a network, volume, secret or config; the section of that kind at the top \
+     of the file has to declare it. For one that exists outside of the stack, declare it with \
+     `external: true`. After merging, the declarations of all files count.",
+)
+.example(
+    "services:\n  web:\n    image: nginx\n    networks: [front]",
+    "services:\n  web:\n    image: nginx\n    networks: [front]\nnetworks:\n  front: {}",
+);
+
+pub(crate) const UNUSED_NETWORK: &Code = &code(
+    "SK0502",
+    "a network is not used",
+    "The file declares a network that no service is on. It is not made. Remove it, or name it \
+     under the `networks` of a service.",
+);
+
+pub(crate) const NO_CONTENT: &Code = &code(
+    "SK0503",
+    "a secret or config has no content",
+    "A secret or config of the stack takes its content from a file, named with `file: PATH`. \
+     One that is there already is declared with `external: true`. This has neither.",
+)
+.example(
+    "secrets:\n  key: {}",
+    "secrets:\n  key:\n    file: ./key.pem",
+);
+
+pub(crate) const OTHERS_DECIDE: &Code = &code(
+    "SK0504",
+    "something external is given properties",
+    "What is external was made by somebody else, who has decided about its driver, options and \
+     labels. The stack cannot give it others. Remove these keys, or `external`.",
+);
+
+pub(crate) const OLD_NAME: &Code = &code(
+    "SK0505",
+    "`external.name` is an old form",
+    "The name of something external once stood below `external`. It means the same as \
+     `external: true` with `name` beside it, which is the form to use.",
+)
+.example(
+    "networks:\n  n:\n    external:\n      name: lan",
+    "networks:\n  n:\n    external: true\n    name: lan",
+);
+
+pub(crate) const UNREADABLE: &Code = &code(
+    "SK0601",
+    "a file that the stack names cannot be read",
+    "Files of secrets, configs and environments are read where the stack is deployed from. \
+     Relative paths start at the directory of the first stack file, not at the working \
+     directory; `~` is the directory in HOME. Environment files are text in UTF-8.",
+);
+
+pub(crate) const FILE_SIZE: &Code = &code(
+    "SK0602",
+    "a file is empty or too large",
+    "A secret has 1 byte to 500 KiB, a config 1 byte to 1000 KiB, an environment file at most \
+     4 MiB. Larger data belongs into a volume or the image.",
+);
+
+pub(crate) const ENV_LINE: &Code = &code(
+    "SK0603",
+    "a line of an environment file is not a variable",
+    "Lines of an environment file are `NAME=value`, a bare `NAME` that takes the value of your \
+     environment, comments that begin with `#`, or empty. The name has no blanks. Quotes and \
+     what follows a value are part of it.",
+)
+.example("PASS WORD=x\n=y", "PASSWORD=x");
+
+pub(crate) const KEY_WITHOUT_EFFECT: &Code = &code(
+    "SK0701",
+    "a key is understood and has no effect",
+    "The file can be deployed, but nothing here does what this key asks for; with Docker Swarm \
+     most of these have no effect either, without a word. The line that begins with help says \
+     what to do instead. With `--strict` this is an error.",
+);
+
+pub(crate) const VALUE_WITHOUT_EFFECT: &Code = &code(
+    "SK0702",
+    "a value is understood and has no effect",
+    "The key is honoured, but not with this value: a log driver or mount option that is not \
+     supported, for example. The stack runs without it. With `--strict` this is an error.",
+);
+
+pub(crate) const IGNORED_KEY: &Code = &code(
+    "SK0703",
+    "a key is not known and ignored",
+    "At this place the format allows keys that it does not know, and the Docker CLI reads over \
+     them without a word. Perhaps it is written wrongly. With `--strict` this is an error.",
+);
+
+pub(crate) const OVERRULED: &Code = &code(
+    "SK0704",
+    "another key wins",
+    "Two keys say how something is done, and one of them takes precedence. The other has no \
+     effect; remove it.",
+)
+.example(
+    "restart: always\ndeploy:\n  restart_policy: {condition: none}",
+    "deploy:\n  restart_policy: {condition: none}",
+);
+
+pub(crate) const OPEN_ON_ALL: &Code = &code(
+    "SK0705",
+    "a port is open on every address",
+    "The file asks for a port on one address only, such as 127.0.0.1. The address is ignored, \
+     as in Docker Swarm: every node opens the port on all its addresses, for everybody. Keep it \
+     closed with a firewall, or do not publish it; services on the same network reach each \
+     other without.",
+);
+
+pub(super) const ALL: &[&Code] = &[
+    UNDECLARED,
+    UNUSED_NETWORK,
+    NO_CONTENT,
+    OTHERS_DECIDE,
+    OLD_NAME,
+    UNREADABLE,
+    FILE_SIZE,
+    ENV_LINE,
+    KEY_WITHOUT_EFFECT,
+    VALUE_WITHOUT_EFFECT,
+    IGNORED_KEY,
+    OVERRULED,
+    OPEN_ON_ALL,
+];

@@ -3,6 +3,8 @@
 //!
 //! Owns YAML as such. What keys and values mean is left to `schema` and above.
 
+mod guess;
+
 use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::scalar::{self, Scalar};
@@ -130,15 +132,16 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
             }
             Err(error) => {
                 let marker = *error.marker();
-                let place = builder.place(Span::new(marker, marker));
+                let mut place = builder.place(Span::new(marker, marker));
+                let (line, column) = guess::place(text, (place.line, place.column));
+                (place.line, place.column) = (line, column);
                 let message = format!("not YAML: {}", error.info());
-                if tab_before(text, place.line) {
-                    let help = "YAML is indented with blanks; replace the tab";
-                    let report = &mut builder.report;
-                    report.error_help(codes::TAB, Some(place), "", message, help);
-                } else {
-                    let report = &mut builder.report;
-                    report.error(codes::NOT_YAML, Some(place), "", message);
+                let (code, help) = guess::of(text, line, error.info());
+                match help {
+                    Some(help) => builder
+                        .report
+                        .error_help(code, Some(place), "", message, help),
+                    None => builder.report.error(code, Some(place), "", message),
                 }
                 return None;
             }
@@ -146,14 +149,6 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
     }
     let root = builder.root.take();
     Some(root.unwrap_or(Node::new(top, Value::Null)))
-}
-
-/// Whether the line or the one above it is indented with a tab, which is most likely what
-/// makes it unreadable.
-fn tab_before(text: &str, line: u32) -> bool {
-    let above = (line as usize).saturating_sub(2);
-    let mut around = text.lines().skip(above).take(2);
-    around.any(|line| line.trim_start_matches(' ').starts_with('\t'))
 }
 
 impl Builder<'_> {
@@ -427,10 +422,16 @@ fn read_key(node: &Node, seen: &mut HashMap<String, u32>, report: &mut Report) -
         let message = format!("the key {name} is {}, not text", node.kind());
         let help = format!("quote it: \"{name}\":");
         report.error_help(codes::KEY_NOT_TEXT, Some(place), "", message, help);
-    } else if let Some(line) = seen.insert(name.clone(), place.line) {
-        let message = format!("the key `{name}` is given twice; first in line {line}");
-        let help = "remove one of them, or join their contents";
-        report.error_help(codes::DUPLICATE_KEY, Some(place), "", message, help);
+    } else {
+        match seen.entry(name.clone()) {
+            hash_map::Entry::Vacant(free) => _ = free.insert(place.line),
+            hash_map::Entry::Occupied(first) => {
+                let line = first.get();
+                let message = format!("the key `{name}` is given twice; first in line {line}");
+                let help = "remove one of them, or join their contents";
+                report.error_help(codes::DUPLICATE_KEY, Some(place), "", message, help);
+            }
+        }
     }
     Key { name, place, lost }
 }

@@ -231,7 +231,7 @@ impl Checker<'_> {
         };
         let message = format!("expected {}, found {found}", wanted(shape));
         self.fail(
-            codes::WRONG_TYPE,
+            hints::code(node, shape),
             node,
             path,
             message,

@@ -124,6 +124,10 @@ fn codes_of(text: &str) -> Vec<String> {
 
 #[test]
 fn every_code_is_known_and_has_a_file_that_shows_it() {
+    if std::env::var_os("UPDATE_EXPECTED").is_some() {
+        // Others write now what this reads.
+        return;
+    }
     let mut shown = std::collections::BTreeSet::new();
     for folder in ["good", "broken", "normal"] {
         for case in cases(folder) {

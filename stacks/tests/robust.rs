@@ -101,8 +101,16 @@ fn files_made_to_exhaust_us_are_answered_soon() {
         .map(|i| format!("\"{i}-65000:{i}-65000\","))
         .collect();
     let ports = format!("services: {{a: {{image: a, ports: [{ranges}]}}}}");
+    // One line of megabytes with more mistakes than are told, in keys and in sections.
+    let bad_keys: String = (0..30_000)
+        .map(|i| format!("{i}: v, [a]: b, same: c, "))
+        .collect();
+    let bad_keys = format!(
+        "services: {{a: {{image: a, {bad_keys}}}}} # {}",
+        "ü".repeat(1 << 20)
+    );
     for text in [
-        &wide, &long, &brackets, &maps, &variables, &text, &too_long, &ports,
+        &wide, &long, &brackets, &maps, &variables, &text, &too_long, &ports, &bad_keys,
     ] {
         let start = Instant::now();
         let files = [("large.yml", text.as_str())];

@@ -1,7 +1,18 @@
 //! What to do about a value of the wrong type.
 
 use super::Shape;
+use crate::codes::{self, Code};
 use crate::tree::{Node, Value};
+
+/// The code of what is wrong with `node`: a number is nearly a duration.
+pub(super) fn code(node: &Node, shape: &Shape) -> &'static Code {
+    let is_number = matches!(node.value, Value::Int(_) | Value::Float(_));
+    if is_number && takes(shape, is_duration) {
+        codes::DURATION
+    } else {
+        codes::WRONG_TYPE
+    }
+}
 
 /// What was probably meant by `node`, where `shape` is wanted.
 pub(super) fn of(node: &Node, shape: &Shape) -> Option<String> {

@@ -231,7 +231,10 @@ impl Builder<'_> {
     fn enter(&mut self, place: Place, tag: Option<Cow<'_, Tag>>) -> Result<Mark, Stop> {
         let foreign = tag.filter(|tag| !tag.is_yaml_core_schema());
         let mark = foreign.map_or(Mark::None, |tag| self.mark(&tag, place));
-        if let Some(Frame::Map { key: None, .. }) = self.stack.last() {
+        let waits = |frame: &Frame| matches!(frame, Frame::Map { key: None, .. });
+        let within = self.stack.iter().rev().take(2).take_while(|f| waits(f));
+        // A key within a key has been spoken of: `{{ x }}` is one mistake.
+        if within.count() == 1 {
             let message = "a list or map cannot be a key";
             let help = "quote a text that begins with `{` or `[`";
             self.report

@@ -66,7 +66,9 @@ fn one(out: &mut String, diagnostic: &Diagnostic, paint: &Paint) {
         (None, "") => {}
         (None, path) => _ = writeln!(out, "{margin}{arrow} {path}"),
     }
-    if let (Some(line), Some(excerpt)) = (&line, &diagnostic.excerpt) {
+    if let (Some(line), Some(excerpt)) = (&line, &diagnostic.excerpt)
+        && !excerpt.text.is_empty()
+    {
         let before = " ".repeat(excerpt.start);
         let mark = paint.of(style, &"^".repeat(excerpt.width));
         let number = paint.of(Paint::BLUE, line);
@@ -176,6 +178,20 @@ mod tests {
               = help: did you mean `image`?
 
             `skep help SK0301` explains it"#]],
+        );
+    }
+
+    #[test]
+    fn an_empty_line_is_not_shown() {
+        check(
+            &[("a.yml", "\n")],
+            false,
+            expect![[r#"
+            error[SK0304]: the file is empty
+             --> a.yml:1:1
+              = help: begin with `services:`
+
+            `skep help SK0304` explains it"#]],
         );
     }
 

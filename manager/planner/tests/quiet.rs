@@ -62,3 +62,24 @@ proptest! {
         }
     }
 }
+
+/// A node falls silent in the pass in which the next task of its drain may go.
+#[test]
+fn a_drain_goes_on_in_the_pass_that_finds_its_node_silent() {
+    let mut world = World::new();
+    for line in [
+        "node n1 cpus=8",
+        "node n2 cpus=8",
+        "node n3 cpus=4",
+        "service web replicas=14 cpu=0.5",
+        "run",
+        "step 20s",
+        "drain n3",
+        "run",
+        "step 6s",
+        "silence n3",
+    ] {
+        world.line(line);
+    }
+    world.settle();
+}

@@ -15,13 +15,13 @@ use skep_manager_planner::{
     Fit, IdSource, Liveness, Plan, Settled, Subject, explain, reconcile_changed,
 };
 use skep_manager_store::{
-    Action, Applied, ClusterAction, Given, NetworkAction, NodeAction, NodeUsage, ServiceAction,
-    Store, TaskAction, host_ports, may_run,
+    Action, Applied, ClusterAction, DesiredChange, Given, NetworkAction, NodeAction, NodeUsage,
+    ServiceAction, Store, TaskAction, host_ports, may_run,
 };
 use skep_types::{
-    Cluster, ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeDescription, NodeId,
-    NodeSpec, NodeState, NodeStatus, Role, RootCa, ServiceId, ServiceSpec, Task, TaskId, TaskState,
-    TaskStatus, Timestamp, Version,
+    Cause, Cluster, ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeDescription,
+    NodeId, NodeSpec, NodeState, NodeStatus, Role, RootCa, ServiceId, ServiceSpec, Task, TaskId,
+    TaskState, TaskStatus, Timestamp, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -208,7 +208,10 @@ impl World {
                 down.insert(*id);
             }
             if let Action::Task(TaskAction::SetDesired { tasks }) = action {
-                for change in tasks {
+                // A drain goes on whether its node is heard or not.
+                let by_silence =
+                    |change: &&DesiredChange| matches!(change.cause, None | Some(Cause::NodeLost));
+                for change in tasks.iter().filter(by_silence) {
                     let task = self.store.state().task(change.task).unwrap();
                     let node = task.node.filter(|node| down.contains(node));
                     assert!(node.is_none(), "{} is given up too early", task.name());

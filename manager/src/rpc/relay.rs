@@ -35,6 +35,16 @@ impl pb::relay_server::Relay for RelayService {
         let peer = peer::of(&request)?;
         let pb::PulseRequest { beats, taken } = request.into_inner();
         let snapshot = self.shared.state.snapshot();
+        // Who has lost its seat is told nothing by the group, not even that, and would keep
+        // its agents from hearing it elsewhere.
+        let has_seat = snapshot
+            .node(peer.node)
+            .is_some_and(|node| node.manager.is_some());
+        if !has_seat {
+            return Err(Status::failed_precondition(
+                "this manager has no seat any more",
+            ));
+        }
         let beats = beats.into_iter().map(door::beat_from_wire);
         let mut beats: Vec<_> = beats.collect::<Result<_, _>>().map_err(status::invalid)?;
         // One that was removed here is not yet removed there.

@@ -30,10 +30,9 @@ fn node(base: &mut Node, over: Node, path: &mut Vec<String>) {
         return;
     }
     match rules::of(path) {
-        Rule::Unite => unite(base, over, path),
+        Rule::Unite | Rule::Keyed(_) => unite(base, over, path),
         Rule::Replace => *base = over,
         Rule::Keep => {}
-        Rule::Keyed(_) => unite(base, over, path),
         Rule::BySource => rules::by_source(base, over),
         Rule::Unless(differ) if differ(base, &over) => *base = over,
         Rule::Unless(_) => unite(base, over, path),

@@ -124,6 +124,16 @@ fn assignments_come_back_as_they_were() {
         AssignmentChange::Config(config().id, None),
         AssignmentChange::Network(network().id, Some(Arc::new(network()))),
         AssignmentChange::Network(network().id, None),
+        AssignmentChange::Blocks(
+            network().id,
+            [
+                ("10.0.1.0/24", Some(BlockOwner::Node(peer.id))),
+                ("10.0.2.0/24", Some(BlockOwner::Services)),
+                ("10.0.3.0/24", None),
+            ]
+            .map(|(block, owner)| (block.parse().unwrap(), owner))
+            .into(),
+        ),
         AssignmentChange::Peer(peer.id, Some(Arc::new(peer.clone()))),
         AssignmentChange::Peer(peer.id, None),
         AssignmentChange::Service(service().id, Some(Arc::new(view))),

@@ -1,8 +1,10 @@
 //! What all nodes are told alike: services, peers and networks. Kept up with
 //! the store by what differs between two snapshots.
 //!
-//! Pure. What only one node is told is in `assignments`; who is told when, in
-//! `board`.
+//! Pure. What of a network is told is in `networks`; what only one node is told, in
+//! `assignments`; who is told when, in `board`.
+
+mod networks;
 
 use skep_manager_store::{Change, Difference, Snapshot};
 use skep_types::assignment::{AssignmentChange, EndpointView, Peer, ServiceOnNetwork, ServiceView};
@@ -32,9 +34,11 @@ impl Views {
     ) -> Vec<AssignmentChange> {
         let mut changes = Vec::new();
         for Change { id, after, .. } in &difference.networks {
-            put(&mut self.networks, *id, after.clone(), |id, network| {
-                changes.push(AssignmentChange::Network(id, network));
-            });
+            let before = match after {
+                Some(after) => self.networks.insert(*id, after.clone()),
+                None => self.networks.remove(id),
+            };
+            networks::changes(*id, before.as_deref(), after.as_deref(), &mut changes);
         }
         let port = data_path_port(new);
         let mut set_peer = |id: NodeId, node: Option<&Arc<Node>>| {
@@ -60,8 +64,11 @@ impl Views {
 
     /// All of them, as changes of an empty set.
     pub(crate) fn all(&self) -> impl Iterator<Item = AssignmentChange> + '_ {
-        let networks = self.networks.iter();
-        let networks = networks.map(|(id, on)| AssignmentChange::Network(*id, Some(on.clone())));
+        let networks = self.networks.iter().flat_map(|(id, network)| {
+            let mut changes = Vec::new();
+            networks::changes(*id, None, Some(network), &mut changes);
+            changes
+        });
         let peers = self.peers.iter();
         let peers = peers.map(|(id, peer)| AssignmentChange::Peer(*id, Some(peer.clone())));
         let services = self.services.iter();

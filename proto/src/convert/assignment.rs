@@ -1,10 +1,13 @@
 //! What a node is told.
 
-use super::basic::{address_bytes, id, id_bytes, ipv4, require};
+use super::basic::{address_bytes, id, id_bytes, ipv4, prefixes, require};
+use super::network::{block, block_on_wire};
 use super::task::{task_on_wire, task_with_spec};
 use crate::{Invalid, pb};
+use ipnet::Ipv4Net;
 use skep_types::assignment::{AssignmentChange, EndpointView, Peer, ServiceOnNetwork, ServiceView};
-use skep_types::{ServiceId, Slot};
+use skep_types::{BlockOwner, NetworkId, ServiceId, Slot};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl From<&AssignmentChange> for pb::AssignmentChange {
@@ -25,6 +28,7 @@ impl From<&AssignmentChange> for pb::AssignmentChange {
             Domain::Labels(id, None) => Change::ServiceLabelsGone(id_bytes(*id)),
             Domain::Network(_, Some(network)) => Change::Network(network.as_ref().into()),
             Domain::Network(id, None) => Change::NetworkGone(id_bytes(*id)),
+            Domain::Blocks(id, blocks) => Change::NetworkBlocks(blocks_on_wire(*id, blocks)),
             Domain::Peer(_, Some(peer)) => Change::Peer(peer.as_ref().into()),
             Domain::Peer(id, None) => Change::PeerGone(id_bytes(*id)),
             Domain::Service(id, Some(view)) => Change::Service(view_on_wire(*id, view)),
@@ -69,6 +73,10 @@ impl TryFrom<pb::AssignmentChange> for AssignmentChange {
                 Domain::Network(network.id, Some(Arc::new(network)))
             }
             Change::NetworkGone(gone) => Domain::Network(id(&gone, "network_gone")?, None),
+            Change::NetworkBlocks(blocks) => {
+                let (network, blocks) = blocks_from_wire(blocks)?;
+                Domain::Blocks(network, blocks)
+            }
             Change::Peer(peer) => {
                 let peer: Peer = peer.try_into()?;
                 Domain::Peer(peer.id, Some(Arc::new(peer)))
@@ -81,6 +89,38 @@ impl TryFrom<pb::AssignmentChange> for AssignmentChange {
             Change::ServiceGone(gone) => Domain::Service(id(&gone, "service_gone")?, None),
         })
     }
+}
+
+fn blocks_on_wire(
+    network: NetworkId,
+    blocks: &BTreeMap<Ipv4Net, Option<BlockOwner>>,
+) -> pb::NetworkBlocks {
+    let mut told = pb::NetworkBlocks {
+        network: id_bytes(network),
+        ..pb::NetworkBlocks::default()
+    };
+    for (block, owner) in blocks {
+        match owner {
+            Some(owner) => told.taken.push(block_on_wire(block, owner)),
+            None => told.free.push(block.to_string()),
+        }
+    }
+    told
+}
+
+fn blocks_from_wire(
+    told: pb::NetworkBlocks,
+) -> Result<(NetworkId, BTreeMap<Ipv4Net, Option<BlockOwner>>), Invalid> {
+    let network = id(&told.network, "network_blocks.network")?;
+    let mut blocks = BTreeMap::new();
+    for free in prefixes(&told.free, "network_blocks.free")? {
+        blocks.insert(free, None);
+    }
+    for taken in told.taken {
+        let (block, owner) = block(taken)?;
+        blocks.insert(block, Some(owner));
+    }
+    Ok((network, blocks))
 }
 
 impl From<&Peer> for pb::Peer {

@@ -10,6 +10,7 @@ use crate::meta::Labels;
 use crate::network::{BlockOwner, Network};
 use crate::secret::{Config, Secret};
 use crate::task::{Slot, Task};
+use ipnet::Ipv4Net;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -45,8 +46,10 @@ pub enum AssignmentChange {
     Config(ConfigId, Option<Arc<Config>>),
     /// Labels of a service.
     Labels(ServiceId, Option<Arc<Labels>>),
-    /// A network.
+    /// A network, with the blocks of it that are told in one piece.
     Network(NetworkId, Option<Arc<Network>>),
+    /// Blocks of a network that another holds now, or nobody.
+    Blocks(NetworkId, BTreeMap<Ipv4Net, Option<BlockOwner>>),
     /// A node of the mesh.
     Peer(NodeId, Option<Arc<Peer>>),
     /// A service that can be reached.
@@ -118,13 +121,22 @@ impl AssignmentSet {
             AssignmentChange::Config(id, config) => put(&mut self.configs, id, config),
             AssignmentChange::Labels(id, labels) => put(&mut self.labels, id, labels),
             AssignmentChange::Network(id, network) => put(&mut self.networks, id, network),
+            AssignmentChange::Blocks(id, blocks) => {
+                // Of a network that is not there nothing is told.
+                if let Some(network) = self.networks.get_mut(&id) {
+                    let network = Arc::make_mut(network);
+                    for (block, owner) in blocks {
+                        put(&mut network.blocks, block, owner);
+                    }
+                }
+            }
             AssignmentChange::Peer(id, peer) => put(&mut self.peers, id, peer),
             AssignmentChange::Service(id, service) => put(&mut self.services, id, service),
         }
     }
 
     /// Blocks a node holds in a network.
-    pub fn blocks_of(network: &Network, node: NodeId) -> impl Iterator<Item = ipnet::Ipv4Net> + '_ {
+    pub fn blocks_of(network: &Network, node: NodeId) -> impl Iterator<Item = Ipv4Net> + '_ {
         network
             .blocks
             .iter()

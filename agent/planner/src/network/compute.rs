@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use ipnet::Ipv4Net;
 use skep_types::assignment::{AssignmentSet, ServiceView};
-use skep_types::{NetworkId, NodeId, PublishMode, Task, TaskId};
+use skep_types::{BlockOwner, NetworkId, NodeId, PublishMode, Task, TaskId};
 
 use super::names::Zone;
 use super::{Backend, Desired, Endpoint, Mesh, Network, Peer, PortKey, PublishedPort};
@@ -81,18 +81,23 @@ pub fn desired<'t>(
 }
 
 fn peers(this: NodeId, mesh: &Mesh, told: &AssignmentSet) -> BTreeMap<NodeId, Peer> {
+    // Once over all blocks, not once for each peer: a large swarm has thousands of both.
+    let mut blocks: BTreeMap<NodeId, Vec<Ipv4Net>> = BTreeMap::new();
+    for network in told.networks.values() {
+        for (block, owner) in &network.blocks {
+            if let BlockOwner::Node(node) = owner {
+                blocks.entry(*node).or_default().push(*block);
+            }
+        }
+    }
     let others = told.peers.iter().filter(|(id, _)| **id != this);
     others
         .map(|(id, peer)| {
-            let blocks = told
-                .networks
-                .values()
-                .flat_map(|network| AssignmentSet::blocks_of(network, *id));
             let peer = Peer {
                 public_key: peer.public_key,
                 endpoint: peer.endpoint,
                 mesh: peer.mesh,
-                blocks: blocks.collect(),
+                blocks: blocks.remove(id).unwrap_or_default(),
                 index: mesh.index(peer.mesh),
             };
             (*id, peer)

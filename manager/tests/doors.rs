@@ -8,10 +8,10 @@ use skep_manager_ca::Credentials;
 use skep_proto::pb;
 use skep_proto::pb::change::Change;
 use skep_proto::pb::control_server::Control as _;
-use skep_types::{ClusterSpec, NodeId, NodeState};
+use skep_types::{ClusterSpec, NodeId, NodeState, Role};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Member, Session, Swarm};
+use support::{Member, Session, Swarm, set_role};
 use tonic::Code;
 
 const SOON: Duration = Duration::from_secs(90);
@@ -172,6 +172,25 @@ async fn a_manager_that_hears_no_leader_sends_its_agents_away() {
         .expect("the session goes on");
     assert!(session.beat().await.is_err());
     assert!(Session::open(&second.address, &worker).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_demoted_and_promoted_at_once_sends_its_agents_away() {
+    let (swarm, second, third) = three().await;
+    let worker = swarm.add_worker().await;
+    let mut session = session(&swarm.address, &worker).await;
+    let first = NodeId::from_bits(1);
+    set_role(&swarm.manager, first, Role::Worker).await;
+    until("another one leads", || {
+        second.manager.is_leader() || third.manager.is_leader()
+    })
+    .await;
+    set_role(&second.manager, first, Role::Manager).await;
+    // Its agent has to hear elsewhere that there is a new seat to take.
+    let ended = async { while let Ok(Some(_)) = session.messages.message().await {} };
+    tokio::time::timeout(SOON, ended)
+        .await
+        .expect("the session goes on");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -134,26 +134,9 @@ impl Swarm {
         Ok(client.issue(request).await?.into_inner())
     }
 
-    /// All nodes. On a busy machine there may be no leader for a moment.
+    /// All nodes.
     pub async fn nodes(&self) -> Vec<pb::Node> {
-        let request = pb::ReadRequest {
-            nodes: true,
-            ..pb::ReadRequest::default()
-        };
-        let control = self.manager.control();
-        let begun = Instant::now();
-        let read = loop {
-            match control.read(tonic::Request::new(request.clone())).await {
-                Ok(read) => break read,
-                Err(refused) => assert!(
-                    refused.code() == Code::Unavailable && begun.elapsed() < PATIENCE,
-                    "{refused}"
-                ),
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        };
-        let views = read.into_inner().nodes;
-        views.into_iter().filter_map(|view| view.node).collect()
+        nodes(&self.manager).await
     }
 
     pub async fn remove(&self, node: NodeId) {
@@ -161,13 +144,7 @@ impl Swarm {
             id: skep_proto::id_bytes(node),
             force: true,
         });
-        let request = pb::ChangeRequest {
-            changes: vec![pb::Change {
-                change: Some(remove),
-            }],
-        };
-        let control = self.manager.control();
-        control.change(tonic::Request::new(request)).await.unwrap();
+        change(&self.manager, remove).await.unwrap();
     }
 
     /// Calls the manager over a connection of its own.
@@ -204,6 +181,62 @@ async fn start(
 fn free_address() -> SocketAddr {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     free.local_addr().unwrap()
+}
+
+/// All nodes that a manager knows. On a busy machine there may be no leader for a moment.
+async fn nodes(manager: &Manager) -> Vec<pb::Node> {
+    let request = pb::ReadRequest {
+        nodes: true,
+        ..pb::ReadRequest::default()
+    };
+    let (control, begun) = (manager.control(), Instant::now());
+    let read = loop {
+        match control.read(tonic::Request::new(request.clone())).await {
+            Ok(read) => break read,
+            Err(refused) => assert!(
+                refused.code() == Code::Unavailable && begun.elapsed() < PATIENCE,
+                "{refused}"
+            ),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let views = read.into_inner().nodes;
+    views.into_iter().filter_map(|view| view.node).collect()
+}
+
+async fn change(manager: &Manager, change: Change) -> Result<(), Status> {
+    let request = pb::ChangeRequest {
+        changes: vec![pb::Change {
+            change: Some(change),
+        }],
+    };
+    let control = manager.control();
+    control.change(tonic::Request::new(request)).await.map(drop)
+}
+
+/// Has a manager give a node this role.
+pub async fn set_role(manager: &Manager, node: NodeId, role: Role) {
+    let begun = Instant::now();
+    loop {
+        let id = skep_proto::id_bytes(node);
+        let mut nodes = nodes(manager).await.into_iter();
+        let now = nodes.find(|node| node.id == id).unwrap();
+        let spec = NodeSpec {
+            role,
+            ..NodeSpec::default()
+        };
+        let update = Change::UpdateNode(pb::UpdateNode {
+            id,
+            version: now.meta.unwrap().version,
+            spec: Some((&spec).into()),
+        });
+        match change(manager, update).await {
+            Ok(()) => return,
+            // Somebody else changed it meanwhile, or the leader.
+            Err(refused) => assert!(begun.elapsed() < PATIENCE, "{refused}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// A session of an agent with one manager.

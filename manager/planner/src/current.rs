@@ -3,9 +3,9 @@
 //! Not every change of a template is one for its tasks: those that run what they
 //! would run anyway, on a node where they may be, stay.
 
-use crate::draft::{NodeWork, Work};
+use crate::draft::{Nodes, Work};
 use skep_types::constraint::Constraint;
-use skep_types::{Node, NodeId, Placement, Service, TaskId, TaskSpec, Version};
+use skep_types::{Node, Placement, Service, TaskId, TaskSpec, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub(crate) struct Current<'a> {
 
 impl<'a> Current<'a> {
     pub(crate) fn new(
-        nodes: &BTreeMap<NodeId, NodeWork<'_>>,
+        nodes: &Nodes<'_>,
         service: &'a Arc<Service>,
         tasks: &[Work<'_>],
     ) -> Current<'a> {
@@ -43,7 +43,7 @@ impl<'a> Current<'a> {
             if other || alike {
                 continue;
             }
-            let Some(node) = task.node.and_then(|node| nodes.get(&node)) else {
+            let Some(node) = task.node.and_then(|node| nodes.get(node)) else {
                 continue;
             };
             if !allowed.on(node.node, service.spec_version, present)

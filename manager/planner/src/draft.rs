@@ -1,9 +1,11 @@
 //! The snapshot with the edits of this pass on top, and how the edits become
 //! actions. The steps of a pass read and write this; none sees the others.
 
+mod nodes;
 mod quiet;
 mod work;
 
+pub(crate) use nodes::{NodeWork, Nodes};
 pub(crate) use quiet::Quiet;
 pub(crate) use work::{Origin, Position, Work};
 
@@ -12,8 +14,8 @@ use skep_manager_store::{
     Action, Attached, DesiredChange, Explanation, NewTask, Placement, Shelf, Snapshot, TaskAction,
 };
 use skep_types::{
-    Availability, Generics, Node, NodeId, NodeState, Service, ServiceId, Slot, Task, TaskId,
-    TaskSpec, TaskState, TaskStatus, Timestamp, UpdateStatus, Version,
+    Generics, NodeId, Service, ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, TaskStatus,
+    Timestamp, UpdateStatus, Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,35 +27,10 @@ pub(crate) struct Draft<'a> {
     /// Since when somebody looks: this manager leads since.
     pub(crate) leader_since: Timestamp,
     /// State of each node, after this pass.
-    pub(crate) nodes: BTreeMap<NodeId, NodeWork<'a>>,
+    pub(crate) nodes: Nodes<'a>,
     /// Services, and what is left of removed ones, with their tasks, without those that are settled.
     pub(crate) services: BTreeMap<ServiceId, ServiceWork<'a>>,
     pub(crate) plan: Plan,
-}
-
-/// A node in this pass.
-pub(crate) struct NodeWork<'a> {
-    pub(crate) node: &'a Arc<Node>,
-    /// Its state, as this pass leaves it.
-    pub(crate) state: NodeState,
-}
-
-impl NodeWork<'_> {
-    /// New tasks may go there.
-    pub(crate) fn takes_tasks(&self) -> bool {
-        self.state == NodeState::Ready && self.node.spec.availability == Availability::Active
-    }
-
-    /// What is there stays, though no new task may come.
-    pub(crate) fn keeps_tasks(&self) -> bool {
-        self.state == NodeState::Ready && self.node.spec.availability == Availability::Pause
-    }
-
-    /// It is silent, and that is agreed on: nothing follows from what the store may yet
-    /// refuse.
-    pub(crate) fn is_down(&self) -> bool {
-        self.state == NodeState::Down && self.node.status.state == NodeState::Down
-    }
 }
 
 /// A service in this pass.
@@ -81,18 +58,11 @@ impl<'a> Draft<'a> {
         now: Timestamp,
         leader_since: Timestamp,
     ) -> Draft<'a> {
-        let nodes = snapshot
-            .nodes()
-            .map(|node| {
-                let state = node.status.state;
-                (node.id, NodeWork { node, state })
-            })
-            .collect();
         Draft {
             snapshot,
             now,
             leader_since,
-            nodes,
+            nodes: Nodes::new(snapshot.nodes()),
             services: BTreeMap::new(),
             plan: Plan::default(),
         }
@@ -137,7 +107,7 @@ impl<'a> Draft<'a> {
 
     /// Whether nothing is heard of what runs on that node, nor can it be told to stop.
     pub(crate) fn is_silent(&self, node: NodeId) -> bool {
-        self.nodes.get(&node).is_none_or(NodeWork::is_down)
+        self.nodes.get(node).is_none_or(NodeWork::is_down)
     }
 
     /// Turns the edits of tasks into actions, grouped.

@@ -23,16 +23,18 @@ const UNHEARD: Duration = Duration::from_secs(60 * 60);
 pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
     let heartbeat = draft.snapshot.heartbeat();
     let mut wake: Option<Timestamp> = None;
-    for (id, work) in &mut draft.nodes {
+    let mut heard = liveness.heard.iter().peekable();
+    for (id, work) in draft.nodes.iter_mut() {
         let status = &work.node.status;
-        let heard = liveness.heard.get(id).copied();
+        while heard.next_if(|(other, _)| **other < id).is_some() {}
+        let heard = heard.next_if(|(other, _)| **other == id).map(|(_, at)| *at);
         let deadline = match heard {
             Some(heard) => heard.at + heartbeat.max(heard.period) * MISSED_HEARTBEATS,
             None => {
                 let since = liveness.leader_since.max(work.node.meta.created_at);
                 let latest = since + heartbeat * MISSED_HEARTBEATS_NEW_LEADER;
                 match liveness.former {
-                    Some((former, heard)) if former == *id => latest.min(
+                    Some((former, heard)) if former == id => latest.min(
                         (heard + heartbeat * MISSED_HEARTBEATS)
                             .max(since + heartbeat * MISSED_HEARTBEATS_FORMER_LEADER),
                     ),
@@ -54,7 +56,7 @@ pub(crate) fn judge(draft: &mut Draft<'_>, liveness: &Liveness) {
         if state != status.state {
             work.state = state;
             draft.plan.actions.push(Action::Node(NodeAction::SetStatus {
-                id: *id,
+                id,
                 version: work.node.meta.version,
                 status: NodeStatus {
                     state,
@@ -76,7 +78,7 @@ pub(crate) fn forget_unheard(draft: &mut Draft<'_>) {
     };
     let wanted = |role| move |work: &&NodeWork<'_>| work.node.spec.role == role;
     let mut managers = draft.nodes.values().filter(wanted(Role::Manager)).count();
-    for (id, work) in &draft.nodes {
+    for (id, work) in draft.nodes.iter() {
         let node = work.node;
         // Every session begins with what the machine is, its version among it.
         if !node.description.engine_version.is_empty() || work.state == NodeState::Ready {
@@ -88,7 +90,7 @@ pub(crate) fn forget_unheard(draft: &mut Draft<'_>) {
         } else if node.spec.role == Role::Manager && managers > 1 {
             managers -= 1;
             draft.plan.actions.push(Action::Node(NodeAction::Update {
-                id: *id,
+                id,
                 version: node.meta.version,
                 spec: NodeSpec {
                     role: Role::Worker,
@@ -100,7 +102,7 @@ pub(crate) fn forget_unheard(draft: &mut Draft<'_>) {
             && node.manager.is_none()
         {
             draft.plan.actions.push(Action::Node(NodeAction::Remove {
-                id: *id,
+                id,
                 force: true,
                 blocked_until: cluster.certificates_end(draft.now),
             }));
@@ -122,12 +124,12 @@ pub(crate) fn join_mesh(draft: &mut Draft<'_>) {
         .mesh_subnet
         .hosts()
         .filter(|address| !taken.contains(address));
-    for (id, work) in &draft.nodes {
+    for (id, work) in draft.nodes.iter() {
         if work.node.mesh.is_none()
             && let Some(mesh) = free.next()
         {
             draft.plan.actions.push(Action::Node(NodeAction::SetMesh {
-                id: *id,
+                id,
                 version: work.node.meta.version,
                 mesh,
             }));

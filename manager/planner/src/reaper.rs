@@ -2,7 +2,7 @@
 //! once they have ended, tasks nobody can tell about any more.
 
 use crate::current::Current;
-use crate::draft::{Draft, NodeWork, Position, ServiceWork, Work};
+use crate::draft::{Draft, Nodes, Position, ServiceWork, Work};
 use crate::scheduler::{FAILURES_MAX, FAILURES_WINDOW, failures};
 use skep_types::{NodeId, Service, TaskState, Timestamp, UpdateState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ pub(crate) fn reap(draft: &mut Draft<'_>) {
 /// Keeps `history` tasks a position, the live one included, and the failures that
 /// tell of a bad node. Says when the first of these is told of no more.
 fn trim(
-    nodes: &BTreeMap<NodeId, NodeWork<'_>>,
+    nodes: &Nodes<'_>,
     work: &mut ServiceWork<'_>,
     history: i32,
     now: Timestamp,
@@ -149,7 +149,7 @@ struct Rolling<'a> {
 
 impl<'a> Rolling<'a> {
     fn of(
-        nodes: &BTreeMap<NodeId, NodeWork<'_>>,
+        nodes: &Nodes<'_>,
         work: &ServiceWork<'a>,
         service: &'a Arc<Service>,
     ) -> Option<Rolling<'a>> {

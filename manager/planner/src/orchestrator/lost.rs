@@ -22,7 +22,7 @@ pub(super) fn mark(draft: &Draft<'_>, work: &mut ServiceWork<'_>) {
             match runs
                 && task
                     .node
-                    .is_some_and(|node| draft.nodes.contains_key(&node))
+                    .is_some_and(|node| draft.nodes.get(node).is_some())
             {
                 true => task.away = true,
                 false => task.stop(TaskState::Shutdown, Cause::NodeLost),
@@ -63,7 +63,7 @@ pub(super) fn give_up(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &A
 /// Until when a replacement is kept beside `kept`, whose node may be back: the node is
 /// given the time to say what became of its tasks.
 pub(super) fn told_by(draft: &Draft<'_>, kept: &Work<'_>, replacement: &Work<'_>) -> Timestamp {
-    let node = kept.node.and_then(|id| draft.nodes.get(&id));
+    let node = kept.node.and_then(|id| draft.nodes.get(id));
     match node.filter(|_| replacement.cause == Cause::NodeLost) {
         // It is heard again in this very pass, or was when it was written so.
         Some(node) if node.state != node.node.status.state => {

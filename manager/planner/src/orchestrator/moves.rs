@@ -23,7 +23,7 @@ pub(super) fn mark(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &Serv
         if !task.is_wanted() {
             continue;
         }
-        let Some(node) = task.node.and_then(|id| draft.nodes.get(&id)) else {
+        let Some(node) = task.node.and_then(|id| draft.nodes.get(id)) else {
             continue;
         };
         // A node that was allowed until the constraints were changed is none of these:
@@ -43,11 +43,8 @@ pub(super) fn mark(draft: &Draft<'_>, work: &mut ServiceWork<'_>, service: &Serv
 /// Nodes that are drained and not yet rid of all tasks of slots and jobs. Those of global
 /// services go last: what runs on every node serves the others.
 pub(super) fn busy_drained(draft: &Draft<'_>) -> BTreeSet<NodeId> {
-    let is_drained = |id: &NodeId| {
-        let node = draft.nodes.get(id);
-        node.is_some_and(|node| node.node.spec.availability == Availability::Drain)
-    };
-    let drained: Vec<NodeId> = draft.nodes.keys().copied().filter(is_drained).collect();
+    let nodes = draft.nodes.values();
+    let drained = nodes.filter(|node| node.node.spec.availability == Availability::Drain);
     let is_busy = |id: &NodeId| {
         let mut tasks = draft.snapshot.tasks_on(*id);
         tasks.any(|task| {
@@ -55,7 +52,7 @@ pub(super) fn busy_drained(draft: &Draft<'_>) -> BTreeSet<NodeId> {
             !is_global && skep_manager_store::may_run(task)
         })
     };
-    drained.into_iter().filter(is_busy).collect()
+    drained.map(|node| node.node.id).filter(is_busy).collect()
 }
 
 /// Positions that get a second task before the first is stopped, and what was counted of
@@ -165,7 +162,7 @@ fn stop_unplanned(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>, busy: &BTre
         let (Some(cause), Some(id)) = (task.leaves, task.node) else {
             continue;
         };
-        let until = draft.nodes.get(&id).and_then(|node| node.node.drained_by());
+        let until = draft.nodes.get(id).and_then(|node| node.node.drained_by());
         let waits = until.is_none_or(|at| at > draft.now);
         let goes = match task.position() {
             _ if cause == Cause::Rebalanced => false,

@@ -106,7 +106,7 @@ pub(super) fn mark<'a>(draft: &mut Draft<'a>, allocator: &mut Allocator<'a>) {
                 && !doubled.contains(&task.slot)
         };
         let steady = |node: NodeId| {
-            let node = draft.nodes.get(&node)?;
+            let node = draft.nodes.get(node)?;
             Some(node.node.meta.updated_at + STEADY)
         };
         let soon = std::cell::Cell::new(None);
@@ -196,10 +196,10 @@ fn is_uneven(draft: &Draft<'_>, work: &ServiceWork<'_>, service: &Service) -> bo
         .filter(|node| node.takes_tasks())
         .map(|node| node.node.id)
         .collect();
-    for (id, node) in &draft.nodes {
-        let count = here.get(id).copied().unwrap_or(0);
+    for (id, node) in draft.nodes.iter() {
+        let count = here.get(&id).copied().unwrap_or(0);
         // What is there counts for its branch, wherever it is.
-        if count == 0 && !allowed.contains(id) {
+        if count == 0 && !allowed.contains(&id) {
             continue;
         }
         let labels = spread.iter().filter_map(Spread::label);

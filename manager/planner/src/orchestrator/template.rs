@@ -67,7 +67,7 @@ fn is_allowed(draft: &Draft<'_>, task: &TaskSpec, position: Position) -> bool {
     let Position::Node(node) = position else {
         return true;
     };
-    draft.nodes.get(&node).is_some_and(|node| {
+    draft.nodes.get(node).is_some_and(|node| {
         let mut texts = task.placement.constraints.iter();
         texts.all(|text| Constraint::parse(text).is_ok_and(|c| c.holds(node.node)))
             && task.placement.runs_on(&node.node.description.platform)

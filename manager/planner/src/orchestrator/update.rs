@@ -93,7 +93,7 @@ fn is_refilled(work: &ServiceWork<'_>, current: &Current<'_>, empty: &[Position]
 pub(super) fn is_left_alone(draft: &Draft<'_>, position: Position) -> bool {
     match position {
         Position::Slot(_) | Position::Run(..) => false,
-        Position::Node(node) => !draft.nodes.get(&node).is_some_and(|n| n.takes_tasks()),
+        Position::Node(node) => !draft.nodes.get(node).is_some_and(|n| n.takes_tasks()),
     }
 }
 

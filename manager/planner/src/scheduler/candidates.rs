@@ -83,11 +83,9 @@ impl Candidates {
             if !fits && (node.of_service == 0 || filters.spread.is_empty()) {
                 continue;
             }
-            let path = tree.path(filters.labels().map(|label| label.on(&node.node)));
-            for branch in &path {
-                tree.branches[*branch].tasks += node.of_service;
-            }
-            tree.set_path(at, path);
+            let leaf = tree.leaf(filters.labels().map(|label| label.on(&node.node)));
+            tree.set_leaf(at, leaf);
+            tree.each_above(at, |branch| branch.tasks += node.of_service);
             if fits {
                 tree.push(fleet.rank(at));
             }
@@ -99,13 +97,14 @@ impl Candidates {
 /// Branches by label, leaves with heaps. Branch 0 is the root.
 struct Tree {
     branches: Vec<Branch>,
-    /// The branches of each node, by its place in the fleet; empty for those
-    /// that are not in the tree.
-    paths: Vec<Vec<usize>>,
+    /// The leaf of each node that is in the tree, by its place in the fleet.
+    leaves: Vec<Option<u32>>,
 }
 
 #[derive(Default)]
 struct Branch {
+    /// The one it grows from; of none the root.
+    parent: Option<usize>,
     /// Tasks of the service in it.
     tasks: u32,
     /// Nodes to be had in it.
@@ -118,59 +117,67 @@ impl Default for Tree {
     fn default() -> Tree {
         Tree {
             branches: vec![Branch::default()],
-            paths: Vec::new(),
+            leaves: Vec::new(),
         }
     }
 }
 
 impl Tree {
-    /// The branches down to the leaf with these labels, root first.
-    fn path<'n>(&mut self, labels: impl Iterator<Item = &'n str>) -> Vec<usize> {
-        let mut path = vec![0];
+    /// The leaf with these labels, outermost first.
+    fn leaf<'n>(&mut self, labels: impl Iterator<Item = &'n str>) -> usize {
         let mut branch = 0;
         for label in labels {
             branch = match self.branches[branch].children.get(label) {
                 Some(child) => *child,
                 None => {
-                    self.branches.push(Branch::default());
-                    let child = self.branches.len() - 1;
-                    self.branches[branch]
-                        .children
-                        .insert(label.to_owned(), child);
+                    let child = self.branches.len();
+                    self.branches.push(Branch {
+                        parent: Some(branch),
+                        ..Branch::default()
+                    });
+                    let children = &mut self.branches[branch].children;
+                    children.insert(label.to_owned(), child);
                     child
                 }
             };
-            path.push(branch);
         }
-        path
+        branch
     }
 
-    fn set_path(&mut self, at: At, path: Vec<usize>) {
+    fn set_leaf(&mut self, at: At, leaf: usize) {
         let place = at as usize;
-        if self.paths.len() <= place {
-            self.paths.resize(place + 1, Vec::new());
+        if self.leaves.len() <= place {
+            self.leaves.resize(place + 1, None);
         }
-        self.paths[place] = path;
+        self.leaves[place] = u32::try_from(leaf).ok();
+    }
+
+    fn leaf_of(&self, at: At) -> Option<usize> {
+        let leaf = self.leaves.get(at as usize)?;
+        leaf.map(|leaf| leaf as usize)
+    }
+
+    /// Does something with the branches that a node is in.
+    fn each_above(&mut self, at: At, mut on: impl FnMut(&mut Branch)) {
+        let mut next = self.leaf_of(at);
+        while let Some(branch) = next {
+            let branch = &mut self.branches[branch];
+            on(branch);
+            next = branch.parent;
+        }
     }
 
     fn push(&mut self, rank: Rank) {
-        let Some(path) = self.paths.get(rank.4 as usize) else {
-            return;
-        };
-        for branch in path {
-            self.branches[*branch].open += 1;
-        }
-        if let Some(leaf) = path.last() {
-            self.branches[*leaf].heap.push(Reverse(rank));
+        self.each_above(rank.4, |branch| branch.open += 1);
+        if let Some(leaf) = self.leaf_of(rank.4) {
+            self.branches[leaf].heap.push(Reverse(rank));
         }
     }
 
     fn pop(&mut self, skew: &Skew) -> Option<At> {
         let leaf = self.seek(0, skew)?;
         let Reverse(rank) = self.branches[leaf].heap.pop()?;
-        for branch in self.paths.get(rank.4 as usize).into_iter().flatten() {
-            self.branches[*branch].open -= 1;
-        }
+        self.each_above(rank.4, |branch| branch.open -= 1);
         Some(rank.4)
     }
 
@@ -197,8 +204,6 @@ impl Tree {
     }
 
     fn count(&mut self, at: At) {
-        for branch in self.paths.get(at as usize).into_iter().flatten() {
-            self.branches[*branch].tasks += 1;
-        }
+        self.each_above(at, |branch| branch.tasks += 1);
     }
 }

@@ -22,6 +22,8 @@ pub(super) struct Fleet {
     order: BTreeSet<(u32, u32, At)>,
     /// Nodes with marks of the present group.
     marked: Vec<At>,
+    /// Others have marks too: of what is quiet of the service.
+    others_marked: bool,
     /// Of the present group: how evenly it must be spread.
     pub(super) skew: Skew,
 }
@@ -119,6 +121,12 @@ impl FleetNode {
             .saturating_sub(resources.memory_reservation.0);
     }
 
+    fn unmark(&mut self) {
+        self.of_service = 0;
+        self.of_limit = 0;
+        self.failures = 0;
+    }
+
     fn avoided(&self) -> u32 {
         self.blamed().unwrap_or(0)
     }
@@ -156,15 +164,15 @@ impl Fleet {
             .nodes
             .iter()
             .map(|(id, work)| {
-                let used = draft.snapshot.used(*id);
+                let used = draft.snapshot.used(id);
                 FleetNode {
-                    id: *id,
+                    id,
                     node: Arc::clone(work.node),
                     takes_tasks: work.takes_tasks(),
                     keeps_tasks: work.keeps_tasks(),
                     cpu_reserved: used.cpus.0,
                     memory_reserved: used.memory.0,
-                    given: draft.snapshot.given(*id).cloned().unwrap_or_default(),
+                    given: draft.snapshot.given(id).cloned().unwrap_or_default(),
                     tasks: used.live,
                     of_service: 0,
                     of_limit: 0,
@@ -195,18 +203,18 @@ impl Fleet {
                 }
             }
         }
-        let mut order = BTreeSet::new();
-        for (at, node) in (0..).zip(&mut nodes) {
+        for node in &mut nodes {
             node.ordered = (node.share(), node.tasks);
-            if node.takes_tasks {
-                order.insert((node.ordered.0, node.ordered.1, at));
-            }
         }
+        let take = (0..).zip(&nodes).filter(|(_, node)| node.takes_tasks);
+        let order = take.map(|(at, node)| (node.ordered.0, node.ordered.1, at));
+        let order = order.collect();
         Fleet {
             nodes,
             by_id,
             order,
             marked: Vec::new(),
+            others_marked: false,
             skew: Skew::default(),
         }
     }
@@ -260,14 +268,7 @@ impl Fleet {
         filters: &Filters,
         now: Timestamp,
     ) {
-        for (id, count) in work.quiet.on_nodes() {
-            if let Some(at) = self.index_of(id) {
-                let node = &mut self.nodes[at as usize];
-                node.of_service += count;
-                node.of_limit += count;
-                self.marked.push(at);
-            }
-        }
+        self.mark_quiet(work.quiet.on_nodes());
         self.skew = Skew::new(&self.nodes, &self.by_id, &work.tasks, filters);
         for task in &work.tasks {
             let Some(at) = task.node.and_then(|id| self.index_of(id)) else {
@@ -292,13 +293,27 @@ impl Fleet {
         }
     }
 
+    /// Both are in the order of their ids.
+    fn mark_quiet(&mut self, counts: impl Iterator<Item = (NodeId, u32)>) {
+        let mut nodes = self.nodes.iter_mut().peekable();
+        for (id, count) in counts {
+            self.others_marked = true;
+            while nodes.next_if(|node| node.id < id).is_some() {}
+            if let Some(node) = nodes.next_if(|node| node.id == id) {
+                node.of_service += count;
+                node.of_limit += count;
+            }
+        }
+    }
+
     pub(super) fn end_group(&mut self) {
         self.skew = Skew::default();
+        if std::mem::take(&mut self.others_marked) {
+            self.nodes.iter_mut().for_each(FleetNode::unmark);
+        }
         for at in std::mem::take(&mut self.marked) {
             let node = &mut self.nodes[at as usize];
-            node.of_service = 0;
-            node.of_limit = 0;
-            node.failures = 0;
+            node.unmark();
             let (old, new) = (node.ordered, (node.share(), node.tasks));
             if old != new {
                 node.ordered = new;

@@ -101,7 +101,7 @@ impl<'a> Round<'_, 'a> {
         let service = &self.service.spec.name;
         match position {
             Position::Slot(slot) | Position::Run(_, slot, _) => format!("{service}.{}", slot.0),
-            Position::Node(id) => match draft.nodes.get(&id) {
+            Position::Node(id) => match draft.nodes.get(id) {
                 Some(node) => format!("{service}.{}", node.node.description.hostname),
                 None => format!("{service}.{id}"),
             },

@@ -124,7 +124,7 @@ impl<'u, 'a> Round<'u, 'a> {
                 given_up: false,
                 closed: match position {
                     Position::Slot(_) | Position::Run(..) => false,
-                    Position::Node(node) => draft.nodes.get(&node).is_some_and(|node| {
+                    Position::Node(node) => draft.nodes.get(node).is_some_and(|node| {
                         let Service { spec, .. } = &**self.service;
                         !allowed.on(node.node, self.service.spec_version, &spec.task)
                     }),

@@ -99,7 +99,12 @@ impl Maker<'_> {
     /// The place of `path`, or of as much of it as there is.
     fn place(&self, code: &Code, path: &[Step<'_>]) -> Option<Place> {
         // These are about a key that should not be there, whatever its value.
-        let about_key = [codes::NOT_IN_THIS_MODE, codes::EXCLUSIVE, codes::LIMIT];
+        let about_key = [
+            codes::NOT_IN_THIS_MODE,
+            codes::EXCLUSIVE,
+            codes::LIMIT,
+            codes::OVERRULED,
+        ];
         Some(match about_key.contains(&code) {
             true => self.tree.find_key(path),
             false => self.tree.find(path),

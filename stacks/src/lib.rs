@@ -21,17 +21,18 @@ mod model;
 mod natural;
 mod normal;
 mod parse;
+mod reference;
 mod render;
 mod scalar;
 mod schema;
 mod stack;
-mod support;
 mod tree;
 
 pub use codes::{Code, codes};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, strict};
 pub use effect::without_effect;
 pub use excerpt::Excerpt;
+pub use reference::reference;
 pub use render::render;
 pub use schema::nearest;
 pub use stack::{
@@ -181,7 +182,6 @@ fn files(
         }
         let cleared = merge::take(&mut tree, report);
         schema::check(&mut tree, report);
-        support::warn(&tree, report);
         // What fails the check may not have the shape that comes next.
         if report.errors() > before {
             continue;
@@ -189,23 +189,22 @@ fn files(
         normal::file(&mut tree, context, report);
         match &mut merged {
             None => merged = Some(tree),
-            Some(base) if normal::version(base) != normal::version(&tree) => {
-                let place = tree.get("version").map_or(tree.place, |n| n.place);
-                let message = format!(
-                    "{path} has version {}, the files before it {}",
-                    normal::version(&tree),
-                    normal::version(base)
-                );
-                let help = "write the same version in each file";
-                report.error_help(
-                    codes::VERSIONS_DIFFER,
-                    Some(place),
-                    "version",
-                    message,
-                    help,
-                );
+            Some(base) => {
+                if let Some(node) = tree.get("version")
+                    && base.get("version").is_some()
+                    && normal::version(base) != normal::version(&tree)
+                {
+                    let message = format!(
+                        "{path} has version {}, the files before it {}",
+                        normal::version(&tree),
+                        normal::version(base)
+                    );
+                    let place = Some(node.place);
+                    let help = "leave it out: it changes nothing; the Docker CLI wants one for all";
+                    report.warn_help(codes::VERSIONS_DIFFER, place, "version", message, help);
+                }
+                merge::files(base, tree, &cleared);
             }
-            Some(base) => merge::files(base, tree, &cleared),
         }
     }
     if report.failed() {

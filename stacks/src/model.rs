@@ -148,9 +148,9 @@ section! {
         configs: Vec<FileReference>,
         container_name: String,
         credential_spec: CredentialSpec,
-        depends_on: Vec<String>,
+        depends_on: Value,
         deploy: Deploy,
-        devices: Vec<String>,
+        devices: Vec<Value>,
         dns: Vec<String>,
         dns_search: Vec<String>,
         domainname: String,
@@ -215,12 +215,12 @@ section! {
 
 section! {
     /// Where a log goes.
-    Logging { driver: String, options: Pairs }
+    Logging { driver: String, options: Pairs } extras
 }
 
 section! {
     /// Windows credentials.
-    CredentialSpec { config: String, file: String, registry: String }
+    CredentialSpec { config: String, file: String, registry: String } extras
 }
 
 section! {
@@ -239,7 +239,7 @@ section! {
         job: Option<Job>,
         #[serde(rename = "x-schedule")]
         schedule: Option<Schedule>,
-    }
+    } extras
 }
 
 section! {
@@ -272,7 +272,7 @@ section! {
         start_period: Option<Nanos>,
         start_interval: Option<Nanos>,
         disable: bool,
-    }
+    } extras
 }
 
 section! {
@@ -286,32 +286,32 @@ section! {
         order: String,
         #[serde(rename = "x-progress-deadline")]
         progress_deadline: Option<Nanos>,
-    }
+    } extras
 }
 
 section! {
     /// Limits and reservations.
-    Resources { limits: Option<Limits>, reservations: Option<Reservations> }
+    Resources { limits: Option<Limits>, reservations: Option<Reservations> } extras
 }
 
 section! {
     /// What a task may use.
-    Limits { cpus: String, memory: Bytes, pids: i64 }
+    Limits { cpus: String, memory: Bytes, pids: i64 } extras
 }
 
 section! {
     /// What is kept free for a task.
-    Reservations { cpus: String, memory: Bytes, generic_resources: Vec<GenericResource> }
+    Reservations { cpus: String, memory: Bytes, generic_resources: Vec<GenericResource> } extras
 }
 
 section! {
     /// What a task needs of a kind that nodes have.
-    GenericResource { discrete_resource_spec: Option<DiscreteResource> }
+    GenericResource { discrete_resource_spec: Option<DiscreteResource> } extras
 }
 
 section! {
     /// So many of it.
-    DiscreteResource { kind: String, value: i64 }
+    DiscreteResource { kind: String, value: i64 } extras
 }
 
 section! {
@@ -323,7 +323,7 @@ section! {
         window: Option<Nanos>,
         #[serde(rename = "x-max-delay")]
         max_delay: Option<Nanos>,
-    }
+    } extras
 }
 
 section! {
@@ -336,7 +336,7 @@ section! {
         platforms: Vec<String>,
         #[serde(rename = "x-rebalance")]
         rebalance: String,
-    }
+    } extras
 }
 
 section! {
@@ -345,7 +345,7 @@ section! {
         spread: String,
         #[serde(rename = "x-max-skew")]
         max_skew: Option<i64>,
-    }
+    } extras
 }
 
 section! {
@@ -355,12 +355,12 @@ section! {
         driver_opts: Pairs,
         ipv4_address: String,
         ipv6_address: String,
-    }
+    } extras
 }
 
 section! {
     /// A published port.
-    Port { mode: String, target: i64, published: i64, protocol: String }
+    Port { mode: String, target: i64, published: i64, protocol: String } extras
 }
 
 section! {
@@ -374,7 +374,7 @@ section! {
         bind: Option<BindOptions>,
         volume: Option<VolumeOptions>,
         tmpfs: Option<TmpfsOptions>,
-    }
+    } extras
 }
 
 section! {
@@ -419,12 +419,12 @@ section! {
 
 section! {
     /// Addresses of a network.
-    Ipam { driver: String, config: Vec<Pool> }
+    Ipam { driver: String, config: Vec<Pool> } extras
 }
 
 section! {
     /// A range of addresses.
-    Pool { subnet: String }
+    Pool { subnet: String } extras
 }
 
 section! {

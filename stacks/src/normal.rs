@@ -161,10 +161,15 @@ fn deploy(node: &mut Node, path: &str, report: &mut Report) {
         pairs(labels, "=", false);
     }
     for part in ["limits", "reservations"] {
-        let found = node.get_mut("resources").and_then(|r| r.get_mut(part));
-        if let Some(memory) = found.and_then(|p| p.get_mut("memory")) {
+        let Some(found) = node.get_mut("resources").and_then(|r| r.get_mut(part)) else {
+            continue;
+        };
+        if let Some(memory) = found.get_mut("memory") {
             let path = format!("{path}.resources.{part}.memory");
             sizes::bytes(memory, &path, report);
+        }
+        if let Some(cpus) = found.get_mut("cpus") {
+            texts(cpus);
         }
     }
 }
@@ -390,9 +395,13 @@ fn host_pairs(node: &Node) -> Vec<Node> {
         Value::Map(entries) => {
             let mut all: Vec<_> = entries
                 .iter()
-                .filter_map(|e| {
-                    let text = clean(&e.key, &e.value.scalar_text()?);
-                    Some(Node::str(e.key_place, text))
+                .flat_map(|e| {
+                    let several = e.value.as_list();
+                    let addresses = several.unwrap_or(std::slice::from_ref(&e.value)).iter();
+                    addresses.filter_map(|address| {
+                        let text = clean(&e.key, &address.scalar_text()?);
+                        Some(Node::str(e.key_place, text))
+                    })
                 })
                 .collect();
             all.sort_by(|a, b| a.as_str().cmp(&b.as_str()));

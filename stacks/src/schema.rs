@@ -1,4 +1,4 @@
-//! The shape of a stack file, checked: types, unknown keys, versions.
+//! The shape of a stack file, checked: types, unknown keys, keys without effect.
 //!
 //! Owns the check and its messages. The tables of keys are in `schema/tables`;
 //! what values mean together is left to `convert`. Text that stands for a
@@ -7,72 +7,15 @@
 mod hints;
 mod keys;
 mod place;
+mod version;
 pub use keys::nearest;
 pub(crate) mod tables;
 
 use crate::codes::{self, Code};
 use crate::diagnostic::Report;
 use crate::duration;
-use crate::tree::{Node, Value, join};
-
-/// What a value may be.
-pub(crate) enum Shape {
-    /// Anything.
-    Any,
-    /// Null.
-    Null,
-    /// Text.
-    Text,
-    /// Text that Go's durations are written in.
-    Duration,
-    /// `true` or `false`.
-    Bool,
-    /// A whole number.
-    Int,
-    /// A number.
-    Number,
-    /// One of these words.
-    Choice(&'static [&'static str]),
-    /// A list without repetitions.
-    Set(&'static Shape),
-    /// A list.
-    List(&'static Shape),
-    /// A map with any keys.
-    Dict(&'static Shape),
-    /// A map whose keys are names that the user chose.
-    Names(&'static Shape),
-    /// A map with known keys.
-    Object(&'static Object),
-    /// One of these, told apart by type.
-    OneOf(&'static [Shape]),
-}
-
-/// A map with known keys.
-pub(crate) struct Object {
-    /// What it is, for messages: `a service`.
-    pub(crate) what: &'static str,
-    /// The keys.
-    pub(crate) fields: &'static [Field],
-    /// Keys that must be there.
-    pub(crate) required: &'static [&'static str],
-    /// `x-…` keys are allowed.
-    pub(crate) extensions: bool,
-    /// Other keys are allowed; Docker ignores them in silence, we with a warning.
-    pub(crate) open: bool,
-}
-
-/// A known key.
-pub(crate) struct Field {
-    /// The key.
-    pub(crate) key: &'static str,
-    /// The minor version of format 3 that brought it.
-    pub(crate) since: u8,
-    /// Its value.
-    pub(crate) shape: Shape,
-}
-
-/// The newest minor version of format 3.
-const NEWEST: u8 = 13;
+use crate::tree::{Entry, Node, Value, join};
+use tables::{Effect, Field, Object, Shape, Since};
 
 /// Checks one file and casts its typed texts.
 pub(crate) fn check(root: &mut Node, report: &mut Report) {
@@ -85,53 +28,24 @@ pub(crate) fn check(root: &mut Node, report: &mut Report) {
         report.error_help(codes::NOT_A_STACK_FILE, Some(root.place), "", message, help);
         return;
     }
-    let minor = version(root, report);
+    let minor = version::minor(root, report);
     let mut checker = Checker {
         minor,
         report,
         above: Vec::new(),
+        aside: false,
     };
     checker.object(root, "", &tables::FILE);
 }
 
-/// The minor version of the file; the newest when it does not say.
-fn version(root: &Node, report: &mut Report) -> u8 {
-    let Some(node) = root.get("version") else {
-        return NEWEST;
-    };
-    let place = Some(node.place);
-    let Some(text) = node.as_str() else {
-        let shown = node.scalar_text().unwrap_or_else(|| "3.13".to_owned());
-        let message = format!("the version is {}, not text", node.kind());
-        report.error_help(
-            codes::WRONG_TYPE,
-            place,
-            "version",
-            message,
-            format!("write version: \"{shown}\""),
-        );
-        return NEWEST;
-    };
-    let minor = match text {
-        "3" | "" => Some(NEWEST),
-        _ => text
-            .strip_prefix("3.")
-            .and_then(|m| m.parse::<u8>().ok())
-            .filter(|m| *m <= NEWEST),
-    };
-    minor.unwrap_or_else(|| {
-        let message = format!("version {text:?} is not supported");
-        let help = "stack files have version \"3.0\" to \"3.13\"; leave the key out for the newest";
-        report.error_help(codes::VERSION, place, "version", message, help);
-        NEWEST
-    })
-}
-
 struct Checker<'r> {
-    minor: u8,
+    /// The version of format 3 that the file says it is in.
+    minor: Option<u8>,
     report: &'r mut Report,
     /// The sections around the one that is checked, and itself.
     above: Vec<&'static Object>,
+    /// Inside of a key without effect: there is no more to say about effects.
+    aside: bool,
 }
 
 impl Checker<'_> {
@@ -317,16 +231,7 @@ impl Checker<'_> {
             let path = join(path, &entry.key);
             let place = Some(entry.key_place);
             match object.fields.iter().find(|f| f.key == entry.key) {
-                Some(field) if field.since > self.minor => {
-                    let message = format!(
-                        "`{}` came with version 3.{}, and the file says 3.{}",
-                        field.key, field.since, self.minor
-                    );
-                    let help = "write version: \"3.13\", or leave the version out";
-                    self.report
-                        .error_help(codes::KEY_TOO_NEW, place, &path, message, help);
-                }
-                Some(field) => self.value(&mut entry.value, &path, &field.shape),
+                Some(field) => self.known(field, entry, &path),
                 None if object.extensions && entry.key.starts_with("x-") => {
                     if let Some(ours) = keys::meant(object, &entry.key) {
                         let message =
@@ -349,6 +254,61 @@ impl Checker<'_> {
             }
         }
         self.above.pop();
+    }
+
+    /// A key that there is.
+    fn known(&mut self, field: &'static Field, entry: &mut Entry, path: &str) {
+        let place = Some(entry.key_place);
+        if let Some(said) = self.minor
+            && let Since::V3(came) = field.since
+            && came > said
+        {
+            let message = format!(
+                "`{}` came with version 3.{came}, and the file says 3.{said}",
+                field.key
+            );
+            let help = "leave the version out; the Docker CLI refuses the file with this one";
+            self.report
+                .warn_help(codes::KEY_TOO_NEW, place, path, message, help);
+        }
+        if let Effect::Refused(instead) = field.effect {
+            if says_something(&entry.value) {
+                let code = match field.since {
+                    Since::Old => codes::FOREIGN_KEY,
+                    _ => codes::NOT_SUPPORTED,
+                };
+                let what = self.above.last().map_or("a stack file", |o| o.what);
+                let message = format!("`{}` is not supported in {what}", field.key);
+                self.report.error_help(code, place, path, message, instead);
+            }
+            return;
+        }
+        let outside = std::mem::replace(&mut self.aside, true);
+        self.aside = outside || matches!(field.effect, Effect::Nothing { .. });
+        self.value(&mut entry.value, path, &field.shape);
+        self.aside = outside;
+        if let Effect::Nothing { instead, same } = field.effect
+            && !outside
+            && says_something(&entry.value)
+            && !entry
+                .value
+                .scalar_text()
+                .is_some_and(|text| same.contains(&&*text))
+        {
+            let message = "this key is not supported and has no effect";
+            self.report
+                .warn_help(codes::KEY_WITHOUT_EFFECT, place, path, message, instead);
+        }
+    }
+}
+
+fn says_something(node: &Node) -> bool {
+    match &node.value {
+        Value::Null => false,
+        Value::Str(text) => !text.is_empty(),
+        Value::List(items) => !items.is_empty(),
+        Value::Map(entries) => !entries.is_empty(),
+        Value::Bool(_) | Value::Int(_) | Value::Float(_) => true,
     }
 }
 

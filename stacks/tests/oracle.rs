@@ -13,6 +13,21 @@ use std::process::Command;
 
 /// Files whose normal form differs on purpose, and why.
 const DIFFERENT: &[(&str, &str)] = &[
+    ("compose-spec.yml", "Docker knows format 3 alone"),
+    ("ignored.yml", "Docker knows format 3 alone"),
+    ("version-2.yml", "Docker knows format 3 alone"),
+    (
+        "version-too-new.yml",
+        "Docker refuses a file for its version",
+    ),
+    (
+        "version-too-old-for-key.yml",
+        "Docker refuses a file for its version",
+    ),
+    (
+        "versions-differ.yml",
+        "Docker refuses files for their versions",
+    ),
     ("jobs.yml", "Docker refuses keys of ours below `deploy`"),
     ("progress.yml", "Docker refuses keys of ours below `deploy`"),
     (

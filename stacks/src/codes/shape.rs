@@ -15,12 +15,12 @@ pub(crate) const WRONG_TYPE: &Code = &code(
     "SK0302",
     "a value has the wrong type",
     "The key takes another kind of value: text, a number, true or false, a list, a map. Text \
-     that looks like something else needs quotes, such as \"0.5\" or \"3.8\". A map under a key \
+     that looks like something else needs quotes, such as \"1000\" or \"3.8\". A map under a key \
      is indented more than the key; the items of a list begin with `- `.",
 )
 .example(
-    "resources:\n  limits:\n    cpus: 0.5",
-    "resources:\n  limits:\n    cpus: \"0.5\"",
+    "web:\n  image: nginx\n  user: 1000",
+    "web:\n  image: nginx\n  user: \"1000\"",
 );
 
 pub(crate) const MISSING_KEY: &Code = &code(
@@ -53,36 +53,37 @@ pub(crate) const NO_SERVICES: &Code = &code(
 
 pub(crate) const VERSION: &Code = &code(
     "SK0306",
-    "this version of the format is not supported",
-    "Stack files have version \"3.0\" to \"3.13\", in quotes. Without the key the newest is \
-     meant, which is the best choice for a new file. Files of version 1 and 2 are for one \
-     machine; most of their keys have another place in version 3.",
+    "this version of the format is not known",
+    "Stack files have version \"3.0\" to \"3.13\", in quotes. The number is information: all files \
+     are read by the same rules, those of the newest version and of the Compose Specification. \
+     Leave the key out.",
 )
-.example("version: \"2.4\"", "version: \"3.13\"");
+.example("version: \"3.14\"", "services:");
 
 pub(crate) const KEY_TOO_NEW: &Code = &code(
     "SK0307",
     "the key is newer than the version of the file",
-    "The file says which version of the format it is in, and the key came later. Raise the \
-     version, or leave it out: nothing else changes by that.",
+    "The file says which version of the format it is in, and the key came later. It is honoured \
+     all the same; the Docker CLI would refuse the file. Leave the version out: nothing else \
+     changes by that.",
 );
 
 pub(crate) const VERSIONS_DIFFER: &Code = &code(
     "SK0308",
     "the files have different versions",
-    "Files that are merged have one version. Write the same in each, or leave it out in all.",
+    "Files that are merged say different versions. That changes nothing here; the Docker CLI \
+     refuses them. Leave the versions out.",
 );
 
 pub(crate) const FOREIGN_KEY: &Code = &code(
     "SK0309",
     "the key belongs to another format",
-    "Older formats and the Compose Specification have this key; format 3 does not, or has it \
-     elsewhere. The line that begins with help names what to write instead, where there is \
-     something.",
+    "Formats before version 3 have this key, and nothing here reads it. The line that begins \
+     with help names what has taken its place.",
 )
 .example(
-    "web:\n  cpus: 0.5",
-    "web:\n  deploy:\n    resources:\n      limits:\n        cpus: \"0.5\"",
+    "web:\n  image: nginx\n  net: front",
+    "web:\n  image: nginx\n  networks: [front]",
 );
 
 pub(crate) const MISPLACED_KEY: &Code = &code(

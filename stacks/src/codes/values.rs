@@ -192,9 +192,9 @@ pub(crate) const NOT_IN_THIS_MODE: &Code = &code(
 pub(crate) const NOT_SUPPORTED: &Code = &code(
     "SK0421",
     "this is not supported",
-    "The value is understood, but nothing here does what it asks for. Leaving it away would run \
-     something else than what was asked for, such as an empty volume instead of a full one, so \
-     the file is refused.",
+    "The key or value is understood, but nothing here does what it asks for. Leaving it away \
+     would run something else than what was asked for, such as an empty volume instead of a full \
+     one, so the file is refused.",
 );
 
 pub(crate) const DECIMAL_MODE: &Code = &code(

@@ -34,6 +34,11 @@ impl Maker<'_> {
         let Some(policy) = &service.deploy.restart_policy else {
             return self.plain_restart(key, &service.restart);
         };
+        if !service.restart.is_empty() {
+            let path = [Step::Key("services"), Step::Key(key), Step::Key("restart")];
+            let message = "`deploy.restart_policy` is there too, and wins";
+            self.warn_help(codes::OVERRULED, &path, message, "remove `restart`");
+        }
         let at = |last| deploy_path(key, "restart_policy", last);
         let default = RestartPolicy::default();
         RestartPolicy {

@@ -2,8 +2,8 @@
 //! each named with its place.
 //!
 //! Owns where a file has them; what is to be said about each is `effect`'s. Whole
-//! keys without effect are `support`'s; these can only be judged in the normal
-//! form.
+//! keys without effect are in the tables of `schema`; these can only be judged in the
+//! normal form.
 
 use super::Maker;
 use crate::codes;

@@ -1,6 +1,6 @@
 //! Mounts: `source:target:options`, written out; paths made absolute.
 
-use super::Context;
+use super::{Context, sizes};
 use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::tree::{Entry, Node, Value};
@@ -27,6 +27,9 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
             }
         }
         bind_source(item, &path, context, report);
+        if let Some(size) = item.get_mut("tmpfs").and_then(|t| t.get_mut("size")) {
+            sizes::bytes(size, &format!("{path}.tmpfs.size"), report);
+        }
     }
 }
 

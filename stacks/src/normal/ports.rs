@@ -21,17 +21,7 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
             Some(text) => match short(&text) {
                 Ok(ports) => {
                     if let Some(address) = ports.address {
-                        let message = format!(
-                            "the address {address} is ignored: the port is open on every address"
-                        );
-                        let help = "keep it closed with a firewall, or do not publish it";
-                        report.warn_help(
-                            codes::OPEN_ON_ALL,
-                            Some(item.place),
-                            &path,
-                            message,
-                            help,
-                        );
+                        open_on_all(&address, item.place, &path, report);
                     }
                     let left = context.ports_left.get().checked_sub(ports.pairs.len());
                     let Some(left) = left else {
@@ -53,6 +43,13 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
     node.value = Value::List(out);
 }
 
+/// The address that a port was asked for on is not honoured.
+fn open_on_all(address: &str, place: Place, path: &str, report: &mut Report) {
+    let message = format!("the address {address} is ignored: the port is open on every address");
+    let help = "keep it closed with a firewall, or do not publish it";
+    report.warn_help(codes::OPEN_ON_ALL, Some(place), path, message, help);
+}
+
 fn check_long(item: &Node, path: &str, report: &mut Report) {
     let number = |key| match item.get(key).map(|n| (n.place, &n.value)) {
         Some((place, Value::Int(value))) => Some((place, *value)),
@@ -70,6 +67,13 @@ fn check_long(item: &Node, path: &str, report: &mut Report) {
             report.error(codes::PORT, Some(place), &format!("{path}.target"), message);
         }
         Some(_) => {}
+    }
+    if let Some(entry) = item.entry("host_ip")
+        && let Some(address) = entry.value.as_str()
+        && !matches!(address, "" | "0.0.0.0" | "::")
+    {
+        let path = format!("{path}.host_ip");
+        open_on_all(address, entry.value.place, &path, report);
     }
     if let Some((place, value)) = number("published")
         && !(0..=65535).contains(&value)

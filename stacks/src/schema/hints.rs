@@ -1,6 +1,6 @@
 //! What to do about a value of the wrong type.
 
-use super::Shape;
+use super::tables::Shape;
 use crate::codes::{self, Code};
 use crate::tree::{Node, Value};
 

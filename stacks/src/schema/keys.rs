@@ -1,83 +1,9 @@
-//! What to say about a key that is not known: why it is refused, or which one
-//! was meant.
+//! What to say about a key that is not known: where it belongs, or which one was meant.
 
-use super::Object;
 use super::place::{self, Above};
+use super::tables::Object;
 use crate::codes::{self, Code};
 use crate::tree::Entry;
-
-/// Keys of a service that older formats had, or that other tools take, and why
-/// they are refused here.
-const REFUSED: &[(&str, &str)] = &[
-    (
-        "extends",
-        "write the service out, or share its parts with a YAML anchor",
-    ),
-    (
-        "volume_driver",
-        "declare the volume under the top-level `volumes` with its `driver`",
-    ),
-    (
-        "volumes_from",
-        "declare the volume under the top-level `volumes` and name it in each service",
-    ),
-    ("cpu_quota", "set deploy.resources.limits.cpus"),
-    ("cpu_shares", "set deploy.resources.reservations.cpus"),
-    ("cpus", "set deploy.resources.limits.cpus"),
-    ("cpuset", "set deploy.resources.limits.cpus"),
-    ("mem_limit", "set deploy.resources.limits.memory"),
-    (
-        "mem_reservation",
-        "set deploy.resources.reservations.memory",
-    ),
-    ("memswap_limit", "set deploy.resources.limits.memory"),
-    ("pids_limit", "set deploy.resources.limits.pids"),
-    ("scale", "set deploy.replicas"),
-    ("net", "use `networks`"),
-    (
-        "dockerfile",
-        "build the image before deploying, and name it with `image`",
-    ),
-];
-
-/// Keys of the Compose Specification that format 3 does not have.
-const COMPOSE_ONLY: &[&str] = &[
-    "name",
-    "include",
-    "models",
-    "profiles",
-    "platform",
-    "runtime",
-    "gpus",
-    "group_add",
-    "pull_policy",
-    "mem_swappiness",
-    "oom_kill_disable",
-    "dns_opt",
-    "device_cgroup_rules",
-    "develop",
-    "storage_opt",
-    "uts",
-    "annotations",
-    "attach",
-    "cgroup",
-    "cpu_count",
-    "cpu_percent",
-    "cpu_period",
-    "cpu_rt_period",
-    "cpu_rt_runtime",
-    "label_file",
-    "post_start",
-    "pre_stop",
-    "provider",
-    "blkio_config",
-    "enable_ipv4",
-    "enable_ipv6",
-    "content",
-    "host_ip",
-    "app_protocol",
-    "create_host_path",
-];
 
 /// What is to be said of an entry that the last of the sections `above` does not know;
 /// `path` is that section's.
@@ -88,16 +14,8 @@ pub(super) fn unknown(
 ) -> (&'static Code, String, Option<String>) {
     let object = above.last().copied().unwrap_or(&super::tables::FILE);
     let (what, key) = (object.what, entry.key.as_str());
-    if let Some((_, instead)) = REFUSED.iter().find(|(k, _)| *k == key) {
-        let message = format!("`{key}` is not supported in {what}");
-        return (codes::FOREIGN_KEY, message, Some((*instead).to_owned()));
-    }
     let message = format!("{what} has no key `{key}`");
     let known = object.fields.iter().map(|f| f.key);
-    if COMPOSE_ONLY.contains(&key) {
-        let help = "this key belongs to the Compose Specification; stack files have format 3";
-        return (codes::FOREIGN_KEY, message, Some(help.to_owned()));
-    }
     let place = place::wrong_level(above, path, key, &entry.value);
     if let Some(help) = place.or_else(|| place::belongs(above, key)) {
         return (codes::MISPLACED_KEY, message, Some(help));
@@ -106,12 +24,11 @@ pub(super) fn unknown(
         let help = format!("did you mean `{meant}`?");
         return (codes::UNKNOWN_KEY, message, Some(help));
     }
-    let help = match object.extensions {
-        true => Some("keys of your own begin with `x-`".to_owned()),
-        false => {
-            let all: Vec<_> = object.fields.iter().map(|f| f.key).collect();
-            (all.len() <= 8).then(|| format!("its keys are {}", all.join(", ")))
-        }
+    let all: Vec<_> = object.fields.iter().map(|f| f.key).collect();
+    let help = match (all.len() <= 8, object.extensions) {
+        (true, _) => Some(format!("its keys are {}", all.join(", "))),
+        (false, true) => Some("keys of your own begin with `x-`".to_owned()),
+        (false, false) => None,
     };
     (codes::UNKNOWN_KEY, message, help)
 }

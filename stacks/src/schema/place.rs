@@ -3,7 +3,7 @@
 //! Owns the search through the tables, up and down. Keys that are only written wrongly are
 //! `keys`'.
 
-use super::{Object, Shape, tables};
+use super::tables::{self, Effect, Field, Object, Shape};
 use crate::tree::Node;
 
 /// Most sections that are gone down.
@@ -54,8 +54,10 @@ fn only(ways: Vec<String>) -> Option<String> {
 /// Every way to sections `depth` levels below `object` that have `key`.
 fn down(object: &Object, key: &str, depth: usize) -> Vec<String> {
     let mut ways = Vec::new();
-    let own = |key: &str| key.starts_with("x-") || key == "build";
-    for field in object.fields.iter().filter(|f| !own(f.key)) {
+    let leads = |f: &&Field| {
+        !f.key.starts_with("x-") && matches!(f.effect, Effect::Honoured | Effect::Partly(_))
+    };
+    for field in object.fields.iter().filter(leads) {
         let (name, inner) = match &field.shape {
             // Of the sections of a file only this one is what most people forget.
             Shape::Names(Shape::Object(inner)) if field.key == "services" => {

@@ -21,12 +21,12 @@ const MOST_UNSET: usize = 100;
 
 /// Why a text cannot be interpolated.
 #[derive(Debug, PartialEq, Eq)]
-struct Invalid {
-    code: &'static Code,
-    message: String,
-    help: Option<String>,
+pub(crate) struct Invalid {
+    pub(crate) code: &'static Code,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
     /// The file demands a variable; otherwise the text has no valid form.
-    required: bool,
+    pub(crate) required: bool,
 }
 
 fn invalid(message: impl Into<String>, help: &str) -> Invalid {
@@ -96,15 +96,26 @@ fn bounded(bytes: usize) -> Result<(), Invalid> {
 
 fn warn_of_unset(unset: &[String], place: Place, path: &str, report: &mut Report) {
     for name in unset {
-        let message = format!("the variable {name} is not set; an empty text stands in its place");
-        let help = format!("set it, or write ${{{name}:-default}}; a plain dollar sign is `$$`");
+        let (message, help) = self::unset(name);
         report.warn_help(codes::UNSET_VARIABLE, Some(place), path, message, help);
     }
 }
 
+/// What is said of a variable that is not set, and what to do.
+pub(crate) fn unset(name: &str) -> (String, String) {
+    (
+        format!("the variable {name} is not set; an empty text stands in its place"),
+        format!("set it, or write ${{{name}:-default}}; a plain dollar sign is `$$`"),
+    )
+}
+
 /// `content` with its variables replaced. Names of variables that are not set
 /// and have no default go to `unset`.
-fn text(content: &str, env: Env<'_>, unset: &mut Vec<String>) -> Result<String, Invalid> {
+pub(crate) fn text(
+    content: &str,
+    env: Env<'_>,
+    unset: &mut Vec<String>,
+) -> Result<String, Invalid> {
     expand(content, env, unset, 0)
 }
 

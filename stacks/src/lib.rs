@@ -11,6 +11,7 @@
 mod codes;
 mod convert;
 mod diagnostic;
+mod dotenv;
 mod duration;
 mod effect;
 mod emit;
@@ -27,6 +28,7 @@ mod scalar;
 mod schema;
 mod stack;
 mod tree;
+mod variables;
 
 pub use codes::{Code, codes};
 pub use diagnostic::{Diagnostic, Diagnostics, Location, Severity, strict};
@@ -56,6 +58,9 @@ pub struct LoadInput<'a> {
     pub stack: &'a str,
     /// Looks up a variable of the environment.
     pub env: &'a dyn Fn(&str) -> Option<String>,
+    /// Path as it is to be shown, and text, of each `.env` file: variables for `$NAME` that
+    /// the environment does not have; later ones on top.
+    pub env_files: &'a [(&'a str, &'a str)],
     /// Reads a file that the stack names, by absolute path.
     pub read: &'a dyn Fn(&Path) -> io::Result<Vec<u8>>,
     /// Absolute directory from which relative paths start: that of the first file.
@@ -88,7 +93,9 @@ pub struct Normalized {
 /// that cannot be read. Warnings found on the way come along.
 pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
     let mut report = report(&input);
-    let context = context(&input);
+    let variables = variables::read(input.env_files, input.files.len(), input.env, &mut report);
+    let env = |name: &str| (input.env)(name).or_else(|| variables.get(name).cloned());
+    let context = context(&input, &env);
     let stack = files(&input, &context, true, &mut report)
         .and_then(|(file, tree)| convert::stack(input.stack, &file, &tree, &context, &mut report));
     finish(stack, report, &input).map(|(stack, warnings)| Loaded { stack, warnings })
@@ -101,7 +108,9 @@ pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
 /// As [`load`], short of what needs the whole stack.
 pub fn normalize(input: LoadInput<'_>, interpolate: bool) -> Result<Normalized, Diagnostics> {
     let mut report = report(&input);
-    let context = context(&input);
+    let variables = variables::read(input.env_files, input.files.len(), input.env, &mut report);
+    let env = |name: &str| (input.env)(name).or_else(|| variables.get(name).cloned());
+    let context = context(&input, &env);
     let yaml = files(&input, &context, interpolate, &mut report).and_then(|(file, _)| {
         match serde_yaml::to_value(&file) {
             Ok(value) => Some(emit::document(&value)),
@@ -120,19 +129,16 @@ pub fn normalize(input: LoadInput<'_>, interpolate: bool) -> Result<Normalized, 
 }
 
 fn report(input: &LoadInput<'_>) -> Report {
-    Report::new(
-        input
-            .files
-            .iter()
-            .map(|(path, _)| (*path).to_owned())
-            .collect(),
-    )
+    let files = input.files.iter().chain(input.env_files);
+    Report::new(files.map(|(path, _)| (*path).to_owned()).collect())
 }
 
-fn context<'a>(input: &LoadInput<'a>) -> normal::Context<'a> {
+fn context<'a>(input: &LoadInput<'a>, env: interpolate::Env<'a>) -> normal::Context<'a> {
     normal::Context {
         workdir: input.workdir,
-        env: input.env,
+        env,
+        caller: input.env,
+        env_files: normal::env::Files::default(),
         read: input.read,
         ports_left: Cell::new(normal::MOST_PORTS),
     }
@@ -143,6 +149,7 @@ fn finish<T>(
     report: Report,
     input: &LoadInput<'_>,
 ) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+    // Lines of `.env` files are not shown: they have passwords.
     match value {
         Some(value) if !report.failed() => Ok((value, report.finish(input.files))),
         _ => Err(Diagnostics(report.finish(input.files))),
@@ -178,7 +185,7 @@ fn files(
             continue;
         };
         if interpolate {
-            interpolate::tree(&mut tree, input.env, report);
+            interpolate::tree(&mut tree, context.env, report);
         }
         let cleared = merge::take(&mut tree, report);
         schema::check(&mut tree, report);

@@ -156,7 +156,7 @@ section! {
         domainname: String,
         entrypoint: Vec<String>,
         environment: Dict<Option<String>>,
-        env_file: Vec<String>,
+        env_file: Vec<Value>,
         expose: Vec<String>,
         external_links: Vec<String>,
         extra_hosts: Vec<String>,

@@ -30,8 +30,13 @@ pub(crate) const MOST_PORTS: usize = 100_000;
 /// What a file is normalised with.
 pub(crate) struct Context<'a> {
     pub(crate) workdir: &'a Path,
+    /// All variables.
     pub(crate) env: Env<'a>,
+    /// Those of the caller's own environment.
+    pub(crate) caller: Env<'a>,
     pub(crate) read: Read<'a>,
+    /// The env files of services.
+    pub(crate) env_files: env::Files,
     /// Ports that ranges may still be written out to.
     pub(crate) ports_left: Cell<usize>,
 }

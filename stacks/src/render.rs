@@ -140,6 +140,7 @@ mod tests {
             files,
             stack: "st",
             env: &|_| None,
+            env_files: &[],
             read: &|_: &Path| Err(std::io::ErrorKind::NotFound.into()),
             workdir: Path::new("/stack"),
         };

@@ -3,8 +3,8 @@
 //! `testdata/normal` the normal form beside it.
 //!
 //! `UPDATE_EXPECTED=1` writes what is found; read the diff before believing it.
-//! Lines of the form `# env: NAME=value` set the environment of a file,
-//! `# with: OTHER.yml` puts another file on top.
+//! Lines of the form `# env: NAME=value` set the environment of a file, `# env-file: NAME.env`
+//! gives it a `.env` file, `# with: OTHER.yml` puts another file on top.
 
 mod common;
 

@@ -14,6 +14,7 @@ use std::process::Command;
 /// Files whose normal form differs on purpose, and why.
 const DIFFERENT: &[(&str, &str)] = &[
     ("compose-spec.yml", "Docker knows format 3 alone"),
+    ("env-file-long.yml", "Docker knows format 3 alone"),
     ("ignored.yml", "Docker knows format 3 alone"),
     ("version-2.yml", "Docker knows format 3 alone"),
     (
@@ -130,6 +131,7 @@ fn ours(files: &[PathBuf], env: &[(&str, &str)]) -> Result<String, String> {
         files: &borrowed,
         stack: "st",
         env: &lookup,
+        env_files: &[],
         read: &|path: &Path| std::fs::read(path),
         workdir: files[0].parent().unwrap(),
     };
@@ -249,6 +251,7 @@ fn files_from_elsewhere_load() {
             files: &files,
             stack: "st",
             env: &lookup,
+            env_files: &[],
             // What the files name is not beside them.
             read: &|_: &Path| Ok(b"CONTENT=x".to_vec()),
             workdir: file.parent().unwrap(),

@@ -6,6 +6,7 @@ mod common;
 use common::{Case, cases};
 use skep_stacks::{Ids, LoadInput, Missing, load, normalize};
 use skep_types::{ConfigId, NetworkId, SecretId};
+use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -75,6 +76,7 @@ fn alone<'a>(files: &'a [(&'a str, &'a str)]) -> LoadInput<'a> {
         files,
         stack: "st",
         env: &|_| None,
+        env_files: &[],
         read: &|_: &Path| Err(io::ErrorKind::NotFound.into()),
         workdir: Path::new("/stack"),
     }
@@ -141,6 +143,55 @@ fn anchors_within_anchors_are_paid_for() {
         refused.to_string().contains("more than 200000 values"),
         "{refused}"
     );
+}
+
+/// The Docker CLI replaces what is empty; Compose does not.
+#[test]
+fn what_is_empty_in_a_file_with_quotes_stays_empty() {
+    let text = "services:\n  a:\n    image: a\n    env_file: [x, {path: y}]\n";
+    let files = [("empty.yml", text)];
+    let input = LoadInput {
+        env: &|name| matches!(name, "X" | "Y").then(|| "outside".to_owned()),
+        read: &|path: &Path| match path.ends_with("x") {
+            true => Ok(b"X=".to_vec()),
+            false => Ok(b"Y=".to_vec()),
+        },
+        ..alone(&files)
+    };
+    let stack = load(input).unwrap().stack;
+    let env = &stack.services[0].spec.task.container.env;
+    assert_eq!(env[..], ["X=outside", "Y="]);
+}
+
+#[test]
+fn env_files_are_read_once_and_bounded_in_sum() {
+    // Many spellings of one large file, and many large files.
+    let dots = |n: usize| "./".repeat(n);
+    let spellings: String = (0..3_000).map(|n| format!("{}a,", dots(n % 500))).collect();
+    let names: String = (0..3_000).map(|n| format!("a{n},")).collect();
+    let large: String = (0..50_000).map(|n| format!("K{n}=v\n")).collect();
+    for (list, most) in [(spellings, 1), (names, 5)] {
+        let items: String = list
+            .split(',')
+            .map(|name| format!("{{path: {name}x}},"))
+            .collect();
+        let text = format!("services: {{a: {{image: a, env_file: [{items}]}}}}");
+        let files = [("env.yml", text.as_str())];
+        let reads = Cell::new(0);
+        let input = LoadInput {
+            read: &|_: &Path| {
+                reads.set(reads.get() + 1);
+                Ok(large.clone().into_bytes())
+            },
+            ..alone(&files)
+        };
+        let refused = load(input).expect_err("more variables than fit");
+        assert!(
+            refused.to_string().contains("200000 variables"),
+            "{refused}"
+        );
+        assert!(reads.get() <= most, "{} reads", reads.get());
+    }
 }
 
 #[test]

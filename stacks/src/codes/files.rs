@@ -63,17 +63,27 @@ pub(crate) const FILE_SIZE: &Code = &code(
     "SK0602",
     "a file is empty or too large",
     "A secret has 1 byte to 500 KiB, a config 1 byte to 1000 KiB, an environment file at most \
-     4 MiB. Larger data belongs into a volume or the image.",
+     4 MiB, and those of all services make at most 200,000 variables and 16 MiB. Larger data belongs into a volume or the image.",
 );
 
 pub(crate) const ENV_LINE: &Code = &code(
     "SK0603",
     "a line of an environment file is not a variable",
-    "Lines of an environment file are `NAME=value`, a bare `NAME` that takes the value of your \
-     environment, comments that begin with `#`, or empty. The name has no blanks. Quotes and \
-     what follows a value are part of it.",
+    "Lines are `NAME=value`, a bare `NAME` that takes the value of your environment, comments \
+     that begin with `#`, or empty. The name has no blanks. In `.env`, files of `--env-file` and \
+     those with `path:` a value may stand in quotes, which have to be closed, with nothing but a \
+     comment behind them.",
 )
 .example("PASS WORD=x\n=y", "PASSWORD=x");
+
+pub(crate) const QUOTES_KEPT: &Code = &code(
+    "SK0604",
+    "quotes in an environment file are part of the value",
+    "A file that `env_file` only names is read line by line as it stands, as the Docker CLI does: \
+     quotes, blanks and `#` behind the sign belong to the value, and variables are not replaced. \
+     Remove the quotes, or name the file with `path`: then it is read as a `.env` file is.",
+)
+.example("env_file: web.env", "env_file:\n  - path: web.env");
 
 pub(crate) const KEY_WITHOUT_EFFECT: &Code = &code(
     "SK0701",
@@ -126,6 +136,7 @@ pub(super) const ALL: &[&Code] = &[
     UNREADABLE,
     FILE_SIZE,
     ENV_LINE,
+    QUOTES_KEPT,
     KEY_WITHOUT_EFFECT,
     VALUE_WITHOUT_EFFECT,
     IGNORED_KEY,

@@ -36,6 +36,9 @@ pub(super) fn of(node: &Node, shape: &Shape) -> Option<String> {
         Value::Str(text) if takes(shape, is_list) && text.len() <= 40 => {
             Some(format!("an item of a list begins with a dash: `- {text}`"))
         }
+        Value::Map(_) if takes(shape, is_list_of_maps) => {
+            Some("an item of a list begins with a dash: `- ` before its first key".to_owned())
+        }
         Value::List(_) if takes(shape, is_map) => Some(
             "leave the dashes out: a map has `name: value`, or a name and what is under it"
                 .to_owned(),
@@ -62,6 +65,10 @@ fn is_duration(shape: &Shape) -> bool {
 
 fn is_list(shape: &Shape) -> bool {
     matches!(shape, Shape::List(_) | Shape::Set(_))
+}
+
+fn is_list_of_maps(shape: &Shape) -> bool {
+    matches!(shape, Shape::List(item) | Shape::Set(item) if takes(item, is_map))
 }
 
 fn is_map(shape: &Shape) -> bool {

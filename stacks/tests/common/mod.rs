@@ -26,10 +26,12 @@ pub struct Case {
     pub files: Vec<(String, String)>,
     lookup: Box<Lookup>,
     borrowed: Vec<(&'static str, &'static str)>,
+    /// The `.env` files.
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Case {
-    /// Reads a file and its `# env:` and `# with:` lines.
+    /// Reads a file and its `# env:`, `# env-file:` and `# with:` lines.
     pub fn read(path: &Path) -> Case {
         let text = |path: &Path| {
             let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -40,10 +42,15 @@ impl Case {
         let own = text(path);
         let mut env = BTreeMap::new();
         let mut files = Vec::new();
+        let mut env_files: Vec<(String, String)> = Vec::new();
         for line in own.lines() {
             if let Some((key, value)) = line.strip_prefix("# env: ").and_then(|l| l.split_once('='))
             {
                 env.insert(key.to_owned(), value.to_owned());
+            }
+            if let Some(other) = line.strip_prefix("# env-file: ") {
+                let other = workdir.join(other);
+                env_files.push((name(&other), text(&other)));
             }
             if let Some(other) = line.strip_prefix("# with: ") {
                 let other = workdir.join(other);
@@ -51,17 +58,20 @@ impl Case {
             }
         }
         files.insert(0, (name(path), own));
-        let variables = env.clone();
+        let own = env.clone();
         // Leaked on purpose: a test is short, and a case lends its texts.
         let leak = |text: &String| -> &'static str { Box::leak(text.clone().into_boxed_str()) };
-        let borrowed = files.iter().map(|(n, t)| (leak(n), leak(t))).collect();
+        let lend = |all: &[(String, String)]| -> Vec<(&'static str, &'static str)> {
+            all.iter().map(|(n, t)| (leak(n), leak(t))).collect()
+        };
         Case {
             path: path.to_owned(),
             workdir,
             env,
+            lookup: Box::new(move |name| own.get(name).cloned()),
+            borrowed: lend(&files),
+            variables: lend(&env_files),
             files,
-            lookup: Box::new(move |name| variables.get(name).cloned()),
-            borrowed,
         }
     }
 
@@ -72,6 +82,7 @@ impl Case {
             files: &self.borrowed,
             stack: "st",
             env: &*self.lookup,
+            env_files: &self.variables,
             read: &read,
             workdir: Path::new("/stack"),
         }

@@ -264,13 +264,14 @@ fn stack(bytes: &[u8]) {
     let text = text(bytes);
     let input = skep_stacks::LoadInput {
         files: &[("stack.yml", &text)],
+        env_files: &[(".env", &text)],
         stack: "fuzz",
         // Some are set, so that what stands for them is put in as well.
         env: &|name| {
             name.starts_with('T')
                 .then(|| format!("{name}:$$ {{{{x}}}}"))
         },
-        read: &|_| Err(std::io::ErrorKind::NotFound.into()),
+        read: &|_| Ok(bytes.to_vec()),
         workdir: Path::new("/nowhere"),
     };
     drop(skep_stacks::load(input));

@@ -1,6 +1,6 @@
 //! `skep stack config`.
 
-use super::file::Files;
+use super::file::{Files, Named};
 use super::findings::Findings;
 use crate::output::raw;
 use anyhow::Result;
@@ -9,9 +9,8 @@ use anyhow::Result;
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:\n  skep stack config -c docker-stack.yml -c production.yml")]
 pub struct Args {
-    /// Stack file, `-` for standard input; repeatable, later ones on top
-    #[arg(short, long, value_name = "FILE", required = true)]
-    compose_file: Vec<String>,
+    #[command(flatten)]
+    files: Named,
     /// Leave variables as they are written
     #[arg(long)]
     skip_interpolation: bool,
@@ -21,7 +20,7 @@ pub struct Args {
 
 /// Prints.
 pub fn run(args: Args) -> Result<()> {
-    let normal = Files::read(&args.compose_file)?;
+    let normal = Files::read(&args.files)?;
     let normal = normal.normalize(!args.skip_interpolation, &args.findings)?;
     Ok(raw(normal.yaml.as_bytes())?)
 }

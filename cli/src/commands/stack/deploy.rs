@@ -5,7 +5,7 @@
 //! `--prune`) what the file no longer has; then waiting.
 
 use super::belongs;
-use super::file::Files;
+use super::file::{Files, Named};
 use super::findings::Findings;
 use super::standing::{changed_networks, check, known};
 use crate::client::{Client, Host};
@@ -29,9 +29,8 @@ use tonic::Code;
 #[derive(Debug, clap::Args)]
 #[command(before_help = "Example:\n  skep stack deploy -c docker-stack.yml vote")]
 pub struct Args {
-    /// Stack file, `-` for standard input; repeatable, later ones on top
-    #[arg(short, long, value_name = "FILE", required = true)]
-    compose_file: Vec<String>,
+    #[command(flatten)]
+    files: Named,
     /// Do not wait until the tasks run
     #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
     detach: bool,
@@ -62,7 +61,7 @@ pub struct Args {
 /// Deploys, and waits.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     flags::note_without_effect(args.with_registry_auth, args.resolve_image);
-    let loaded = Files::read(&args.compose_file)?.load(&args.stack, &args.findings)?;
+    let loaded = Files::read(&args.files)?.load(&args.stack, &args.findings)?;
     let stack = &loaded.stack;
     let client = host.connect().await?;
     let view = client.read(everything()).await?;

@@ -104,6 +104,7 @@ mod tests {
             files: &[("a.yml", text)],
             stack: "st",
             env: &|_| None,
+            env_files: &[],
             read: &|_| Err(std::io::ErrorKind::NotFound.into()),
             workdir: std::path::Path::new("/"),
         };

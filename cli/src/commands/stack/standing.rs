@@ -203,6 +203,7 @@ configs:
             files: &[("shop.yml", FILE)],
             stack: "shop",
             env: &|_| None,
+            env_files: &[],
             read: &|_| Ok(b"text".to_vec()),
             workdir: Path::new("/"),
         };

@@ -17,6 +17,19 @@ pub(super) static FILE_REFERENCE: Object = Object {
     )
 };
 
+pub(super) static ENV_FILE: Object = Object {
+    required: &["path"],
+    extensions: false,
+    ..object(
+        "an env file",
+        &[
+            key("path", Text, "The file; it is read as a .env file is").spec(),
+            key("required", Bool, "It has to be there; so without the key").spec(),
+            key("format", Text, "raw: its lines are taken as they stand").spec(),
+        ],
+    )
+};
+
 pub(super) static HEALTHCHECK: Object = object(
     "a health check",
     &[

@@ -5,7 +5,8 @@ use super::aside::{
 };
 use super::deploy::DEPLOY;
 use super::parts::{
-    FILE_REFERENCE, HEALTHCHECK, LOGGING, PORT, READINESS, SERVICE_NETWORK, SERVICE_VOLUME, ULIMIT,
+    ENV_FILE, FILE_REFERENCE, HEALTHCHECK, LOGGING, PORT, READINESS, SERVICE_NETWORK,
+    SERVICE_VOLUME, ULIMIT,
 };
 use super::{OPTIONS, Object, PAIRS, SCALAR, Shape, TEXT_OR_LIST, TEXTS, WORDS, key, object};
 use Shape::{Any, Bool, Dict, Duration, Int, List, Names, Null, Number, OneOf, Set, Text};
@@ -118,7 +119,11 @@ pub(super) static SERVICE: Object = object(
         key("domainname", Text, "The domain of the container")
             .none("set `hostname` to the full name"),
         key("entrypoint", WORDS, "What runs, before the command"),
-        key("env_file", TEXT_OR_LIST, "Files with variables"),
+        key(
+            "env_file",
+            OneOf(&[Text, Set(&OneOf(&[Text, Shape::Object(&ENV_FILE)]))]),
+            "Files with variables; one that is only named is read as it stands",
+        ),
         key("environment", PAIRS, "Variables"),
         key("expose", Set(&SCALAR), "Ports that others may use")
             .none("services on the same network reach each other on any port"),

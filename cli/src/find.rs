@@ -151,6 +151,7 @@ mod tests {
             endpoint: Endpoint::default(),
             update_status: None,
             rebalance_since: None,
+            waits_for: String::new(),
             job: Default::default(),
         }
     }

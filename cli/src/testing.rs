@@ -51,6 +51,7 @@ pub fn service(number: u128, name: &str, replicas: u32) -> Service {
         endpoint: Endpoint::default(),
         update_status: None,
         rebalance_since: None,
+        waits_for: String::new(),
         job: Default::default(),
     }
 }

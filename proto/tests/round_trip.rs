@@ -249,6 +249,11 @@ fn actions() -> Vec<Action> {
             version,
             begins: true,
         }),
+        Action::Service(ServiceAction::SetWait {
+            id: service().id,
+            version,
+            waits_for: "waits for db to start".to_owned(),
+        }),
         Action::Network(NetworkAction::Create {
             id: network,
             spec: Box::new(network_spec()),

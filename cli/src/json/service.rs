@@ -42,6 +42,9 @@ pub fn service(service: &Service) -> Value {
     if let Some(since) = service.rebalance_since {
         out["RebalanceSince"] = json!(timestamp(since.0));
     }
+    if !service.waits_for.is_empty() {
+        out["WaitsFor"] = json!(service.waits_for);
+    }
     if let Some(newest) = service.job.newest() {
         out["JobStatus"] = json!({
             "JobIteration": {"Index": newest.number},
@@ -105,6 +108,16 @@ pub fn spec(spec: &ServiceSpec) -> Value {
     }
     if spec.rebalance == Rebalance::Auto {
         out["Rebalance"] = json!("auto");
+    }
+    if !spec.depends_on.is_empty() {
+        let depends_on = spec.depends_on.iter().map(|on| {
+            json!({
+                "Service": on.service,
+                "Condition": on.condition.name(),
+                "Required": !on.optional,
+            })
+        });
+        out["DependsOn"] = depends_on.collect();
     }
     if let Some(job) = &spec.job {
         out["Job"] = lean(json!({

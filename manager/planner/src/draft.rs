@@ -46,6 +46,10 @@ pub(crate) struct ServiceWork<'a> {
     pub(crate) update_status: Option<UpdateStatus>,
     /// More was planned for it than is seen of its tasks, or would be if it could.
     pub(crate) acted: bool,
+    /// What it depends on is not there: what it waits for, in words.
+    pub(crate) gate: Option<String>,
+    /// Something of it is held up by that.
+    pub(crate) held: bool,
     /// That nothing was planned is for what nodes have given away, to other services too.
     pub(crate) by_room: bool,
     /// When something is due that changes by time alone.
@@ -99,6 +103,8 @@ impl<'a> Draft<'a> {
             quiet,
             update_status: None,
             acted: false,
+            gate: None,
+            held: false,
             by_room: false,
             wake_at: None,
         };

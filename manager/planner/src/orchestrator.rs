@@ -3,8 +3,9 @@
 //!
 //! One path for everything: whatever happened, the positions a service should
 //! fill are compared with its tasks. Rolling changes are `update`'s, runs of jobs
-//! `jobs`'.
+//! `jobs`'; what waits for other services, `gate`'s.
 
+mod gate;
 mod jobs;
 mod lost;
 mod moves;
@@ -52,7 +53,11 @@ pub(crate) fn orchestrate<'a>(
     for work in services.values_mut() {
         let before = std::mem::take(&mut draft.plan);
         match work.service {
-            Some(service) => orchestrate_service(draft, work, service, &busy, ids),
+            Some(service) => {
+                work.gate = gate::unmet(draft.snapshot, service);
+                orchestrate_service(draft, work, service, &busy, ids);
+                gate::tell(draft, work, service);
+            }
             // The service is gone: its tasks stop, then go.
             None => {
                 for task in &mut work.tasks {
@@ -170,10 +175,12 @@ fn fill<'a>(
             .map(|index| &work.tasks[*index])
             .collect();
         let stopping = tasks.iter().any(|task| is_stopping(draft, task));
+        let held = work.gate.is_some() && gate::is_first(tasks.iter().copied());
         // What is to go is no history of the position, but may still run.
         tasks.retain(|task| task.desired != TaskState::Remove);
         let latest = tasks.last().copied();
-        let template = template::choose(draft, service, *position, latest, &current);
+        let waits = work.gate.is_some();
+        let template = template::choose(draft, service, *position, latest, &current, waits);
         let origin = match latest {
             None => Some(Origin::new(Cause::Created)),
             Some(latest) if !restart::is_of(latest, template) => {
@@ -182,7 +189,7 @@ fn fill<'a>(
             Some(latest) => restart::follow(latest, &template.spec.restart, draft.now),
         };
         let Some(mut origin) = origin else { continue };
-        if stopping || origin.start_at.is_some_and(|at| at > draft.now) {
+        if stopping || held || origin.start_at.is_some_and(|at| at > draft.now) {
             origin.desired = TaskState::Ready;
         }
         work.create(template, ids.task(), *position, origin, draft.now);

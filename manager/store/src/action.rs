@@ -230,6 +230,15 @@ pub enum ServiceAction {
         /// Whether it begins.
         begins: bool,
     },
+    /// Says what it waits for before tasks of it start.
+    SetWait {
+        /// The service.
+        id: ServiceId,
+        /// Version planned on.
+        version: Version,
+        /// In words; empty where nothing is held up.
+        waits_for: String,
+    },
 }
 
 /// A change of a network.

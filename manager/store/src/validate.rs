@@ -5,6 +5,7 @@
 //! hold in any case is refused by `apply` again.
 
 mod data;
+mod dependencies;
 mod job;
 mod placement;
 mod resources;

@@ -237,6 +237,37 @@ fn services_are_checked_part_by_part() {
 }
 
 #[test]
+fn what_services_wait_for_makes_no_ring() {
+    let on = |service: &str| Dependency {
+        service: service.to_owned(),
+        condition: DependencyCondition::Started,
+        optional: false,
+    };
+    let mut swarm = Fixture::new();
+    let (first, second) = (swarm.service("first"), swarm.service("second"));
+    swarm.update(first, |spec| spec.depends_on = vec![on("second")]);
+    swarm.update(second, |spec| spec.depends_on = vec![on("New")]);
+    let said = |depends_on: Vec<Dependency>| said(&swarm, |spec, _| spec.depends_on = depends_on);
+    assert_eq!(said(vec![on("later")]), "fine");
+    assert_eq!(
+        said(vec![on("later"), on("first")]),
+        "its tasks would wait for each other without end: new waits for first waits for second \
+         waits for New"
+    );
+    assert_eq!(
+        said(vec![on("new")]),
+        "its tasks would wait for each other without end: new waits for new"
+    );
+    assert_eq!(
+        said(vec![on("db"), on("DB")]),
+        "it depends on service DB twice"
+    );
+    let many = (0..65).map(|number| on(&format!("s{number}"))).collect();
+    assert_eq!(said(many), "it depends on 65 services: 64 are the most");
+    assert!(said(vec![on("no name")]).contains("no name"));
+}
+
+#[test]
 fn ingress_ports_need_the_ingress_network() {
     let swarm = Fixture::new();
     assert_eq!(

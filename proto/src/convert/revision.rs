@@ -67,6 +67,7 @@ pub fn service_on_wire(service: &Service, with_past: bool) -> pb::Service {
         update_status,
         job,
         rebalance_since,
+        waits_for,
     } = service;
     let past = past.iter().filter(|_| with_past);
     let past = past.map(|past| on_wire(&past.revision, Some(&past.spec)));
@@ -80,6 +81,7 @@ pub fn service_on_wire(service: &Service, with_past: bool) -> pb::Service {
         update_status: update_status.as_ref().map(Into::into),
         job: Some(job.into()),
         rebalance_since_ms: rebalance_since.map(|since| since.0),
+        waits_for: waits_for.clone(),
     }
 }
 
@@ -102,6 +104,7 @@ impl TryFrom<pb::Service> for Service {
             update_status,
             job,
             rebalance_since_ms,
+            waits_for,
         } = service;
         let (revision, _) = read(require(revisions.pop(), "service.revisions")?)?;
         Ok(Service {
@@ -118,6 +121,7 @@ impl TryFrom<pb::Service> for Service {
             update_status: update_status.map(TryInto::try_into).transpose()?,
             job: job.unwrap_or_default().try_into()?,
             rebalance_since: rebalance_since_ms.map(Timestamp),
+            waits_for,
         })
     }
 }

@@ -3,9 +3,10 @@
 use super::basic::{address, address_bytes, id, id_bytes, millis, port, require, wire_enum};
 use crate::{Invalid, pb};
 use skep_types::{
-    Endpoint, EndpointMode, EndpointSpec, FailureAction, LogDriver, NetworkAttachmentSpec,
-    PortConfig, Protocol, PublishMode, Rebalance, RestartCondition, RestartPolicy, ServiceSpec,
-    TaskSpec, Timestamp, UpdateConfig, UpdateOrder, UpdateState, UpdateStatus, Vip,
+    Dependency, DependencyCondition, Endpoint, EndpointMode, EndpointSpec, FailureAction,
+    LogDriver, NetworkAttachmentSpec, PortConfig, Protocol, PublishMode, Rebalance,
+    RestartCondition, RestartPolicy, ServiceSpec, TaskSpec, Timestamp, UpdateConfig, UpdateOrder,
+    UpdateState, UpdateStatus, Vip,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,6 +47,7 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
             endpoint,
             job,
             rebalance,
+            depends_on,
         } = spec;
         pb::ServiceSpec {
             name: name.clone(),
@@ -57,6 +59,7 @@ impl From<&ServiceSpec> for pb::ServiceSpec {
             endpoint: Some(endpoint.into()),
             job: job.as_deref().map(Into::into),
             rebalance: pb::Rebalance::from(*rebalance).into(),
+            depends_on: depends_on.iter().map(Into::into).collect(),
         }
     }
 }
@@ -74,6 +77,7 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             endpoint,
             job,
             rebalance,
+            depends_on,
         } = spec;
         Ok(ServiceSpec {
             name,
@@ -85,6 +89,45 @@ impl TryFrom<pb::ServiceSpec> for ServiceSpec {
             endpoint: require(endpoint, "service.endpoint")?.try_into()?,
             job: job.map(TryInto::try_into).transpose()?.map(Box::new),
             rebalance: self::rebalance(rebalance)?,
+            depends_on: depends_on
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+wire_enum!(DependencyCondition, DependencyCondition, condition, "service.depends_on.condition", {
+    Started = Started, Healthy = Healthy, Completed = Completed,
+});
+
+impl From<&Dependency> for pb::Dependency {
+    fn from(dependency: &Dependency) -> Self {
+        let Dependency {
+            service,
+            condition,
+            optional,
+        } = dependency;
+        pb::Dependency {
+            service: service.clone(),
+            condition: pb::DependencyCondition::from(*condition).into(),
+            optional: *optional,
+        }
+    }
+}
+
+impl TryFrom<pb::Dependency> for Dependency {
+    type Error = Invalid;
+    fn try_from(dependency: pb::Dependency) -> Result<Self, Invalid> {
+        let pb::Dependency {
+            service,
+            condition,
+            optional,
+        } = dependency;
+        Ok(Dependency {
+            service,
+            condition: self::condition(condition)?,
+            optional,
         })
     }
 }

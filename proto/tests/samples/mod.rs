@@ -200,6 +200,11 @@ pub fn service_spec() -> ServiceSpec {
             }),
         })),
         rebalance: Rebalance::Auto,
+        depends_on: vec![Dependency {
+            service: "db".to_owned(),
+            condition: DependencyCondition::Completed,
+            optional: true,
+        }],
     }
 }
 
@@ -272,6 +277,7 @@ pub fn service() -> Service {
         }),
         job: job_status(),
         rebalance_since: Some(Timestamp(4)),
+        waits_for: "waits for db to complete".to_owned(),
     }
 }
 

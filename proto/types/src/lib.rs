@@ -14,6 +14,7 @@ pub mod cluster;
 pub mod constraint;
 pub mod container;
 pub mod cron;
+pub mod dependency;
 pub mod endpoint;
 pub mod error;
 pub mod format;
@@ -40,6 +41,7 @@ pub use container::{
     Ulimit,
 };
 pub use cron::{Cron, InvalidCron};
+pub use dependency::{Dependency, DependencyCondition};
 pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
 pub use error::{chain, with_causes};
 pub use format::Format;

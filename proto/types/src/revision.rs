@@ -67,6 +67,7 @@ impl ServiceSpec {
             // Jobs have runs instead.
             job: _,
             rebalance: _,
+            depends_on: _,
         } = self;
         *task == other.task
             && *update == other.update
@@ -98,12 +99,13 @@ impl Service {
         past.find(|past| serves(past.revision.outcome) && !past.spec.same_revision(&self.spec))
     }
 
-    /// What it becomes by going back to one. It keeps its number of tasks, and whether
-    /// they are spread anew by themselves.
+    /// What it becomes by going back to one. It keeps its number of tasks, whether they are
+    /// spread anew by themselves, and what they wait for.
     pub fn as_before(&self, past: &PastRevision) -> ServiceSpec {
         ServiceSpec {
             mode: self.spec.mode,
             rebalance: self.spec.rebalance,
+            depends_on: self.spec.depends_on.clone(),
             ..past.spec.clone()
         }
     }

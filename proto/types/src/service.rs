@@ -1,6 +1,7 @@
 //! Services: intent (`ServiceSpec`) and what the cluster keeps of it (`Service`).
 
 use crate::container::ContainerSpec;
+use crate::dependency::Dependency;
 use crate::endpoint::{Endpoint, EndpointSpec};
 use crate::id::ServiceId;
 use crate::job::{JobRun, JobSpec, JobStatus, Outcome, Schedule};
@@ -34,6 +35,8 @@ pub struct ServiceSpec {
     pub job: Option<Box<JobSpec>>,
     /// Whether its tasks are moved to nodes that have fewer, without being asked.
     pub rebalance: Rebalance,
+    /// What has to be there before its tasks start.
+    pub depends_on: Vec<Dependency>,
 }
 
 /// When tasks of a replicated service are moved so that they are spread evenly again.
@@ -246,6 +249,8 @@ pub struct Service {
     pub job: JobStatus,
     /// Since when its tasks are being spread evenly because somebody asked for it.
     pub rebalance_since: Option<Timestamp>,
+    /// What it waits for before tasks of it start, in words; empty where nothing is held up.
+    pub waits_for: String,
 }
 
 impl ServiceSpec {

@@ -144,6 +144,20 @@ fn pretty(view: &View, service: &Service) -> String {
         }
         add(format!(" Message:\t{}", status.message));
     }
+    if !service.waits_for.is_empty() {
+        add(format!("Start:\t{}", service.waits_for));
+    }
+    if !spec.depends_on.is_empty() {
+        add("Depends On:".to_owned());
+    }
+    for on in &spec.depends_on {
+        let required = if on.optional { " (optional)" } else { "" };
+        add(format!(
+            " {}:\t{}{required}",
+            on.service,
+            on.condition.name()
+        ));
+    }
     add("Placement:".to_owned());
     if !task.placement.constraints.is_empty() {
         add(format!(

@@ -7,7 +7,7 @@
 //! are opened by the store, which also keeps their records; those of a schedule here.
 
 use super::template::is_whole;
-use super::{allowed_nodes, is_stopping, restart};
+use super::{allowed_nodes, gate, is_stopping, restart};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Template, Work};
 use crate::ids::IdSource;
 use skep_manager_store::runs::completed;
@@ -339,12 +339,13 @@ impl Places {
             let tasks = place.into_iter().flat_map(|place| &place.tasks);
             let mut tasks = tasks.map(|index| &work.tasks[*index]);
             let stopping = left || tasks.clone().any(|task| is_stopping(draft, task));
+            let held = work.gate.is_some() && gate::is_first(tasks.clone());
             let origin = match tasks.next_back() {
                 None => Some(Origin::new(Cause::Created)),
                 Some(last) => restart::follow(last, &service.spec.task.restart, draft.now),
             };
             let Some(mut origin) = origin else { continue };
-            if stopping || origin.start_at.is_some_and(|at| at > draft.now) {
+            if stopping || held || origin.start_at.is_some_and(|at| at > draft.now) {
                 origin.desired = TaskState::Ready;
             }
             work.create(template, ids.task(), *position, origin, draft.now);

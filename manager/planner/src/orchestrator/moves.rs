@@ -294,7 +294,14 @@ pub(super) fn start<'a>(
             continue;
         };
         let position = old.position();
-        let template = template::choose(draft, service, position, Some(old), &current);
+        let template = template::choose(
+            draft,
+            service,
+            position,
+            Some(old),
+            &current,
+            work.gate.is_some(),
+        );
         let mut others = positions[&position].iter().map(|i| &work.tasks[*i]);
         let stopping = others.any(|task| is_stopping(draft, task));
         let origin = Origin {

@@ -1,6 +1,6 @@
 //! Lets replacements start once the old task has stopped and the delay is over.
 
-use super::{is_stopping, jobs, lost};
+use super::{gate, is_stopping, jobs, lost};
 use crate::draft::{Draft, Position, ServiceWork, Work};
 use skep_types::{SHUTDOWN_DELAY, TaskState, Timestamp};
 use std::collections::BTreeSet;
@@ -33,7 +33,9 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
         .max();
     let positions = work.positions_among(|position| waiting.contains(position));
     for tasks in positions.values() {
-        for index in tasks {
+        let held = work.gate.is_some() && gate::is_first(tasks.iter().map(|i| &work.tasks[*i]));
+        work.held |= held;
+        for index in tasks.iter().filter(|_| !held) {
             let task = &work.tasks[*index];
             if !task.is_live() || task.desired != TaskState::Ready {
                 continue;

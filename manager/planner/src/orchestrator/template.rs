@@ -7,8 +7,8 @@ use skep_types::constraint::Constraint;
 use skep_types::{Cause, Service, TaskSpec, UpdateState};
 use std::sync::Arc;
 
-/// The present one; but while an update is paused, or the node is, that of the task
-/// which was there last. Somebody is to look at what the new one did first: old tasks
+/// The present one; but while an update is paused or cannot begin yet, or the node is
+/// paused, that of the task which was there last. Somebody is to look at what the new one did first: old tasks
 /// that end must not be changed one by one meanwhile.
 pub(super) fn choose<'a>(
     draft: &Draft<'_>,
@@ -16,13 +16,14 @@ pub(super) fn choose<'a>(
     position: Position,
     latest: Option<&Work<'a>>,
     current: &Current<'_>,
+    waits: bool,
 ) -> Template<'a> {
     let state = service.update_status.as_ref().map(|status| status.state);
     let paused = matches!(
         state,
         Some(UpdateState::Paused | UpdateState::RollbackPaused)
     );
-    let paused = paused || super::update::is_left_alone(draft, position);
+    let paused = paused || waits || super::update::is_left_alone(draft, position);
     latest
         .filter(|task| paused && current.runs_other(task))
         .filter(|task| {

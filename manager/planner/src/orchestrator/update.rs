@@ -54,6 +54,11 @@ pub(super) fn begin(
     if !work.tasks.iter().any(is_changed) && !is_refilled(work, &current, &filled) {
         return false;
     }
+    // Stopped first, what serves now would be missed for as long as its successor waits.
+    if work.gate.is_some() {
+        work.held = true;
+        return false;
+    }
     let status = UpdateStatus {
         state: UpdateState::Updating,
         started_at: draft.now,

@@ -4,6 +4,7 @@
 mod support;
 
 mod crash_loops;
+mod depends;
 mod drains;
 mod explain;
 mod failures;

@@ -10,6 +10,7 @@
 //! service job completions=5 concurrent=2 job-deadline=60s ttl=1h | service scan global-job
 //! service job completions=1 "schedule=*/5 * * * *" tz=Europe/Zurich concurrency=forbid
 //! clock 2024-03-31T00:58:00Z | trigger job
+//! service web after=db:healthy after=cache:started? after=migrate:completed | no-after
 //! service agent global "constraint=node.labels.zone in a,b"
 //! pool 10.1.0.0/16 | heartbeat 10s | history 1
 //! run | step 5s | skip 90000s (in one step) | plan | pass (one of them)
@@ -33,21 +34,13 @@ use skep_manager_planner::Liveness;
 use skep_manager_store::validate::{Invalid, pause_update, rebalance, resume_update, roll_back};
 use skep_manager_store::{Action, ClusterAction, NodeAction, ServiceAction, TaskAction};
 use skep_types::{
-    Availability, ByteCount, ClusterSpec, Concurrency, Cron, EndpointMode, FailureAction, NanoCpus,
-    NetworkAttachmentSpec, NetworkSpec, NodeDescription, NodeId, NodeSpec, PortConfig, PublishMode,
-    Rebalance, RestartCondition, Role, Schedule, Service, ServiceMode, ServiceSpec, Task, TaskSpec,
-    TaskState, TaskStatus, Timestamp, UpdateOrder, UpdateStatus,
+    Availability, ByteCount, ClusterSpec, NanoCpus, NetworkSpec, NodeDescription, NodeId, NodeSpec,
+    Role, Service, ServiceMode, ServiceSpec, Task, TaskState, TaskStatus, Timestamp, UpdateStatus,
 };
-use std::sync::Arc;
 use std::time::Duration;
 
-fn seconds(text: &str) -> Duration {
+pub(super) fn seconds(text: &str) -> Duration {
     Duration::from_secs_f64(text.trim_end_matches('s').parse().expect(text))
-}
-
-fn schedule(spec: &mut ServiceSpec) -> &mut Schedule {
-    let job = spec.job.as_mut().expect("a schedule comes first");
-    job.schedule.as_mut().expect("a schedule comes first")
 }
 
 /// Milliseconds of a moment such as `2024-03-31T00:58:00Z`.
@@ -64,13 +57,6 @@ fn moment(text: &str) -> u64 {
     let days =
         (year - 1970) * 365 + (year - 1969) / 4 + BEFORE[month as usize - 1] + leap + day - 1;
     ((days * 24 + hour) * 3600 + minute * 60 + second) * 1000
-}
-
-fn order(text: &str) -> UpdateOrder {
-    match text {
-        "start-first" => UpdateOrder::StartFirst,
-        _ => UpdateOrder::StopFirst,
-    }
 }
 
 /// Words between blanks; what stands in quotation marks is one, without them.
@@ -468,127 +454,5 @@ impl World {
     fn spec_of(&self, name: &str) -> ServiceSpec {
         let service = self.store.state().service_named(name).expect(name);
         service.spec.clone()
-    }
-
-    /// Options of `service` and `update`.
-    fn options(&mut self, spec: &mut ServiceSpec, words: &[&str]) {
-        let mut task: TaskSpec = (*spec.task).clone();
-        for word in words {
-            let (key, value) = word.split_once('=').unwrap_or((word, ""));
-            match key {
-                "replicas" => {
-                    spec.mode = ServiceMode::Replicated {
-                        replicas: value.parse().unwrap(),
-                    }
-                }
-                "global" => spec.mode = ServiceMode::Global,
-                "completions" => {
-                    spec.mode = ServiceMode::ReplicatedJob {
-                        completions: value.parse().unwrap(),
-                        concurrent: 0,
-                    }
-                }
-                "concurrent" => match &mut spec.mode {
-                    ServiceMode::ReplicatedJob { concurrent, .. } => {
-                        *concurrent = value.parse().unwrap();
-                    }
-                    _ => panic!("{word} goes with completions"),
-                },
-                "global-job" => spec.mode = ServiceMode::GlobalJob,
-                "schedule" => {
-                    let schedule = Schedule::new(Cron::parse(value).unwrap());
-                    spec.job.get_or_insert_default().schedule = Some(schedule);
-                }
-                "tz" => schedule(spec).time_zone = value.into(),
-                "late" => schedule(spec).starting_deadline = Some(seconds(value)),
-                "suspend" => schedule(spec).suspend = value != "false",
-                "concurrency" => {
-                    schedule(spec).concurrency = match value {
-                        "forbid" => Concurrency::Forbid,
-                        "replace" => Concurrency::Replace,
-                        _ => Concurrency::Allow,
-                    }
-                }
-                "job-deadline" => spec.job.get_or_insert_default().deadline = Some(seconds(value)),
-                "ttl" => spec.job.get_or_insert_default().ttl = Some(seconds(value)),
-                "label" => {
-                    spec.labels.insert(value.into(), String::new());
-                }
-                "image" => task.container.image = value.into(),
-                "net" => {
-                    let network = self.store.state().network_named(value).expect(value).id;
-                    task.networks.push(NetworkAttachmentSpec {
-                        network,
-                        aliases: Vec::new(),
-                    });
-                }
-                "no-net" => task.networks.clear(),
-                "secret" => self.use_secret(&mut task.container, value),
-                "no-secret" => task.container.secrets.clear(),
-                "dnsrr" => spec.endpoint.mode = EndpointMode::DnsRoundRobin,
-                "port" | "hostport" => {
-                    let (published, target) = value.split_once(':').expect(value);
-                    spec.endpoint.ports.push(PortConfig {
-                        protocol: skep_types::Protocol::Tcp,
-                        target: target.parse().unwrap(),
-                        published: published.parse().unwrap(),
-                        mode: if key == "port" {
-                            PublishMode::Ingress
-                        } else {
-                            PublishMode::Host
-                        },
-                        masquerade: false,
-                    });
-                }
-                // Of the first port.
-                "masquerade" => spec.endpoint.ports[0].masquerade = true,
-                "cpu" => {
-                    let cpus: f64 = value.parse().unwrap();
-                    task.resources.cpu_reservation = NanoCpus((cpus * 1e9) as u64);
-                }
-                "memory" => {
-                    task.resources.memory_reservation =
-                        ByteCount(value.parse::<u64>().unwrap() << 30)
-                }
-                "no-spread" => task.placement.spread.clear(),
-                "generic" => super::resources::ask(&mut task.resources, value),
-                "platform" => task.placement.platforms.push(value.parse().unwrap()),
-                "no-constraints" => task.placement.constraints.clear(),
-                "constraint" => task.placement.constraints.push(value.into()),
-                "spread" => task.placement.spread.push(value.parse().unwrap()),
-                "max-per-node" => task.placement.max_replicas_per_node = value.parse().unwrap(),
-                "restart" => {
-                    task.restart.condition = match value {
-                        "none" => RestartCondition::None,
-                        "on-failure" => RestartCondition::OnFailure,
-                        _ => RestartCondition::Any,
-                    }
-                }
-                "grace" => task.container.stop_grace_period = Some(seconds(value)),
-                "delay" => task.restart.delay = Some(seconds(value)),
-                "attempts" => task.restart.max_attempts = value.parse().unwrap(),
-                "window" => task.restart.window = seconds(value),
-                "max-delay" => task.restart.max_delay = Some(seconds(value)),
-                "force" => task.force_update += 1,
-                "auto" => spec.rebalance = Rebalance::Auto,
-                "order" => spec.update.order = order(value),
-                "rollback-order" => spec.rollback.order = order(value),
-                "parallelism" => spec.update.parallelism = value.parse().unwrap(),
-                "deadline" => spec.update.progress_deadline = Some(seconds(value)),
-                "rollback-deadline" => spec.rollback.progress_deadline = Some(seconds(value)),
-                "update-delay" => spec.update.delay = seconds(value),
-                "monitor" => spec.update.monitor = Some(seconds(value)),
-                "ratio" => spec.update.max_failure_ratio = value.parse().unwrap(),
-                "on-failure" => {
-                    spec.update.failure_action = match value {
-                        "continue" => FailureAction::Continue,
-                        "rollback" => FailureAction::Rollback,
-                        _ => FailureAction::Pause,
-                    }
-                }
-                _ => panic!("service option {word}"),
-            }
-        }
-        spec.task = Arc::new(task);
     }
 }

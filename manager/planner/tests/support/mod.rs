@@ -7,6 +7,7 @@
 mod again;
 mod command;
 mod foreseen;
+mod options;
 mod resources;
 mod secrets;
 mod show;

@@ -276,6 +276,9 @@ impl World {
             if service.rebalance_since.is_some() {
                 out.push_str(" rebalancing");
             }
+            if !service.waits_for.is_empty() {
+                let _ = write!(out, " ({})", service.waits_for);
+            }
             out.push('\n');
         }
     }

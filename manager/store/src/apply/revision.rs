@@ -58,6 +58,7 @@ pub(super) fn carry_over(service: &mut Service, old: &ServiceSpec) {
         endpoint,
         job: _,
         rebalance: _,
+        depends_on: _,
     } = new;
     for PastRevision { spec: past, .. } in past {
         carry_labels(&mut past.labels, &old.labels, labels);

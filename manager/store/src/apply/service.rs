@@ -116,6 +116,17 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ServiceAction) -> Result<(),
             put(write, &present, service);
             Ok(())
         }
+        ServiceAction::SetWait {
+            id,
+            version,
+            waits_for,
+        } => {
+            let present = fresh(write, *id, *version)?;
+            let mut service = Service::clone(&present);
+            service.waits_for = waits_for.clone();
+            put(write, &present, service);
+            Ok(())
+        }
     }
 }
 
@@ -226,6 +237,7 @@ fn create(write: &mut Write<'_>, id: ServiceId, spec: &ServiceSpec) -> Result<()
         update_status: None,
         job,
         rebalance_since: None,
+        waits_for: String::new(),
     });
     write.event(object, EventAction::Create, spec.name.clone(), Vec::new());
     Ok(())
@@ -394,6 +406,13 @@ fn put(write: &mut Write<'_>, present: &Service, mut service: Service) {
         ("run.old", "run.new"),
         &newest_run(present),
         &newest_run(&service),
+        String::clone,
+    );
+    changed(
+        &mut attributes,
+        ("waitsfor.old", "waitsfor.new"),
+        &present.waits_for,
+        &service.waits_for,
         String::clone,
     );
     changed(

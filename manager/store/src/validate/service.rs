@@ -1,6 +1,6 @@
 //! Checks of a service's spec.
 
-use super::{Invalid, dns_name, job, placement, resources};
+use super::{Invalid, dependencies, dns_name, job, placement, resources};
 use crate::data::Data;
 use crate::snapshot::Snapshot;
 use skep_types::template;
@@ -91,6 +91,7 @@ fn check(
         endpoint,
         job,
         rebalance,
+        depends_on,
     } = spec;
     check_mode(*mode)?;
     if *rebalance == Rebalance::Auto && !matches!(mode, ServiceMode::Replicated { .. }) {
@@ -104,7 +105,8 @@ fn check(
     check_update("update", update)?;
     check_update("rollback", rollback)?;
     check_endpoint(endpoint)?;
-    check_ports_in_use(snapshot, endpoint, present)
+    check_ports_in_use(snapshot, endpoint, present)?;
+    dependencies::check(snapshot, name, depends_on)
 }
 
 fn refuse<T>(message: impl Into<String>) -> Result<T, Invalid> {

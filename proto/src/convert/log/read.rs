@@ -207,6 +207,15 @@ impl TryFrom<pb::Action> for Action {
                 version: Version(version),
                 begins,
             }),
+            Wire::SetWait(wire::SetWait {
+                id: service,
+                version,
+                waits_for,
+            }) => Action::Service(ServiceAction::SetWait {
+                id: id(&service, "set_wait.id")?,
+                version: Version(version),
+                waits_for,
+            }),
             Wire::CreateNetwork(wire::CreateNetwork { id: network, spec }) => {
                 Action::Network(NetworkAction::Create {
                     id: id(&network, "create_network.id")?,

@@ -201,6 +201,15 @@ fn service(action: &ServiceAction) -> wire::Action {
             version: version.0,
             begins: *begins,
         }),
+        ServiceAction::SetWait {
+            id,
+            version,
+            waits_for,
+        } => wire::Action::SetWait(wire::SetWait {
+            id: id_bytes(*id),
+            version: version.0,
+            waits_for: waits_for.clone(),
+        }),
     }
 }
 

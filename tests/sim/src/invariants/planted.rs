@@ -54,6 +54,7 @@ impl Scene {
             endpoint: Endpoint::default(),
             update_status: None,
             rebalance_since: None,
+            waits_for: String::new(),
             job: Default::default(),
         };
         let blocks = [("10.0.0.0/28", node(1)), ("10.0.0.16/28", node(2))];

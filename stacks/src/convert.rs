@@ -61,8 +61,18 @@ pub(crate) fn stack(
     };
     maker.check_stack_name();
     if file.services.is_empty() {
-        let help = "a stack is made of services; add one under `services:`";
-        maker.error_help(codes::NO_SERVICES, &[], "the stack has no services", help);
+        let declared = tree.get("services").and_then(Node::as_map);
+        let (message, help) = match declared {
+            Some([_, ..]) => (
+                "no service is asked for: all have profiles",
+                "name a profile with --profile, or * for all",
+            ),
+            _ => (
+                "the stack has no services",
+                "a stack is made of services; add one under `services:`",
+            ),
+        };
+        maker.error_help(codes::NO_SERVICES, &[], message, help);
     }
     let keys: Vec<&String> = file.services.keys().collect();
     let services: Vec<_> = keys.into_iter().map(|key| maker.service(key)).collect();
@@ -161,8 +171,11 @@ impl Maker<'_> {
         if !name.starts_with(|c: char| c.is_ascii_alphanumeric()) || !name.chars().all(good) {
             let message = format!("{name:?} cannot be the name of a stack");
             let help = "a name begins with a letter or digit, and has letters, digits, `-` and `_`";
+            let said = self.tree.get("name");
+            let said = said.filter(|node| node.as_str() == Some(name));
+            let (place, path) = (said.map(|node| node.place), said.map_or("", |_| "name"));
             self.report
-                .error_help(codes::NOT_A_NAME, None, "", message, help);
+                .error_help(codes::NOT_A_NAME, place, path, message, help);
         }
     }
 

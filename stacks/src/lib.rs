@@ -19,9 +19,12 @@ mod excerpt;
 mod interpolate;
 mod merge;
 mod model;
+mod name;
 mod natural;
 mod normal;
 mod parse;
+mod profiles;
+mod reading;
 mod reference;
 mod render;
 mod scalar;
@@ -54,8 +57,11 @@ use tree::Node;
 pub struct LoadInput<'a> {
     /// Path as the user gave it, and text, of each file; later ones on top.
     pub files: &'a [(&'a str, &'a str)],
-    /// Name of the stack.
-    pub stack: &'a str,
+    /// Name of the stack; without it that of the files counts.
+    pub stack: Option<&'a str>,
+    /// Profiles whose services are there too; `*` is all. Where none is named, the variable
+    /// `COMPOSE_PROFILES` is asked.
+    pub profiles: &'a [&'a str],
     /// Looks up a variable of the environment.
     pub env: &'a dyn Fn(&str) -> Option<String>,
     /// Path as it is to be shown, and text, of each `.env` file: variables for `$NAME` that
@@ -92,13 +98,11 @@ pub struct Normalized {
 /// variables, unknown keys, types, references to things not declared, files
 /// that cannot be read. Warnings found on the way come along.
 pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
-    let mut report = report(&input);
-    let variables = variables::read(input.env_files, input.files.len(), input.env, &mut report);
-    let env = |name: &str| (input.env)(name).or_else(|| variables.get(name).cloned());
-    let context = context(&input, &env);
-    let stack = files(&input, &context, true, &mut report)
-        .and_then(|(file, tree)| convert::stack(input.stack, &file, &tree, &context, &mut report));
-    finish(stack, report, &input).map(|(stack, warnings)| Loaded { stack, warnings })
+    let stack = read(&input, true, |file, tree, context, report| {
+        let name = name::settle(input.stack, file, tree, report)?;
+        convert::stack(&name, file, tree, context, report)
+    });
+    stack.map(|(stack, warnings)| Loaded { stack, warnings })
 }
 
 /// Prints the files merged and in normal form: what `stack config` shows.
@@ -107,117 +111,55 @@ pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
 /// # Errors
 /// As [`load`], short of what needs the whole stack.
 pub fn normalize(input: LoadInput<'_>, interpolate: bool) -> Result<Normalized, Diagnostics> {
-    let mut report = report(&input);
-    let variables = variables::read(input.env_files, input.files.len(), input.env, &mut report);
-    let env = |name: &str| (input.env)(name).or_else(|| variables.get(name).cloned());
-    let context = context(&input, &env);
-    let yaml = files(&input, &context, interpolate, &mut report).and_then(|(file, _)| {
-        match serde_yaml::to_value(&file) {
+    let yaml = read(
+        &input,
+        interpolate,
+        |file, _, _, report| match serde_yaml::to_value(file) {
             Ok(value) => Some(emit::document(&value)),
             Err(error) => {
-                report.error(
-                    codes::WRONG_TYPE,
-                    None,
-                    "",
-                    format!("the normal form cannot be printed: {error}"),
-                );
+                let message = format!("the normal form cannot be printed: {error}");
+                report.error(codes::WRONG_TYPE, None, "", message);
                 None
             }
-        }
-    });
-    finish(yaml, report, &input).map(|(yaml, warnings)| Normalized { yaml, warnings })
+        },
+    );
+    yaml.map(|(yaml, warnings)| Normalized { yaml, warnings })
 }
 
-fn report(input: &LoadInput<'_>) -> Report {
-    let files = input.files.iter().chain(input.env_files);
-    Report::new(files.map(|(path, _)| (*path).to_owned()).collect())
-}
-
-fn context<'a>(input: &LoadInput<'a>, env: interpolate::Env<'a>) -> normal::Context<'a> {
-    normal::Context {
-        workdir: input.workdir,
-        env,
-        caller: input.env,
-        env_files: normal::env::Files::default(),
-        read: input.read,
-        ports_left: Cell::new(normal::MOST_PORTS),
-    }
-}
-
-fn finish<T>(
-    value: Option<T>,
-    report: Report,
+/// Reads the files, and uses what they say: the normal form, its tree for places.
+fn read<T>(
     input: &LoadInput<'_>,
+    interpolate: bool,
+    use_it: impl FnOnce(&File, &Node, &normal::Context<'_>, &mut Report) -> Option<T>,
 ) -> Result<(T, Vec<Diagnostic>), Diagnostics> {
+    let names = input.files.iter().chain(input.env_files);
+    let mut report = Report::new(names.map(|(path, _)| (*path).to_owned()).collect());
+    let variables = variables::read(input.env_files, input.files.len(), input.env, &mut report);
+    let given = |name: &str| (input.env)(name).or_else(|| variables.get(name).cloned());
+    let files = reading::parse(input.files, &mut report);
+    let stack = name::early(input.stack, &files, interpolate.then_some(&given));
+    let env = |name: &str| match &stack {
+        Some(stack) if name == name::VARIABLE => Some(stack.clone()),
+        _ => given(name),
+    };
+    let context = normal::Context {
+        workdir: input.workdir,
+        env: &env,
+        caller: input.env,
+        read: input.read,
+        env_files: normal::env::Files::default(),
+        ports_left: Cell::new(normal::MOST_PORTS),
+    };
+    let value = match reading::merged(files, &context, interpolate, &mut report) {
+        None => None,
+        Some((mut file, tree)) => {
+            profiles::choose(&mut file, &tree, input.profiles, &env, &mut report);
+            use_it(&file, &tree, &context, &mut report)
+        }
+    };
     // Lines of `.env` files are not shown: they have passwords.
     match value {
         Some(value) if !report.failed() => Ok((value, report.finish(input.files))),
         _ => Err(Diagnostics(report.finish(input.files))),
     }
-}
-
-/// The merged normal form, and its tree for places.
-fn files(
-    input: &LoadInput<'_>,
-    context: &normal::Context<'_>,
-    interpolate: bool,
-    report: &mut Report,
-) -> Option<(File, Node)> {
-    if input.files.is_empty() {
-        let help = "name one with --compose-file";
-        report.error_help(
-            codes::NOT_A_STACK_FILE,
-            None,
-            "",
-            "no stack file was given",
-            help,
-        );
-        return None;
-    }
-    let mut merged: Option<Node> = None;
-    for (number, (path, text)) in input.files.iter().enumerate() {
-        let Ok(number) = u16::try_from(number) else {
-            report.error(codes::TOO_LARGE, None, "", "too many stack files");
-            return None;
-        };
-        let before = report.errors();
-        let Some(mut tree) = parse::parse(number, text, report) else {
-            continue;
-        };
-        if interpolate {
-            interpolate::tree(&mut tree, context.env, report);
-        }
-        let cleared = merge::take(&mut tree, report);
-        schema::check(&mut tree, report);
-        // What fails the check may not have the shape that comes next.
-        if report.errors() > before {
-            continue;
-        }
-        normal::file(&mut tree, context, report);
-        match &mut merged {
-            None => merged = Some(tree),
-            Some(base) => {
-                if let Some(node) = tree.get("version")
-                    && base.get("version").is_some()
-                    && normal::version(base) != normal::version(&tree)
-                {
-                    let message = format!(
-                        "{path} has version {}, the files before it {}",
-                        normal::version(&tree),
-                        normal::version(base)
-                    );
-                    let place = Some(node.place);
-                    let help = "leave it out: it changes nothing; the Docker CLI wants one for all";
-                    report.warn_help(codes::VERSIONS_DIFFER, place, "version", message, help);
-                }
-                merge::files(base, tree, &cleared);
-            }
-        }
-    }
-    if report.failed() {
-        return None;
-    }
-    let tree = merged?;
-    let file = normal::decode(&tree, report)?;
-    Some((file, tree))
 }

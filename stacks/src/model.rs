@@ -123,6 +123,8 @@ macro_rules! section {
 #[serde(default)]
 pub(crate) struct File {
     pub(crate) version: String,
+    #[serde(skip_serializing_if = "empty")]
+    pub(crate) name: String,
     pub(crate) services: Dict<Service>,
     #[serde(skip_serializing_if = "empty")]
     pub(crate) networks: Dict<Network>,
@@ -175,6 +177,7 @@ section! {
         pid: String,
         ports: Vec<Port>,
         privileged: bool,
+        profiles: Vec<String>,
         read_only: bool,
         restart: String,
         secrets: Vec<FileReference>,

@@ -138,7 +138,8 @@ mod tests {
     fn findings(files: &[(&str, &str)]) -> Vec<Diagnostic> {
         let input = LoadInput {
             files,
-            stack: "st",
+            stack: Some("st"),
+            profiles: &[],
             env: &|_| None,
             env_files: &[],
             read: &|_: &Path| Err(std::io::ErrorKind::NotFound.into()),

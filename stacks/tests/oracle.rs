@@ -16,6 +16,10 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("compose-spec.yml", "Docker knows format 3 alone"),
     ("env-file-long.yml", "Docker knows format 3 alone"),
     ("ignored.yml", "Docker knows format 3 alone"),
+    ("named.yml", "Docker knows format 3 alone"),
+    ("profiles.yml", "Docker knows format 3 alone"),
+    ("profiles-all.yml", "Docker knows format 3 alone"),
+    ("profiles-variable.yml", "Docker knows format 3 alone"),
     ("version-2.yml", "Docker knows format 3 alone"),
     (
         "version-too-new.yml",
@@ -129,7 +133,8 @@ fn ours(files: &[PathBuf], env: &[(&str, &str)]) -> Result<String, String> {
     };
     let input = skep_stacks::LoadInput {
         files: &borrowed,
-        stack: "st",
+        stack: Some("st"),
+        profiles: &[],
         env: &lookup,
         env_files: &[],
         read: &|path: &Path| std::fs::read(path),
@@ -249,7 +254,8 @@ fn files_from_elsewhere_load() {
         };
         let input = skep_stacks::LoadInput {
             files: &files,
-            stack: "st",
+            stack: Some("st"),
+            profiles: &[],
             env: &lookup,
             env_files: &[],
             // What the files name is not beside them.

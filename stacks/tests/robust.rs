@@ -74,7 +74,8 @@ fn the_normal_form_is_its_own_normal_form() {
 fn alone<'a>(files: &'a [(&'a str, &'a str)]) -> LoadInput<'a> {
     LoadInput {
         files,
-        stack: "st",
+        stack: Some("st"),
+        profiles: &[],
         env: &|_| None,
         env_files: &[],
         read: &|_: &Path| Err(io::ErrorKind::NotFound.into()),
@@ -226,7 +227,7 @@ fn a_stack_has_a_usable_name() {
     let files = [("a.yml", "services: {a: {image: a}}")];
     for name in ["", " ", "a b", "-a", "a/b", "ü"] {
         let input = LoadInput {
-            stack: name,
+            stack: Some(name),
             ..alone(&files)
         };
         assert!(load(input).is_err(), "{name:?}");

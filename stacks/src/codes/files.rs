@@ -51,6 +51,26 @@ pub(crate) const OLD_NAME: &Code = &code(
     "networks:\n  n:\n    external: true\n    name: lan",
 );
 
+pub(crate) const LEFT_OUT: &Code = &code(
+    "SK0506",
+    "a service depends on one that is left out",
+    "A service with `profiles` is part of the stack only when one of them is asked for, with \
+     `--profile` or in COMPOSE_PROFILES. Another service that is there depends on it and would \
+     miss it. Ask for the profile, give both the same one, or say that it can do without: \
+     `required: false`.",
+)
+.example(
+    "web:\n  depends_on: [db]\ndb:\n  profiles: [debug]",
+    "web:\n  depends_on: [db]\ndb: {}",
+);
+
+pub(crate) const UNKNOWN_PROFILE: &Code = &code(
+    "SK0507",
+    "no service has the profile",
+    "A profile is asked for that no service of the files has, so that it changes nothing. \
+     Perhaps it is written wrongly, or a file is missing.",
+);
+
 pub(crate) const UNREADABLE: &Code = &code(
     "SK0601",
     "a file that the stack names cannot be read",
@@ -110,8 +130,8 @@ pub(crate) const IGNORED_KEY: &Code = &code(
 pub(crate) const OVERRULED: &Code = &code(
     "SK0704",
     "another key wins",
-    "Two keys say how something is done, and one of them takes precedence. The other has no \
-     effect; remove it.",
+    "Two keys, or a key and the command, say how something is done, and one of them takes \
+     precedence. The other has no effect; remove it.",
 )
 .example(
     "restart: always\ndeploy:\n  restart_policy: {condition: none}",
@@ -133,6 +153,8 @@ pub(super) const ALL: &[&Code] = &[
     NO_CONTENT,
     OTHERS_DECIDE,
     OLD_NAME,
+    LEFT_OUT,
+    UNKNOWN_PROFILE,
     UNREADABLE,
     FILE_SIZE,
     ENV_LINE,

@@ -26,12 +26,17 @@ pub struct Case {
     pub files: Vec<(String, String)>,
     lookup: Box<Lookup>,
     borrowed: Vec<(&'static str, &'static str)>,
+    /// The profiles that are asked for.
+    profiles: Vec<&'static str>,
+    /// The name of the stack, unless the file gives it.
+    stack: Option<&'static str>,
     /// The `.env` files.
     variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Case {
-    /// Reads a file and its `# env:`, `# env-file:` and `# with:` lines.
+    /// Reads a file and its `# env:`, `# env-file:`, `# with:`, `# profile:` and
+    /// `# named by itself` lines.
     pub fn read(path: &Path) -> Case {
         let text = |path: &Path| {
             let bytes = fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -42,6 +47,7 @@ impl Case {
         let own = text(path);
         let mut env = BTreeMap::new();
         let mut files = Vec::new();
+        let mut profiles = Vec::new();
         let mut env_files: Vec<(String, String)> = Vec::new();
         for line in own.lines() {
             if let Some((key, value)) = line.strip_prefix("# env: ").and_then(|l| l.split_once('='))
@@ -52,11 +58,15 @@ impl Case {
                 let other = workdir.join(other);
                 env_files.push((name(&other), text(&other)));
             }
+            if let Some(profile) = line.strip_prefix("# profile: ") {
+                profiles.push(profile.to_owned());
+            }
             if let Some(other) = line.strip_prefix("# with: ") {
                 let other = workdir.join(other);
                 files.push((name(&other), text(&other)));
             }
         }
+        let named = own.lines().any(|line| line == "# named by itself");
         files.insert(0, (name(path), own));
         let own = env.clone();
         // Leaked on purpose: a test is short, and a case lends its texts.
@@ -70,6 +80,8 @@ impl Case {
             env,
             lookup: Box::new(move |name| own.get(name).cloned()),
             borrowed: lend(&files),
+            profiles: profiles.iter().map(leak).collect(),
+            stack: (!named).then_some("st"),
             variables: lend(&env_files),
             files,
         }
@@ -80,7 +92,8 @@ impl Case {
     pub fn input(&self) -> LoadInput<'_> {
         LoadInput {
             files: &self.borrowed,
-            stack: "st",
+            stack: self.stack,
+            profiles: &self.profiles,
             env: &*self.lookup,
             env_files: &self.variables,
             read: &read,

@@ -265,7 +265,8 @@ fn stack(bytes: &[u8]) {
     let input = skep_stacks::LoadInput {
         files: &[("stack.yml", &text)],
         env_files: &[(".env", &text)],
-        stack: "fuzz",
+        stack: Some("fuzz"),
+        profiles: &[],
         // Some are set, so that what stands for them is put in as well.
         env: &|name| {
             name.starts_with('T')

@@ -54,14 +54,14 @@ pub struct Args {
     /// Accepted for compatibility, without effect yet: nodes look images up
     #[arg(long, value_enum, hide = true)]
     resolve_image: Option<flags::Resolve>,
-    /// Name of the stack
-    stack: String,
+    /// Name of the stack; the `name` of the files, where it is left out
+    stack: Option<String>,
 }
 
 /// Deploys, and waits.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     flags::note_without_effect(args.with_registry_auth, args.resolve_image);
-    let loaded = Files::read(&args.files)?.load(&args.stack, &args.findings)?;
+    let loaded = Files::read(&args.files)?.load(args.stack.as_deref(), &args.findings)?;
     let stack = &loaded.stack;
     let client = host.connect().await?;
     let view = client.read(everything()).await?;

@@ -17,6 +17,9 @@ pub struct Named {
     /// Variables for the stack files, instead of .env beside the first; repeatable, later ones on top
     #[arg(long, value_name = "FILE")]
     env_file: Vec<String>,
+    /// Also services of this profile, * for all; repeatable, else those of COMPOSE_PROFILES
+    #[arg(long, value_name = "NAME")]
+    profile: Vec<String>,
 }
 
 /// Stack files, read.
@@ -25,6 +28,8 @@ pub struct Files {
     texts: Vec<(String, String)>,
     /// The same of the files with variables for them.
     variables: Vec<(String, String)>,
+    /// Profiles whose services are there too.
+    profiles: Vec<String>,
     /// Where relative paths start.
     workdir: PathBuf,
 }
@@ -66,15 +71,16 @@ impl Files {
         Ok(Files {
             texts,
             variables,
+            profiles: named.profile.clone(),
             workdir,
         })
     }
 
-    /// Loads the files as a stack; says every warning and error.
+    /// Loads the files as a stack, which has their `name` unless one is given; says every warning and error.
     ///
     /// # Errors
     /// [`CliError::ReportedInvalid`].
-    pub fn load(&self, stack: &str, how: &Findings) -> Result<Loaded> {
+    pub fn load(&self, stack: Option<&str>, how: &Findings) -> Result<Loaded> {
         self.with(stack, how, skep_stacks::load, |l| &mut l.warnings)
     }
 
@@ -84,20 +90,22 @@ impl Files {
     /// [`CliError::ReportedInvalid`].
     pub fn normalize(&self, interpolate: bool, how: &Findings) -> Result<Normalized> {
         let normal = |input: LoadInput<'_>| skep_stacks::normalize(input, interpolate);
-        self.with("", how, normal, |n| &mut n.warnings)
+        self.with(None, how, normal, |n| &mut n.warnings)
     }
 
     fn with<T>(
         &self,
-        stack: &str,
+        stack: Option<&str>,
         how: &Findings,
         use_it: impl FnOnce(LoadInput<'_>) -> Result<T, Diagnostics>,
         warnings: impl FnOnce(&mut T) -> &mut Vec<Diagnostic>,
     ) -> Result<T> {
         let (files, variables) = (lent(&self.texts), lent(&self.variables));
+        let profiles: Vec<&str> = self.profiles.iter().map(String::as_str).collect();
         let input = LoadInput {
             files: &files,
             stack,
+            profiles: &profiles,
             env: &|key| std::env::var(key).ok(),
             env_files: &variables,
             read: &|path| bounded(path, false),
@@ -194,6 +202,7 @@ mod tests {
         let named = Named {
             compose_file: vec![path("stack.yml")],
             env_file: env_files.iter().map(|name| path(name)).collect(),
+            profile: Vec::new(),
         };
         let all = Files::read(&named)?.variables.into_iter();
         let short = |name: String| name.replace(&format!("{}/", folder.display()), "");

@@ -102,7 +102,8 @@ mod tests {
         let text = "services:\n  web:\n    image: nginx\n    links: [db]\n";
         let input = LoadInput {
             files: &[("a.yml", text)],
-            stack: "st",
+            stack: Some("st"),
+            profiles: &[],
             env: &|_| None,
             env_files: &[],
             read: &|_| Err(std::io::ErrorKind::NotFound.into()),

@@ -201,7 +201,8 @@ configs:
     fn shop() -> Result<Stack> {
         let input = LoadInput {
             files: &[("shop.yml", FILE)],
-            stack: "shop",
+            stack: Some("shop"),
+            profiles: &[],
             env: &|_| None,
             env_files: &[],
             read: &|_| Ok(b"text".to_vec()),

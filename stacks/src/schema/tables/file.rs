@@ -11,9 +11,12 @@ pub(crate) static FILE: Object = object(
     &[
         // Checked before everything else.
         key("version", Any, "The version of the format; informative"),
-        key("name", Text, "The name of the stack")
-            .spec()
-            .none("a stack has the name that the command gives it"),
+        key(
+            "name",
+            Text,
+            "The name of the stack, for a command that does not say one",
+        )
+        .spec(),
         key(
             "include",
             Any,

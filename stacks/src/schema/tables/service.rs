@@ -230,9 +230,7 @@ pub(super) static SERVICE: Object = object(
         .spec()
         .none("let the program do it when it is told to stop"),
         key("privileged", Bool, "All that the node may do").none("name what is needed under `cap_add`"),
-        key("profiles", TEXTS, "It runs only where one of these is asked for")
-            .spec()
-            .refused("move it to a file of its own, and add that with -c where it is wanted"),
+        key("profiles", TEXTS, "It is there only when one of these is asked for").spec(),
         key("provider", Any, "A program that stands for the service")
             .spec()
             .refused("run what it provides as a service, or outside of the stack"),

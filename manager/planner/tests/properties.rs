@@ -63,6 +63,11 @@ fn line() -> impl Strategy<Value = String> {
         Just("fail agent@b".to_owned()),
         Just("heal web@b".to_owned()),
         Just("history 2".to_owned()),
+        Just("update web no-after after=db:healthy".to_owned()),
+        Just("update web no-after after=batch:completed after=db:started".to_owned()),
+        Just("update agent no-after after=db:started after=cache:healthy?".to_owned()),
+        Just("update batch no-after after=db:healthy".to_owned()),
+        Just("update web no-after".to_owned()),
         Just("update web restart=none".to_owned()),
         Just("update web on-failure=continue".to_owned()),
         Just("update web on-failure=rollback".to_owned()),
@@ -133,6 +138,10 @@ fn promises_hold(world: &mut World) {
     assert_eq!(plan, again, "the same input gives the same plan");
     assert!(plan.actions.is_empty(), "a settled swarm stays as it is");
     assert!(plan.wake_at.is_none_or(|at| at > world.now));
+    for service in snapshot.services() {
+        let waits = !service.waits_for.is_empty();
+        assert!(!waits || !service.spec.depends_on.is_empty(), "{service:?}");
+    }
     for task in snapshot.tasks().filter(|task| task.is_live()) {
         if task.status.state < TaskState::Assigned {
             assert!(

@@ -25,6 +25,9 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
         return;
     }
     let mut due: Vec<usize> = Vec::new();
+    let depends = work
+        .service
+        .is_some_and(|service| !service.spec.depends_on.is_empty());
     let left = jobs::left_of_ended_runs(work)
         .into_iter()
         .map(|index| &work.tasks[index])
@@ -33,7 +36,10 @@ pub(super) fn promote(draft: &mut Draft<'_>, work: &mut ServiceWork<'_>) {
         .max();
     let positions = work.positions_among(|position| waiting.contains(position));
     for tasks in positions.values() {
-        let held = work.gate.is_some() && gate::is_first(tasks.iter().map(|i| &work.tasks[*i]));
+        let first = depends && gate::is_first(tasks.iter().map(|i| &work.tasks[*i]));
+        // What it depends on may go while it waits for something else.
+        work.acted |= first;
+        let held = first && work.gate.is_some();
         work.held |= held;
         for index in tasks.iter().filter(|_| !held) {
             let task = &work.tasks[*index];

@@ -75,9 +75,9 @@ impl Host {
     /// # Errors
     /// [`CliError::Unreachable`] when nobody listens there.
     pub async fn connect(&self) -> Result<Client> {
-        // Tried by hand first: tonic buries what the socket said.
-        let probe = UnixStream::connect(&self.path).await;
-        probe.map_err(|source| CliError::Unreachable {
+        // Done by hand: tonic buries what the socket said.
+        let first = UnixStream::connect(&self.path).await;
+        let first = first.map_err(|source| CliError::Unreachable {
             host: self.text.clone(),
             hint: match source.kind() {
                 std::io::ErrorKind::PermissionDenied => ", and use it as root",
@@ -85,10 +85,18 @@ impl Host {
             },
             source,
         })?;
+        // Where it breaks there is another one.
+        let mut first = Some(first);
         let path = self.path.clone();
         let connector = service_fn(move |_| {
-            let path = path.clone();
-            async move { UnixStream::connect(path).await.map(TokioIo::new) }
+            let (first, path) = (first.take(), path.clone());
+            async move {
+                let stream = match first {
+                    Some(stream) => stream,
+                    None => UnixStream::connect(path).await?,
+                };
+                Ok::<_, std::io::Error>(TokioIo::new(stream))
+            }
         });
         // The name stands in for the host that HTTP/2 wants.
         let channel = Endpoint::from_static("http://skep")
@@ -288,6 +296,19 @@ mod tests {
         for text in ["", "tcp://1.2.3.4:2375", "run/a.sock", "unix://a"] {
             assert!(Host::parse(text).is_err(), "{text}");
         }
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn a_command_connects_once() -> Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("skep.sock");
+        let daemon = tokio::net::UnixListener::bind(&path)?;
+        let host = Host::parse(&path.display().to_string())?;
+        let _client = host.connect().await?;
+        daemon.accept().await?;
+        let second = tokio::time::timeout(Duration::from_millis(50), daemon.accept());
+        assert!(second.await.is_err(), "there is a second connection");
         Ok(())
     }
 

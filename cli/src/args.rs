@@ -2,7 +2,8 @@
 
 use crate::client::DEFAULT_HOST;
 use crate::commands::{self, Command};
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
+use std::ffi::OsString;
 
 /// Run containers on many machines as on one.
 #[derive(Debug, Parser)]
@@ -16,7 +17,8 @@ use clap::Parser;
   skep swarm join --token TOKEN HOST:2377            add a machine
   skep stack deploy -c docker-stack.yml vote         run what a stack file says
   skep service scale vote_vote=5                     more of one service
-  skep help SK0301                                   what a code in an error or warning means"
+  skep help SK0301                                   what a code in an error or warning means
+  skep help exit-codes                               how commands end"
 )]
 pub struct Cli {
     /// Socket of the daemon to talk to
@@ -31,10 +33,23 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Whether a command line, right or wrong, is that of a `plan`.
+pub fn is_plan(line: &[OsString]) -> bool {
+    let lenient = Cli::command().ignore_errors(true);
+    let Ok(read) = lenient.try_get_matches_from(line) else {
+        return false;
+    };
+    let mut at = &read;
+    let mut name = "";
+    while let Some((inner, below)) = at.subcommand() {
+        (name, at) = (inner, below);
+    }
+    name == "plan"
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory as _;
 
     #[test]
     fn the_command_tree_is_sound() {
@@ -62,5 +77,20 @@ mod tests {
             }
         }
         check(&Cli::command(), "");
+    }
+
+    #[test]
+    fn a_plan_is_told_from_other_commands_also_when_it_is_wrong() {
+        for (line, expected) in [
+            ("skep service plan --image nginx web", true),
+            ("skep -H /run/plan service plan --imag nginx web", true),
+            ("skep service plan", true),
+            ("skep service update --image plan plan", false),
+            ("skep service plna web", false),
+            ("skep plan", false),
+        ] {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            assert_eq!(is_plan(&words), expected, "{line}");
+        }
     }
 }

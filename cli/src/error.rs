@@ -1,30 +1,36 @@
-//! What ends a command otherwise than well, and the exit code each of it means.
+//! What ends a command otherwise than well. The exit codes are `exit`'s.
 //!
 //! Commands pass `anyhow` errors up; the ones here are those whose kind decides
 //! about the exit code or the words. Everything else is a failure.
 
+use crate::exit::Exit;
 use skep_types::with_causes;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io;
-use std::process::ExitCode;
 use tonic::{Code, Status};
 
 /// What ends a command otherwise than well.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
-    /// What was asked for makes no sense, or a file is invalid: exit code 2.
+    /// What was asked for makes no sense, or a file is invalid.
     #[error("{0}")]
     Usage(String),
     /// Everything there is to say has been said on standard error already.
     #[error("failed")]
     Reported,
-    /// As [`CliError::Reported`], for an invalid file: exit code 2.
+    /// As [`CliError::Reported`], for an invalid file or command line.
     #[error("invalid file")]
     ReportedInvalid,
-    /// What was asked about would change something, as the output says: exit code 2.
+    /// What was asked about would change something, as the output says.
     #[error("something would change")]
     WouldChange,
+    /// Services went back to what they were, for the reasons it tells.
+    #[error("{0}")]
+    RolledBack(String),
+    /// The user's time is over; it tells what is not done.
+    #[error("{0}")]
+    TimedOut(String),
     /// The user pressed Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -95,13 +101,17 @@ pub fn is_passing(error: &anyhow::Error) -> bool {
     refusal(error) == Some(Code::Unavailable)
 }
 
-/// The exit code an error means.
-pub fn exit_code(error: &anyhow::Error) -> ExitCode {
-    ExitCode::from(match error.downcast_ref::<CliError>() {
-        Some(CliError::Usage(_) | CliError::ReportedInvalid | CliError::WouldChange) => 2,
-        Some(CliError::Interrupted) => 130,
-        _ => 1,
-    })
+/// The end that an error is.
+pub fn exit(error: &anyhow::Error) -> Exit {
+    match error.downcast_ref::<CliError>() {
+        Some(CliError::Usage(_) | CliError::ReportedInvalid) => Exit::Usage,
+        Some(CliError::WouldChange) => Exit::Changes,
+        Some(CliError::RolledBack(_)) => Exit::RolledBack,
+        Some(CliError::TimedOut(_)) => Exit::TimedOut,
+        Some(CliError::Interrupted) => Exit::Interrupted,
+        Some(CliError::Reported | CliError::Unreachable { .. } | CliError::Refused { .. })
+        | None => Exit::Failed,
+    }
 }
 
 /// The one line for the user; `None` where there is nothing (more) to say.

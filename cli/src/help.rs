@@ -1,9 +1,10 @@
-//! `skep help CODE`: what the code of a finding means.
+//! `skep help CODE`: what the code of a finding means; `skep help exit-codes`.
 //!
 //! Help of commands is the argument parser's, and so is `help`. Its command takes the names
 //! of commands and nothing else; what it does not know comes here.
 
 use crate::error::usage;
+use crate::exit::CODES;
 use crate::output::{say, terminal_width};
 use anyhow::Result;
 use skep_stacks::{Code, codes, nearest};
@@ -12,28 +13,34 @@ use std::fmt::Write as _;
 
 /// What asks for every code.
 const ALL: &str = "codes";
+/// What asks for how commands end.
+const EXITS: &str = "exit-codes";
 
-/// The code that a command line asks for, or [`ALL`]: one that ends in `help` and a code.
+/// What a command line asks for: a code, [`ALL`] or [`EXITS`], after `help` and at its end.
 /// Only for a line that is no command.
 pub fn asked(line: &[OsString]) -> Option<&str> {
     let [.., help, word] = line else {
         return None;
     };
     let word = word.to_str()?;
-    (help == "help" && (is_code(word) || word.eq_ignore_ascii_case(ALL))).then_some(word)
+    let is_known = is_code(word) || [ALL, EXITS].iter().any(|w| word.eq_ignore_ascii_case(w));
+    (help == "help" && is_known).then_some(word)
 }
 
-/// Explains a code, or lists all.
+/// Explains a code, or lists all of a kind.
 ///
 /// # Errors
 /// There is no such code.
 pub fn run(word: &str) -> Result<()> {
-    if word.eq_ignore_ascii_case(ALL) {
+    let width = terminal_width().min(80);
+    if word.eq_ignore_ascii_case(EXITS) {
+        say!("{}", exits(width))?;
+    } else if word.eq_ignore_ascii_case(ALL) {
         for code in codes() {
             say!("{}  {}", code.id, code.title)?;
         }
     } else {
-        say!("{}", explain(find(word)?, terminal_width().min(80)))?;
+        say!("{}", explain(find(word)?, width))?;
     }
     Ok(())
 }
@@ -69,6 +76,14 @@ fn explain(code: &Code, width: usize) -> String {
         }
     }
     out
+}
+
+fn exits(width: usize) -> String {
+    let rows = CODES.iter().map(|(code, meaning)| {
+        let text = filled(meaning, width.saturating_sub(5)).replace('\n', "\n     ");
+        format!("{code:>3}  {text}")
+    });
+    rows.collect::<Vec<_>>().join("\n")
 }
 
 /// `text` in lines of at most `width` characters, where words allow it.
@@ -143,6 +158,25 @@ mod tests {
     }
 
     #[test]
+    fn exit_codes_are_listed() {
+        let expected = expect![[r#"
+              0  Done. Commands that wait for services: they have
+                 converged. Of `plan`: nothing would change.
+              1  Failed; of several things at least one. Standard error
+                 says why.
+              2  The command line or a file it names makes no sense;
+                 nothing was done. Of `plan`: something would change,
+                 and what makes no sense is 1.
+              3  Rolled back: a service failed with what was asked for,
+                 and went back to what it ran before.
+              4  Timed out: `--timeout` is over; the work goes on in
+                 background.
+            130  Interrupted by Ctrl-C; what was asked for already goes
+                 on in background."#]];
+        expected.assert_eq(&exits(60));
+    }
+
+    #[test]
     fn commands_are_no_codes() {
         for word in ["service", "sk", "skep", "SK03a1", "codes"] {
             assert!(!is_code(word), "{word}");
@@ -155,6 +189,7 @@ mod tests {
             ("skep help SK0301", Some("SK0301")),
             ("skep --stale help sk0301", Some("sk0301")),
             ("skep help codes", Some("codes")),
+            ("skep help exit-codes", Some("exit-codes")),
             ("skep help service create", None),
             ("skep help nonsense", None),
             ("skep SK0301", None),

@@ -13,6 +13,7 @@ mod client;
 mod commands;
 mod each;
 mod error;
+mod exit;
 mod explain;
 mod filter;
 mod find;
@@ -32,6 +33,8 @@ mod view;
 
 use args::Cli;
 use clap::Parser as _;
+use error::CliError;
+use exit::Exit;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -41,16 +44,20 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let done = match Cli::try_parse() {
+    let line: Vec<OsString> = std::env::args_os().collect();
+    let done = match Cli::try_parse_from(&line) {
         Ok(cli) => commands::run(cli),
-        Err(answer) => {
-            let line: Vec<OsString> = std::env::args_os().collect();
-            match help::asked(&line) {
-                Some(word) => help::run(word),
-                // Prints usage errors and help itself; exit codes 2 and 0.
-                None => answer.exit(),
+        Err(answer) => match help::asked(&line) {
+            Some(word) => help::run(word),
+            None => {
+                // Usage errors and help itself. Where that fails there is nobody to tell.
+                let _ = answer.print();
+                match answer.use_stderr() {
+                    true => Err(CliError::ReportedInvalid.into()),
+                    false => Ok(()),
+                }
             }
-        }
+        },
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,7 +65,9 @@ fn main() -> ExitCode {
             if let Some(text) = error::message(&error) {
                 output::note!("skep: {text}");
             }
-            error::exit_code(&error)
+            let exit = error::exit(&error);
+            let of_plan = exit == Exit::Usage && args::is_plan(&line);
+            ExitCode::from(exit.code(of_plan))
         }
     }
 }

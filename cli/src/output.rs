@@ -56,10 +56,19 @@ pub fn colours() -> bool {
 
 /// Columns of the terminal; 80 where it does not say.
 pub fn terminal_width() -> usize {
-    match rustix::termios::tcgetwinsize(io::stdout()) {
-        Ok(size) if size.ws_col > 0 => usize::from(size.ws_col),
-        _ => 80,
-    }
+    terminal_size().0
+}
+
+/// Columns and rows of the terminal; 80 and 24 where it does not say.
+pub fn terminal_size() -> (usize, usize) {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    let or = |said: Option<u16>, usual| match said {
+        Some(said) if said > 0 => usize::from(said),
+        _ => usual,
+    };
+    let columns = size.as_ref().map(|size| size.ws_col);
+    let rows = size.as_ref().map(|size| size.ws_row);
+    (or(columns, 80), or(rows, 24))
 }
 
 /// Milliseconds since the Unix epoch.

@@ -6,6 +6,7 @@
 //! `judge`'s, how it looks is `render`'s and `screen`'s.
 
 mod assess;
+mod board;
 mod job;
 mod judge;
 mod render;
@@ -16,11 +17,11 @@ mod tests;
 use crate::client::Client;
 use crate::error::{CliError, is_passing};
 use crate::output::{is_terminal, note, now_ms};
-use anyhow::{Result, anyhow};
+use anyhow::{Error, Result, anyhow};
 pub use assess::{Report, assess};
+pub use board::Board;
 use judge::{Judge, Verdict};
 use screen::Screen;
-pub use screen::redraw;
 use skep_proto::{id_bytes, pb};
 use skep_types::ServiceId;
 use std::time::Duration;
@@ -30,13 +31,17 @@ use tokio::time::Instant;
 
 /// How to wait.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Waiting {
+pub struct Waiting<'a> {
     /// Show nothing on the way.
     pub quiet: bool,
     /// Give up after this long.
     pub timeout: Option<Duration>,
     /// Going back to the previous spec is what was asked for.
     pub rollback: bool,
+    /// Services that are as they were: that they were rolled back before is no news.
+    pub unchanged: &'a [ServiceId],
+    /// The stack that all of them are.
+    pub stack: Option<&'a str>,
     /// A run of a job is what is waited for, also of one that runs by a schedule.
     pub run: bool,
     /// Progress goes to standard error when nobody watches standard output:
@@ -54,7 +59,11 @@ const BURST: Duration = Duration::from_millis(20);
 /// # Errors
 /// When they cannot, with what their tasks say; when time runs out; when the
 /// user presses Ctrl-C.
-pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waiting) -> Result<()> {
+pub async fn wait(
+    client: &Client,
+    services: &[(ServiceId, String)],
+    how: Waiting<'_>,
+) -> Result<()> {
     if services.is_empty() {
         return Ok(());
     }
@@ -69,8 +78,11 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
     tokio::pin!(cut);
     let mut events = watch(client);
     let ids: Vec<ServiceId> = services.iter().map(|(id, _)| *id).collect();
-    let names: Vec<&str> = services.iter().map(|(_, name)| name.as_str()).collect();
-    let mut judge = Judge::new(&ids, how.rollback);
+    let leave = |cut, judge: &Judge, mut screen: Screen| {
+        screen.end()?;
+        Err(left(cut, services, how.stack, judge))
+    };
+    let mut judge = Judge::new(&ids, |id| how.rollback || how.unchanged.contains(&id));
     let mut screen = match (how.quiet, is_terminal()) {
         (true, _) => Screen::none(),
         (false, true) => Screen::live(),
@@ -83,17 +95,16 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
         task_services: ids.iter().map(|id| id_bytes(*id)).collect(),
         ..Default::default()
     };
-    // A manager that goes away in the middle is given time to be followed.
-    let mut trouble_since: Option<Instant> = None;
+    let mut patience = Patience::default();
     loop {
         // A daemon that hangs must not keep the user.
         let read = tokio::select! {
             read = client.read_now(request.clone()) => read,
-            cut = &mut cut => return leave(cut, &names, &judge, screen),
+            cut = &mut cut => return leave(cut, &judge, screen),
         };
         match read {
             Ok(view) => {
-                trouble_since = None;
+                patience.renew();
                 let reports: Vec<_> = services
                     .iter()
                     .map(|(id, name)| match how.run {
@@ -103,29 +114,26 @@ pub async fn wait(client: &Client, services: &[(ServiceId, String)], how: Waitin
                     .collect();
                 let verdict = judge.look(&reports, Instant::now().into_std(), now_ms());
                 screen.show(&reports, &judge)?;
-                match verdict {
-                    Verdict::GoOn => {}
-                    Verdict::Converged => return screen.end(),
-                    Verdict::Failed(why) => {
-                        screen.end()?;
-                        return Err(anyhow!(why));
-                    }
+                let ended = match verdict {
+                    Verdict::GoOn => None,
+                    Verdict::Converged => Some(Ok(())),
+                    Verdict::RolledBack(why) => Some(Err(CliError::RolledBack(why).into())),
+                    Verdict::Failed(why) => Some(Err(anyhow!(why))),
+                };
+                if let Some(ended) = ended {
+                    screen.end()?;
+                    return ended;
                 }
             }
-            Err(error) if is_passing(&error) => {
-                let since = *trouble_since.get_or_insert_with(Instant::now);
-                if since.elapsed() > TROUBLE {
+            Err(error) => {
+                if let Err(error) = patience.bear(error) {
                     screen.end()?;
                     return Err(error);
                 }
             }
-            Err(error) => {
-                screen.end()?;
-                return Err(error);
-            }
         }
         tokio::select! {
-            cut = &mut cut => return leave(cut, &names, &judge, screen),
+            cut = &mut cut => return leave(cut, &judge, screen),
             () = next(&mut events) => {}
         }
     }
@@ -139,27 +147,80 @@ enum Cut {
     ByTime(Duration),
 }
 
-/// Leaves the services to themselves.
-fn leave(cut: Cut, names: &[&str], judge: &Judge, mut screen: Screen) -> Result<()> {
-    screen.end()?;
+/// What is to be said of services that are left to themselves.
+fn left(cut: Cut, services: &[(ServiceId, String)], stack: Option<&str>, judge: &Judge) -> Error {
+    let unfinished = judge.unfinished();
     match cut {
         Cut::ByUser => {
-            note!("Operation continuing in background.");
-            for name in names {
-                note!("Use `skep service ps {name}` to check progress.");
+            for line in going_on(services, stack, &unfinished) {
+                note!("{line}");
             }
-            Err(CliError::Interrupted.into())
+            CliError::Interrupted.into()
         }
-        Cut::ByTime(timeout) => Err(anyhow!(
-            "timed out after {timeout:?}: {}; the operation continues in background",
-            judge.unfinished()
-        )),
+        Cut::ByTime(timeout) => {
+            let unfinished = match unfinished.is_empty() {
+                true => "the daemon has not answered yet".to_owned(),
+                false => unfinished.join("; "),
+            };
+            let text = format!(
+                "timed out after {timeout:?}: {unfinished}; the operation continues in background"
+            );
+            CliError::TimedOut(text).into()
+        }
     }
+}
+
+/// What goes on without us, and where to look.
+fn going_on(
+    services: &[(ServiceId, String)],
+    stack: Option<&str>,
+    unfinished: &[String],
+) -> Vec<String> {
+    let mut lines = vec!["Operation continuing in background.".to_owned()];
+    // Of one its user has just seen how far it is.
+    if services.len() > 1 {
+        lines.extend(unfinished.iter().map(|line| format!("  {line}")));
+    }
+    let look = match stack {
+        Some(stack) => format!("stack ps {stack}"),
+        None => {
+            let names: Vec<&str> = services.iter().map(|(_, name)| name.as_str()).collect();
+            format!("service ps {}", names.join(" "))
+        }
+    };
+    lines.push(format!("Use `skep {look}` to check progress."));
+    lines
 }
 
 /// How long a swarm may be without a leader, or the daemon's connection broken,
 /// while somebody waits.
-pub const TROUBLE: Duration = Duration::from_secs(15);
+const TROUBLE: Duration = Duration::from_secs(15);
+
+/// Patience with trouble that passes: a manager that goes away in the middle is given time
+/// to be followed.
+#[derive(Debug, Default)]
+pub struct Patience {
+    since: Option<Instant>,
+}
+
+impl Patience {
+    /// All is well.
+    pub fn renew(&mut self) {
+        self.since = None;
+    }
+
+    /// Takes an error that may pass.
+    ///
+    /// # Errors
+    /// It does not pass, or has lasted for too long.
+    pub fn bear(&mut self, error: Error) -> Result<()> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        match is_passing(&error) && since.elapsed() <= TROUBLE {
+            true => Ok(()),
+            false => Err(error),
+        }
+    }
+}
 
 /// Sleeps until then; for ever where there is no such time.
 pub async fn until(deadline: Option<Instant>) {

@@ -121,7 +121,7 @@ async fn ask(
     host: &Host,
     name: &str,
     args: WaitArgs,
-    change: impl Fn(&Service) -> (Change, Waiting),
+    change: impl Fn(&Service) -> (Change, Waiting<'static>),
 ) -> Result<()> {
     let client = host.connect().await?;
     let view = read(&client).await?;

@@ -93,6 +93,30 @@ impl Report {
         let changes = self.outdated > 0 || self.rebalanced.is_some();
         self.exists && any && !changes && self.done == self.total
     }
+
+    /// What its tasks complain of: what ended badly goes before what is kept from running.
+    pub fn complaint(&self) -> Option<String> {
+        let failed = self.failed.iter();
+        if let Some(attempt) = failed.max_by_key(|attempt| !attempt.error.is_empty()) {
+            let Attempt {
+                task,
+                node,
+                state,
+                error,
+                ..
+            } = attempt;
+            let at = match node.as_str() {
+                "" => String::new(),
+                node => format!(" on {node}"),
+            };
+            return Some(format!("{task} {state}{at}: {error}"));
+        }
+        let waiting = self.bars.iter().rev().find(|bar| !bar.error.is_empty())?;
+        let Bar {
+            task, state, error, ..
+        } = waiting;
+        Some(format!("{task} is {state}: {error}"))
+    }
 }
 
 /// Positions: slots, or nodes for a global service.

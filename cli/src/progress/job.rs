@@ -85,7 +85,7 @@ mod tests {
     const ID: ServiceId = ServiceId::from_bits(7);
 
     fn look(view: &View) -> (String, Verdict) {
-        let mut judge = Judge::new(&[ID], false);
+        let mut judge = Judge::new(&[ID], |_| false);
         let reports = [assess(view, ID, "job")];
         // The first look only says what is new.
         let verdict = match judge.look(&reports, Instant::now(), 0) {

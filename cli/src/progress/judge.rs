@@ -16,6 +16,9 @@ const MOST_STUCK: Duration = Duration::from_secs(30);
 /// update may get no further, where nothing else is said.
 const MOST_UNREADY: Duration = Duration::from_secs(10 * 60);
 
+/// Services that are named where those that are not done are told.
+const MOST_NAMED: usize = 5;
+
 /// Age, in milliseconds, from which tasks need no watching to count as stable:
 /// far above what clocks of nodes may differ by.
 const LONG_UP_MS: u64 = 60_000;
@@ -27,6 +30,8 @@ pub enum Verdict {
     GoOn,
     /// Every service is up and has stayed so.
     Converged,
+    /// Some went back to what they were, the others are up: why.
+    RolledBack(String),
     /// It will not get better by itself: why.
     Failed(String),
 }
@@ -44,6 +49,8 @@ pub enum Phase {
     RollingBack,
     /// Up and stable.
     Done,
+    /// Back at the previous spec, which was not asked for.
+    RolledBack,
     /// It will not come up.
     Failed,
 }
@@ -59,7 +66,9 @@ struct Course {
     forgiven: BTreeSet<TaskId>,
     seen: BTreeSet<TaskId>,
     attempts: BTreeMap<String, BTreeSet<TaskId>>,
-    /// Why it is going back, said only while it does.
+    /// Going back is no failure of it.
+    rollback: bool,
+    /// Why it is going back, or went, said only while it does.
     rolled_back: Option<String>,
     why: String,
     last: String,
@@ -69,13 +78,12 @@ struct Course {
 #[derive(Debug)]
 pub struct Judge {
     courses: BTreeMap<ServiceId, Course>,
-    rollback: bool,
     first: bool,
 }
 
 impl Judge {
-    /// For these services; `rollback` where going back is the aim.
-    pub fn new(services: &[ServiceId], rollback: bool) -> Self {
+    /// For these services; `rollback` says of which that they went back is no failure.
+    pub fn new(services: &[ServiceId], rollback: impl Fn(ServiceId) -> bool) -> Self {
         let course = |id: &ServiceId| {
             let course = Course {
                 phase: Phase::Coming,
@@ -84,6 +92,7 @@ impl Judge {
                 forgiven: BTreeSet::new(),
                 seen: BTreeSet::new(),
                 attempts: BTreeMap::new(),
+                rollback: rollback(*id),
                 rolled_back: None,
                 why: String::new(),
                 last: String::new(),
@@ -92,7 +101,6 @@ impl Judge {
         };
         Judge {
             courses: services.iter().map(course).collect(),
-            rollback,
             first: true,
         }
     }
@@ -115,7 +123,7 @@ impl Judge {
                 course.forgiven = report.failed.iter().map(|attempt| attempt.id).collect();
             }
             let before = course.phase;
-            course.look(report, self.rollback, now, now_ms);
+            course.look(report, now, now_ms);
             came_up |= before != Phase::Done && course.phase == Phase::Done;
         }
         self.first = false;
@@ -123,7 +131,10 @@ impl Judge {
         if all(Phase::Done) {
             return Verdict::Converged;
         }
-        let settled = |course: &Course| matches!(course.phase, Phase::Done | Phase::Failed);
+        let settled = |course: &Course| {
+            let phase = course.phase;
+            matches!(phase, Phase::Done | Phase::RolledBack | Phase::Failed)
+        };
         if came_up {
             // What failed for want of this one gets new attempts.
             for course in self.courses.values_mut() {
@@ -137,30 +148,47 @@ impl Judge {
         let reasons: Vec<&str> = self
             .courses
             .values()
-            .filter(|course| course.phase == Phase::Failed)
+            .filter(|course| course.phase != Phase::Done)
             .map(|course| course.why.as_str())
             .collect();
-        Verdict::Failed(reasons.join("; "))
+        let reasons = reasons.join("; ");
+        match self.courses.values().any(|c| c.phase == Phase::Failed) {
+            true => Verdict::Failed(reasons),
+            false => Verdict::RolledBack(reasons),
+        }
     }
 
-    /// How far those are that are not done.
-    pub fn unfinished(&self) -> String {
-        let open: Vec<&str> = self
-            .courses
-            .values()
-            .filter(|course| course.phase != Phase::Done)
-            .map(|course| course.last.as_str())
-            .filter(|last| !last.is_empty())
-            .collect();
-        match open.is_empty() {
-            true => "the daemon has not answered yet".to_owned(),
-            false => open.join("; "),
+    /// Why a service failed, or is going or went back; in a sentence of its own where it
+    /// failed.
+    pub fn why(&self, service: ServiceId) -> Option<&str> {
+        let course = self.courses.get(&service)?;
+        match course.phase {
+            Phase::Failed => Some(&course.why),
+            Phase::RollingBack | Phase::RolledBack => course.rolled_back.as_deref(),
+            _ => None,
         }
+    }
+
+    /// How far those are that are not done: the first few of them. Empty where nothing is
+    /// known yet.
+    pub fn unfinished(&self) -> Vec<String> {
+        let open = |course: &Course| match course.phase {
+            Phase::Done => None,
+            Phase::Failed | Phase::RolledBack => Some(course.why.clone()),
+            _ => Some(course.last.clone()).filter(|last| !last.is_empty()),
+        };
+        let mut open: Vec<String> = self.courses.values().filter_map(open).collect();
+        let more = open.len().saturating_sub(MOST_NAMED);
+        if more > 0 {
+            open.truncate(MOST_NAMED);
+            open.push(format!("and {more} more"));
+        }
+        open
     }
 }
 
 impl Course {
-    fn look(&mut self, report: &Report, rollback: bool, now: Instant, now_ms: u64) {
+    fn look(&mut self, report: &Report, now: Instant, now_ms: u64) {
         if self.phase == Phase::Done {
             return;
         }
@@ -191,10 +219,10 @@ impl Course {
                 self.why = format!("service rollback paused: {message}{}", reason(report));
                 Phase::Failed
             }
-            Some((UpdateState::RollbackCompleted, message)) if !rollback => {
-                let message = self.rolled_back.as_ref().unwrap_or(message);
-                self.why = format!("service {name} was rolled back: {message}");
-                Phase::Failed
+            Some((UpdateState::RollbackCompleted, message)) if !self.rollback => {
+                let why = self.rolled_back.get_or_insert_with(|| message.clone());
+                self.why = format!("service {name} was rolled back: {why}");
+                Phase::RolledBack
             }
             Some((UpdateState::Completed | UpdateState::RollbackCompleted, _)) if up => Phase::Done,
             Some((UpdateState::Updating, _)) if up => Phase::Verifying(report.monitor),
@@ -325,28 +353,10 @@ fn standing(report: &Report) -> String {
     )
 }
 
-/// What the service's tasks complain of, the newest last.
+/// What the service's tasks complain of, to be added to a sentence.
 fn reason(report: &Report) -> String {
-    let waiting = report.bars.iter().rev().find(|bar| !bar.error.is_empty());
-    let failed = report
-        .failed
-        .iter()
-        .max_by_key(|attempt| !attempt.error.is_empty());
-    match (failed, waiting) {
-        (Some(attempt), _) if attempt.node.is_empty() => {
-            format!(": {} {}: {}", attempt.task, attempt.state, attempt.error)
-        }
-        (Some(attempt), _) => {
-            let super::assess::Attempt {
-                task,
-                node,
-                state,
-                error,
-                ..
-            } = attempt;
-            format!(": {task} {state} on {node}: {error}")
-        }
-        (None, Some(bar)) => format!(": {} is {}: {}", bar.task, bar.state, bar.error),
-        (None, None) => String::new(),
+    match report.complaint() {
+        Some(complaint) => format!(": {complaint}"),
+        None => String::new(),
     }
 }

@@ -1,4 +1,6 @@
-//! The look of progress, as lines of text: pure.
+//! The look of progress, as lines of text: pure. Of several services it is `stack`'s.
+
+mod stack;
 
 use super::assess::{Bar, Report};
 use super::judge::{Judge, Phase};
@@ -23,33 +25,23 @@ const STEPS: [TaskState; 8] = [
     TaskState::Running,
 ];
 
-/// All lines of the moment, for a terminal of this width.
-pub fn lines(reports: &[Report], judge: &Judge, width: usize) -> Vec<String> {
+/// All lines of the moment, for a terminal of so many columns and rows.
+pub fn lines(reports: &[Report], judge: &Judge, size: (usize, usize)) -> Vec<String> {
+    let [report] = reports else {
+        return stack::lines(reports, judge, size);
+    };
+    let (columns, rows) = size;
     let mut out = vec![overall(reports, judge)];
-    let total: usize = reports.iter().map(|report| report.total).sum();
-    let single = reports.len() == 1;
-    if total <= MOST_BARS {
-        let label = |report: &Report, bar: &Bar| match single {
-            true => bar.label.clone(),
-            false => format!("{} {}", report.name, bar.label),
-        };
-        let widest = reports
-            .iter()
-            .flat_map(|report| report.bars.iter().map(move |bar| label(report, bar)))
-            .map(|label| label.chars().count())
-            .max()
-            .unwrap_or(0);
-        for report in reports {
-            for bar in &report.bars {
-                out.push(bar_line(&label(report, bar), widest, bar, width));
-            }
-        }
+    // The sum, the verdict and the cursor take a line each.
+    if report.total <= MOST_BARS && report.bars.len() + 3 <= rows {
+        let labels = report.bars.iter().map(|bar| bar.label.chars().count());
+        let widest = labels.max().unwrap_or(0);
+        let bars = report.bars.iter();
+        out.extend(bars.map(|bar| bar_line(widest, bar, columns)));
     }
-    for report in reports {
-        out.extend(verify(report, judge.phase(report.id), single));
-    }
+    out.extend(verify(report, judge.phase(report.id), true));
     out.into_iter()
-        .map(|line| ellipsis(&line, width.max(20)))
+        .map(|line| ellipsis(&line, columns.max(20)))
         .collect()
 }
 
@@ -80,8 +72,8 @@ pub fn overall(reports: &[Report], judge: &Judge) -> String {
     }
 }
 
-fn bar_line(label: &str, widest: usize, bar: &Bar, width: usize) -> String {
-    let head = format!("{label:<widest$}: ");
+fn bar_line(widest: usize, bar: &Bar, width: usize) -> String {
+    let head = format!("{:<widest$}: ", bar.label);
     if !bar.error.is_empty() {
         let error = bar.error.split_whitespace().collect::<Vec<_>>().join(" ");
         return format!("{head}{}", ellipsis(&error, ERROR_WIDTH));
@@ -119,6 +111,6 @@ pub fn verify(report: &Report, phase: Phase, single: bool) -> Option<String> {
         Phase::Done if report.scheduled => format!("{whose}it runs when it is due"),
         Phase::Done if report.run.is_some() => format!("{whose}job complete"),
         Phase::Done => format!("verify: Service {} converged", report.name),
-        Phase::Coming | Phase::RollingBack | Phase::Failed => return None,
+        Phase::Coming | Phase::RollingBack | Phase::RolledBack | Phase::Failed => return None,
     })
 }

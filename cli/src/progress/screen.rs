@@ -2,12 +2,12 @@
 //! each change once elsewhere.
 
 use super::assess::Report;
+use super::board::Board;
 use super::judge::Judge;
 use super::render;
-use crate::output::{raw, terminal_width};
+use crate::output::{raw, terminal_size};
 use anyhow::Result;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 use std::io::Write as _;
 
 /// A place for progress.
@@ -17,7 +17,7 @@ pub struct Screen(Kind);
 #[derive(Debug)]
 enum Kind {
     None,
-    Live { drawn: Vec<String> },
+    Live(Board),
     Plain { to_stderr: bool, lines: Plain },
 }
 
@@ -29,7 +29,7 @@ impl Screen {
 
     /// The terminal.
     pub fn live() -> Self {
-        Screen(Kind::Live { drawn: Vec::new() })
+        Screen(Kind::Live(Board::default()))
     }
 
     /// Plain lines on standard output or standard error.
@@ -44,14 +44,7 @@ impl Screen {
     pub fn show(&mut self, reports: &[Report], judge: &Judge) -> Result<()> {
         match &mut self.0 {
             Kind::None => Ok(()),
-            Kind::Live { drawn } => {
-                let lines = render::lines(reports, judge, terminal_width());
-                if lines != *drawn {
-                    raw(redraw(drawn.len(), &lines).as_bytes())?;
-                    *drawn = lines;
-                }
-                Ok(())
-            }
+            Kind::Live(board) => board.show(render::lines(reports, judge, terminal_size())),
             Kind::Plain { to_stderr, lines } => {
                 let mut text = lines.next(reports, judge).join("\n");
                 if text.is_empty() {
@@ -73,21 +66,6 @@ impl Screen {
         self.0 = Kind::None;
         Ok(())
     }
-}
-
-/// Draws over the lines drawn before.
-pub fn redraw(before: usize, lines: &[String]) -> String {
-    let mut text = String::new();
-    if before > 0 {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "\x1b[{before}A");
-    }
-    for line in lines {
-        let _ = writeln!(text, "\x1b[2K{line}");
-    }
-    // Lines that are left of a longer drawing.
-    text.push_str("\x1b[J");
-    text
 }
 
 /// Says each change once.

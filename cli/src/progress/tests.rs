@@ -1,16 +1,18 @@
 //! Courses of waiting, as the user sees them.
 
+mod look;
+
 use super::assess::{Report, assess};
-use super::judge::{Judge, Phase, Verdict};
-use super::screen::{Plain, redraw};
-use super::{Waiting, render, wait};
+use super::judge::{Judge, Verdict};
+use super::screen::Plain;
+use super::{Waiting, wait};
 use crate::client::Host;
 use crate::testing::{service, swarm};
 use crate::view::View;
 use expect_test::{Expect, expect};
 use skep_types::{
-    Cause, NodeId, NodeState, RestartCondition, ServiceMode, TaskState, Timestamp, UpdateState,
-    UpdateStatus, Version,
+    Cause, NodeId, NodeState, RestartCondition, TaskState, Timestamp, UpdateState, UpdateStatus,
+    Version,
 };
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,10 +32,10 @@ impl Course {
         Course::how(view, Waiting::default())
     }
 
-    fn how(view: View, how: Waiting) -> Self {
+    fn how(view: View, how: Waiting<'_>) -> Self {
         let ids: Vec<_> = view.services.iter().map(|service| service.id).collect();
         Course {
-            judge: Judge::new(&ids, how.rollback),
+            judge: Judge::new(&ids, |id| how.rollback || how.unchanged.contains(&id)),
             view,
             plain: Plain::default(),
             began: Instant::now(),
@@ -61,6 +63,7 @@ impl Course {
         match &verdict {
             Verdict::GoOn => {}
             Verdict::Converged => self.said.push_str("=> converged\n"),
+            Verdict::RolledBack(why) => self.said.push_str(&format!("=> rolled back: {why}\n")),
             Verdict::Failed(why) => self.said.push_str(&format!("=> failed: {why}\n")),
         }
         verdict
@@ -328,7 +331,7 @@ fn paused_and_rolled_back_updates_are_failures() {
         => failed: service update paused: update paused due to failure of task x: web.1 failed on two: exit code 3
         1 s: rolling back update: 0 out of 1 tasks
         2 s: overall progress: 0 out of 1 tasks
-        => failed: service web was rolled back: update rolled back due to failure of task x
+        => rolled back: service web was rolled back: update rolled back due to failure of task x
     "#]]);
 }
 
@@ -417,65 +420,56 @@ fn a_service_removed_meanwhile_ends_the_wait() {
 }
 
 #[test]
-fn a_global_service_has_a_bar_a_node() {
-    let mut agent = service(1, "agent", 0);
-    agent.spec.mode = ServiceMode::Global;
-    let mut course = Course::of(swarm(vec![agent]));
-    course.look(0);
-    course.view.add(0, 0, 2, TaskState::Running);
-    course.view.add(0, 0, 1, TaskState::Starting);
-    course.look(1);
-    let lines = render::lines(&course.reports(), &course.judge, 60);
-    course.said.push_str(&lines.join("\n"));
-    course.check(expect![[r#"
-        0 s: overall progress: waiting for new tasks
-        1 s: overall progress: 1 out of 2 tasks
-        overall progress: 1 out of 2 tasks
-        one: starting  [===================================>      ]
-        two: running   [=========================================>]"#]]);
+fn a_service_that_was_left_as_it_was_is_not_blamed_for_an_earlier_rollback() {
+    for (unchanged, verdict) in [
+        (
+            false,
+            Verdict::RolledBack("service web was rolled back: rollback completed".to_owned()),
+        ),
+        (true, Verdict::Converged),
+    ] {
+        let view = swarm(vec![service(1, "web", 1)]);
+        let ids = [view.services[0].id];
+        let how = Waiting {
+            unchanged: if unchanged { &ids } else { &[] },
+            ..Waiting::default()
+        };
+        let mut course = Course::how(view, how);
+        course.view.add(0, 1, 1, TaskState::Running);
+        course.update(UpdateState::RollbackCompleted, "rollback completed");
+        assert_eq!(course.look(0), verdict);
+    }
 }
 
 #[test]
-fn a_terminal_shows_bars_and_what_is_wrong() {
-    let mut view = swarm(vec![service(1, "db", 1), service(2, "web", 3)]);
-    view.add(0, 1, 1, TaskState::Running);
-    view.add(1, 1, 1, TaskState::Preparing);
-    let task = view.add(1, 3, 0, TaskState::Pending);
-    task.status.error = "no suitable node\n(insufficient memory on 3 nodes)".to_owned();
-    let mut course = Course::of(view);
-    course.look(0);
-    let lines = render::lines(&course.reports(), &course.judge, 70);
-    expect![[r#"
-        overall progress: 1 out of 4 tasks
-        db 1/1 : running   [===============================================>]
-        web 1/3: preparing [=============================>                  ]
-        web 2/3: new       [=====>                                          ]
-        web 3/3: no suitable node (insufficient memory on 3 nodes)
-        verify: db: Waiting 5 seconds to verify that tasks are stable..."#]]
-    .assert_eq(&lines.join("\n"));
-    assert!(matches!(
-        course.judge.phase(course.view.services[0].id),
-        Phase::Verifying(_)
-    ));
-    let narrow = render::lines(&course.reports(), &course.judge, 24);
-    assert!(
-        narrow.iter().all(|line| line.chars().count() <= 24),
-        "{narrow:?}"
-    );
-}
-
-#[test]
-fn many_tasks_are_a_sum_alone() {
-    let course = Course::of(swarm(vec![service(1, "web", 21)]));
-    let lines = render::lines(&course.reports(), &course.judge, 80);
-    assert_eq!(lines, ["overall progress: 0 out of 21 tasks"]);
-}
-
-#[test]
-fn a_drawing_covers_the_one_before() {
-    let lines = ["a".to_owned(), "b".to_owned()];
-    assert_eq!(redraw(0, &lines), "\x1b[2Ka\n\x1b[2Kb\n\x1b[J");
-    assert!(redraw(3, &lines).starts_with("\x1b[3A\x1b[2Ka\n"));
+fn what_failed_counts_for_more_than_what_was_rolled_back() {
+    for fails in [false, true] {
+        let mut course = Course::of(swarm(vec![service(1, "web", 1), service(2, "db", 1)]));
+        course.view.add(0, 1, 1, TaskState::Running);
+        course.update(UpdateState::RollbackCompleted, "rollback completed");
+        assert_eq!(course.look(0), Verdict::GoOn, "the other is not there yet");
+        let web = "service web was rolled back: rollback completed";
+        let verdict = if fails {
+            course.view.services.pop();
+            let gone = Report {
+                exists: false,
+                ..assess(&course.view, skep_types::ServiceId::from_bits(2), "db")
+            };
+            course.judge.look(&[gone], course.began, 0)
+        } else {
+            course.view.add(1, 1, 1, TaskState::Running);
+            course.look(61)
+        };
+        let expected = match fails {
+            true => Verdict::Failed(format!("{web}; service db was removed")),
+            false => Verdict::RolledBack(web.to_owned()),
+        };
+        match verdict {
+            // That one came up is a reason to look again.
+            Verdict::GoOn => assert_eq!(course.look(1), expected),
+            verdict => assert_eq!(verdict, expected),
+        }
+    }
 }
 
 #[tokio::test]

@@ -108,7 +108,7 @@ fn what_is_wrong_is_refused_with_a_reason_and_leaves_nothing() {
     let update = ["service", "update", "--force", "--timeout", "2s", "far"];
     cluster
         .skep(1, &update)
-        .fails(1, &["timed out after 2s", "continues in background"]);
+        .fails(4, &["timed out after 2s", "continues in background"]);
     cluster.skep(1, &["service", "rm", "far"]).succeeds();
     cluster.finish();
 }

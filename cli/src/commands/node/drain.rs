@@ -1,10 +1,10 @@
 //! `skep node drain`.
 
 use crate::client::{Client, Host};
-use crate::error::{CliError, is_passing};
+use crate::error::CliError;
 use crate::flags;
-use crate::output::{is_terminal, note, raw, say};
-use crate::progress::{TROUBLE, next, redraw, until, watch};
+use crate::output::{note, say};
+use crate::progress::{Board, Patience, next, until, watch};
 use anyhow::{Result, anyhow, bail};
 use skep_proto::{id_bytes, pb};
 use skep_types::{Availability, NodeId, NodeState, Task, TaskState};
@@ -75,29 +75,21 @@ async fn wait(client: &Client, mut leaving: Vec<Leaving>, args: &Args) -> Result
     let mut interrupt = signal(SignalKind::interrupt())?;
     let deadline = args.timeout.map(|timeout| Instant::now() + timeout);
     let mut events = watch(client);
-    let mut drawn: Vec<String> = Vec::new();
-    let mut trouble_since: Option<Instant> = None;
+    let mut board = Board::default();
+    let mut patience = Patience::default();
     loop {
         let look = async {
-            let seen = look(client, &mut leaving).await;
-            match seen {
+            match look(client, &mut leaving).await {
                 Ok(lines) => {
-                    trouble_since = None;
-                    if !args.quiet && lines != drawn {
-                        show(&drawn, &lines)?;
-                        drawn = lines;
+                    patience.renew();
+                    if !args.quiet {
+                        board.show(lines)?;
                     }
                 }
-                Err(error) if is_passing(&error) => {
-                    let since = *trouble_since.get_or_insert_with(Instant::now);
-                    if since.elapsed() > TROUBLE {
-                        return Err(error);
-                    }
-                }
-                Err(error) => return Err(error),
+                Err(error) => patience.bear(error)?,
             }
             if leaving.is_empty() {
-                return Ok(true);
+                return Ok::<_, anyhow::Error>(true);
             }
             next(&mut events).await;
             Ok(false)
@@ -108,31 +100,23 @@ async fn wait(client: &Client, mut leaving: Vec<Leaving>, args: &Args) -> Result
             },
             _ = interrupt.recv() => {
                 note!("Operation continuing in background.");
-                note!("Use `skep node ps NODE` to check progress.");
+                for node in &leaving {
+                    note!("Use `skep node ps {}` to check progress.", node.name);
+                }
                 return Err(CliError::Interrupted.into());
             }
             () = until(deadline) => {
                 let timeout = args.timeout.unwrap_or_default();
                 let names: Vec<&str> = leaving.iter().map(|l| l.name.as_str()).collect();
-                bail!(
+                let text = format!(
                     "timed out after {timeout:?}: tasks are left on {}; the drain continues in \
                      background",
                     names.join(", ")
                 );
+                return Err(CliError::TimedOut(text).into());
             }
         }
     }
-}
-
-fn show(before: &[String], lines: &[String]) -> Result<()> {
-    let text = match is_terminal() {
-        true => redraw(before.len(), lines),
-        false => {
-            let new = lines.iter().filter(|line| !before.contains(line));
-            new.map(|line| format!("{line}\n")).collect()
-        }
-    };
-    Ok(raw(text.as_bytes())?)
 }
 
 /// How far each node is; those that are done are waited for no more.

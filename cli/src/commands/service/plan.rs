@@ -18,7 +18,7 @@ use skep_types::{NodeId, Service, ServiceId, UpdateStatus};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Example:\n  skep service plan --image nginx:1.29 web\n\nExit code: 0 if nothing would change, 2 if something would"
+    before_help = "Example:\n  skep service plan --image nginx:1.29 web\n\nExit code: 0 if nothing would change, 2 if something would, 1 if that cannot be said"
 )]
 pub struct Args {
     #[command(flatten)]

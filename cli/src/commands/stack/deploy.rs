@@ -106,7 +106,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         ids.configs
             .insert(config.name.clone(), id(&made, "change.ids")?);
     }
-    let mut deployed = services(&client, &args, stack, &view, &ids).await?;
+    let (mut deployed, unchanged) = services(&client, &args, stack, &view, &ids).await?;
     for (what, update) in rotated {
         let changed = client.change_as_it_is(update).await;
         changed.with_context(|| format!("failed to update the services that use {what}"))?;
@@ -122,6 +122,8 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let how = Waiting {
         quiet: args.quiet,
         timeout: args.timeout,
+        unchanged: &unchanged,
+        stack: Some(&args.stack),
         ..Waiting::default()
     };
     wait(&client, &deployed, how).await
@@ -203,15 +205,16 @@ fn update(id: Bytes, spec: pb::DataSpec, rollout: bool) -> pb::UpdateData {
     }
 }
 
-/// Creates and updates; returns what to wait for.
+/// Creates and updates; returns what to wait for, and which of them it left as they were.
 async fn services(
     client: &Client,
     args: &Args,
     stack: &Stack,
     view: &View,
     ids: &Ids,
-) -> Result<Vec<(ServiceId, String)>> {
+) -> Result<(Vec<(ServiceId, String)>, Vec<ServiceId>)> {
     let mut deployed = Vec::with_capacity(stack.services.len());
+    let mut unchanged = Vec::new();
     for service in &stack.services {
         let spec = as_sent(&service.resolve(ids)?)?;
         let name = spec.name.clone();
@@ -223,7 +226,9 @@ async fn services(
             continue;
         };
         let keep = args.keep_replicas && !service.replicas_given;
-        if wanted(&spec, &present.spec, keep) != present.spec {
+        if wanted(&spec, &present.spec, keep) == present.spec {
+            unchanged.push(present.id);
+        } else {
             say!("Updating service {name} (id: {})", present.id)?;
             client
                 .edit_service(present.id, |now, edited| {
@@ -235,7 +240,7 @@ async fn services(
         }
         deployed.push((present.id, name));
     }
-    Ok(deployed)
+    Ok((deployed, unchanged))
 }
 
 /// The spec as it comes back from a manager: times are whole milliseconds there.

@@ -5,8 +5,8 @@ use super::{EXTERNAL_CA, update};
 use crate::client::{Client, Host};
 use crate::error::usage;
 use crate::flags;
-use crate::output::{is_terminal, note, raw, say};
-use crate::progress::redraw;
+use crate::output::{note, say};
+use crate::progress::Board;
 use crate::view::View;
 use anyhow::{Context as _, Result, bail};
 use skep_proto::pb;
@@ -126,7 +126,7 @@ fn cluster(view: &View) -> Result<pb::ClusterView> {
 /// that answer trust it alone.
 async fn follow(client: &Client, quiet: bool) -> Result<()> {
     let mut desired = None;
-    let mut drawn: Vec<String> = Vec::new();
+    let mut board = Board::default();
     loop {
         let view = look(client).await?;
         let at = cluster(&view)?;
@@ -136,15 +136,8 @@ async fn follow(client: &Client, quiet: bool) -> Result<()> {
         }
         let progress = Progress::of(&view, &at);
         let lines = progress.lines(&at.desired_root);
-        if !quiet && lines != drawn {
-            if is_terminal() {
-                raw(redraw(drawn.len(), &lines).as_bytes())?;
-            } else {
-                for line in lines.iter().filter(|line| !drawn.contains(line)) {
-                    say!("{line}")?;
-                }
-            }
-            drawn = lines;
+        if !quiet {
+            board.show(lines)?;
         }
         if !at.rotating_root && progress.done() {
             if !progress.down.is_empty() && !quiet {

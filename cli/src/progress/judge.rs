@@ -77,7 +77,8 @@ struct Course {
 /// Judges one view after the other.
 #[derive(Debug)]
 pub struct Judge {
-    courses: BTreeMap<ServiceId, Course>,
+    /// In the order in which the services were named.
+    courses: Vec<(ServiceId, Course)>,
     first: bool,
 }
 
@@ -107,16 +108,27 @@ impl Judge {
 
     /// Where waiting for a service is.
     pub fn phase(&self, service: ServiceId) -> Phase {
-        self.courses
-            .get(&service)
+        self.course(service)
             .map_or(Phase::Coming, |course| course.phase)
+    }
+
+    fn course(&self, service: ServiceId) -> Option<&Course> {
+        let mut known = self.courses.iter();
+        known
+            .find(|(id, _)| *id == service)
+            .map(|(_, course)| course)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Course> {
+        self.courses.iter().map(|(_, course)| course)
     }
 
     /// Takes one view in.
     pub fn look(&mut self, reports: &[Report], now: Instant, now_ms: u64) -> Verdict {
         let mut came_up = false;
         for report in reports {
-            let Some(course) = self.courses.get_mut(&report.id) else {
+            let mut known = self.courses.iter_mut();
+            let Some((_, course)) = known.find(|(id, _)| *id == report.id) else {
                 continue;
             };
             if self.first {
@@ -127,8 +139,7 @@ impl Judge {
             came_up |= before != Phase::Done && course.phase == Phase::Done;
         }
         self.first = false;
-        let all = |phase: Phase| self.courses.values().all(|course| course.phase == phase);
-        if all(Phase::Done) {
+        if self.all().all(|course| course.phase == Phase::Done) {
             return Verdict::Converged;
         }
         let settled = |course: &Course| {
@@ -137,22 +148,21 @@ impl Judge {
         };
         if came_up {
             // What failed for want of this one gets new attempts.
-            for course in self.courses.values_mut() {
+            for (_, course) in &mut self.courses {
                 course.forgive();
             }
             return Verdict::GoOn;
         }
-        if !self.courses.values().all(settled) {
+        if !self.all().all(settled) {
             return Verdict::GoOn;
         }
         let reasons: Vec<&str> = self
-            .courses
-            .values()
+            .all()
             .filter(|course| course.phase != Phase::Done)
             .map(|course| course.why.as_str())
             .collect();
         let reasons = reasons.join("; ");
-        match self.courses.values().any(|c| c.phase == Phase::Failed) {
+        match self.all().any(|course| course.phase == Phase::Failed) {
             true => Verdict::Failed(reasons),
             false => Verdict::RolledBack(reasons),
         }
@@ -161,7 +171,7 @@ impl Judge {
     /// Why a service failed, or is going or went back; in a sentence of its own where it
     /// failed.
     pub fn why(&self, service: ServiceId) -> Option<&str> {
-        let course = self.courses.get(&service)?;
+        let course = self.course(service)?;
         match course.phase {
             Phase::Failed => Some(&course.why),
             Phase::RollingBack | Phase::RolledBack => course.rolled_back.as_deref(),
@@ -175,9 +185,10 @@ impl Judge {
         let open = |course: &Course| match course.phase {
             Phase::Done => None,
             Phase::Failed | Phase::RolledBack => Some(course.why.clone()),
+            Phase::Verifying(_) => Some(format!("{}, and is being watched", course.last)),
             _ => Some(course.last.clone()).filter(|last| !last.is_empty()),
         };
-        let mut open: Vec<String> = self.courses.values().filter_map(open).collect();
+        let mut open: Vec<String> = self.all().filter_map(open).collect();
         let more = open.len().saturating_sub(MOST_NAMED);
         if more > 0 {
             open.truncate(MOST_NAMED);

@@ -24,6 +24,7 @@ mod json;
 mod output;
 mod progress;
 mod prompt;
+mod style;
 mod table;
 mod tasks;
 mod template;
@@ -37,6 +38,7 @@ use error::CliError;
 use exit::Exit;
 use std::ffi::OsString;
 use std::process::ExitCode;
+use style::{Style, Tone};
 
 /// Gives back what is not used: that of the C library stays at the most a manager
 /// ever needed.
@@ -63,7 +65,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             if let Some(text) = error::message(&error) {
-                output::note!("skep: {text}");
+                let head = Style::stderr().paint(Tone::Bad, "skep:");
+                output::note!("{head} {text}");
             }
             let exit = error::exit(&error);
             let of_plan = exit == Exit::Usage && args::is_plan(&line);

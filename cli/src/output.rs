@@ -2,7 +2,7 @@
 //! goes away; these return the error, or drop it where nobody could hear it.
 
 use std::fmt;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Writes a line to standard output; `?` it.
@@ -38,20 +38,6 @@ pub fn raw(bytes: &[u8]) -> io::Result<()> {
 /// Writes a line to standard error. Where that fails there is nobody to tell.
 pub fn err(text: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Whether a person looks at standard output.
-pub fn is_terminal() -> bool {
-    io::stdout().is_terminal()
-}
-
-/// Whether what goes to standard error may have colours: a person looks at it, on a terminal
-/// that has them, and has not said that they are not wanted.
-pub fn colours() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    io::stderr().is_terminal()
-        && set("NO_COLOR").is_none()
-        && set("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Columns of the terminal; 80 where it does not say.

@@ -16,10 +16,11 @@ mod tests;
 
 use crate::client::Client;
 use crate::error::{CliError, is_passing};
-use crate::output::{is_terminal, note, now_ms};
+use crate::output::{note, now_ms};
+use crate::style::stdout_draws;
 use anyhow::{Error, Result, anyhow};
 pub use assess::{Report, assess};
-pub use board::Board;
+pub use board::{Board, Line};
 use judge::{Judge, Verdict};
 use screen::Screen;
 use skep_proto::{id_bytes, pb};
@@ -83,7 +84,7 @@ pub async fn wait(
         Err(left(cut, services, how.stack, judge))
     };
     let mut judge = Judge::new(&ids, |id| how.rollback || how.unchanged.contains(&id));
-    let mut screen = match (how.quiet, is_terminal()) {
+    let mut screen = match (how.quiet, stdout_draws()) {
         (true, _) => Screen::none(),
         (false, true) => Screen::live(),
         (false, false) => Screen::plain(how.spare_stdout),

@@ -2,6 +2,7 @@
 
 use crate::error::usage;
 use crate::output::{raw, say};
+use crate::style::{Style, Tone};
 use crate::template::{Missing, Template};
 use anyhow::Result;
 use serde_json::{Map, Value};
@@ -20,11 +21,15 @@ pub struct FormatArgs {
 /// A column: its heading, and the field it shows.
 pub type Column = (&'static str, &'static str);
 
+/// The colour that a text has in a column.
+pub type Toned = fn(&str) -> Option<Tone>;
+
 /// Rows with named fields.
 #[derive(Debug, Clone)]
 pub struct Table {
     columns: &'static [Column],
     quiet_field: &'static str,
+    toned: &'static [(&'static str, Toned)],
     rows: Vec<Value>,
 }
 
@@ -34,8 +39,15 @@ impl Table {
         Table {
             columns,
             quiet_field,
+            toned: &[],
             rows: Vec::new(),
         }
+    }
+
+    /// With colours for these fields, on terminals that have them.
+    #[must_use]
+    pub fn toned(self, toned: &'static [(&'static str, Toned)]) -> Self {
+        Table { toned, ..self }
     }
 
     /// Adds a row: each field with its text.
@@ -52,14 +64,14 @@ impl Table {
     /// # Errors
     /// For a template that does not fit; when the output is closed.
     pub fn print(&self, args: &FormatArgs) -> Result<()> {
-        Ok(raw(self.render(args)?.as_bytes())?)
+        Ok(raw(self.render(args, Style::stdout())?.as_bytes())?)
     }
 
-    /// The text of that.
+    /// The text of that; only the table itself has colours.
     ///
     /// # Errors
     /// For a template that does not fit.
-    pub fn render(&self, args: &FormatArgs) -> Result<String> {
+    pub fn render(&self, args: &FormatArgs, style: Style) -> Result<String> {
         let format = args.format.as_deref().unwrap_or("table").trim();
         let mut text = String::new();
         if args.quiet && !format.contains("{{") {
@@ -74,13 +86,16 @@ impl Table {
                 let head = self.columns.iter().map(|(title, _)| (*title).to_owned());
                 let mut lines = vec![head.collect()];
                 for row in &self.rows {
-                    let cells = self
-                        .columns
-                        .iter()
-                        .map(|(_, name)| field(row, name).to_owned());
+                    let cells = self.columns.iter();
+                    let cells = cells.map(|(_, name)| field(row, name).to_owned());
                     lines.push(cells.collect());
                 }
-                text = align(&lines);
+                text = align(&lines, |line, column, cell| {
+                    match (line, self.tone(column)) {
+                        (1.., Some(tone)) => tone(cell).map(|tone| style.paint(tone, cell)),
+                        _ => None,
+                    }
+                });
             }
             "json" => {
                 for row in &self.rows {
@@ -96,7 +111,7 @@ impl Table {
                     for row in &self.rows {
                         lines.push(cells(&template.render(row, Missing::Refused)?));
                     }
-                    text = align(&lines);
+                    text = align(&lines, |_, _, _| None);
                 }
                 None if !template.contains("{{") => {
                     return Err(usage(format!(
@@ -115,6 +130,14 @@ impl Table {
             },
         }
         Ok(text)
+    }
+
+    fn tone(&self, column: usize) -> Option<Toned> {
+        let (_, name) = self.columns.get(column)?;
+        let mut toned = self.toned.iter();
+        toned
+            .find(|(field, _)| field == name)
+            .map(|(_, tone)| *tone)
     }
 
     /// The heading of each field, those that are in no column included.
@@ -151,7 +174,9 @@ fn cells(line: &str) -> Vec<String> {
 const LEAST_WIDTH: usize = 10;
 const PADDING: usize = 3;
 
-fn align(lines: &[Vec<String>]) -> String {
+/// Cells below one another. `painted` gives a cell another look of the same width, by its
+/// line and column.
+fn align(lines: &[Vec<String>], painted: impl Fn(usize, usize, &str) -> Option<String>) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns)
         .map(|column| {
@@ -161,9 +186,12 @@ fn align(lines: &[Vec<String>]) -> String {
         })
         .collect();
     let mut out = String::new();
-    for line in lines {
+    for (number, line) in lines.iter().enumerate() {
         for (column, cell) in line.iter().enumerate() {
-            out.push_str(cell);
+            match painted(number, column, cell) {
+                Some(painted) => out.push_str(&painted),
+                None => out.push_str(cell),
+            }
             if column + 1 < line.len() {
                 let used = cell.chars().count();
                 out.extend(std::iter::repeat_n(' ', widths[column] - used));
@@ -220,7 +248,7 @@ mod tests {
             quiet,
         };
         let text = table
-            .render(&args)
+            .render(&args, Style::default())
             .unwrap_or_else(|error| format!("{error:#}"));
         expected.assert_eq(&text);
     }
@@ -236,6 +264,34 @@ mod tests {
                 defghijklmno   a-long-service-name   *:80->80/tcp
             "#]],
         );
+    }
+
+    #[test]
+    fn colours_are_for_tables_alone_and_move_nothing() -> Result<()> {
+        let columns = &[("NAME", "Name"), ("STATUS", "Status"), ("AGE", "Age")];
+        let mut table = Table::new(columns, "Name").toned(&[("Status", |status| match status {
+            "Down" => Some(Tone::Bad),
+            _ => None,
+        })]);
+        for (name, status) in [("n1", "Down"), ("n2", "Ready")] {
+            table.row([
+                ("Name", name.to_owned()),
+                ("Status", status.to_owned()),
+                ("Age", "1s".to_owned()),
+            ]);
+        }
+        let plain = table.render(&FormatArgs::default(), Style::default())?;
+        let toned = table.render(&FormatArgs::default(), Style::COLOURED)?;
+        assert_eq!(toned, plain.replace("Down", "\x1b[31mDown\x1b[0m"));
+        for format in ["json", "{{.Status}}", "table {{.Status}}"] {
+            let args = FormatArgs {
+                format: Some(format.to_owned()),
+                quiet: false,
+            };
+            let text = table.render(&args, Style::COLOURED)?;
+            assert!(!text.contains('\x1b'), "{text}");
+        }
+        Ok(())
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::filter::Filters;
 use crate::human::{ago, capital, ellipsis, id};
 use crate::output::now_ms;
+use crate::style::Tone;
 use crate::table::{FormatArgs, Table};
 use crate::view::{View, natural};
 use anyhow::Result;
@@ -48,7 +49,8 @@ fn table(view: &View, tasks: Vec<&Task>, filters: &Filters, args: &PsArgs, now: 
             ("PORTS", "Ports"),
         ],
         "ID",
-    );
+    )
+    .toned(&[("CurrentState", state_tone), ("Error", |_| Some(Tone::Bad))]);
     let mut tasks: Vec<(String, &Task)> = tasks
         .into_iter()
         .map(|task| (name(task, args), task))
@@ -155,6 +157,18 @@ fn current(view: &View, task: &Task, now: u64) -> String {
     }
 }
 
+fn state_tone(current: &str) -> Option<Tone> {
+    let word = current.split(' ').next().unwrap_or_default();
+    Some(match word {
+        "Failed" | "Rejected" | "Orphaned" => Tone::Bad,
+        _ if current.ends_with("(node down)") => Tone::Bad,
+        "Running" if current.ends_with("(not ready)") => Tone::Busy,
+        "Running" => Tone::Good,
+        "Complete" | "Shutdown" | "Remove" => Tone::Faint,
+        _ => Tone::Busy,
+    })
+}
+
 fn error(task: &Task, whole: bool) -> String {
     let status = &task.status;
     let ended_badly = matches!(status.state, TaskState::Failed | TaskState::Rejected);
@@ -225,6 +239,7 @@ pub fn ports(ports: &[PortConfig], mode: PublishMode) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::style::Style;
     use crate::testing::{service, swarm};
     use expect_test::{Expect, expect};
     use skep_types::{NodeId, NodeState, Protocol, Timestamp};
@@ -239,7 +254,7 @@ mod tests {
         );
         expected.assert_eq(
             &table
-                .render(&args.form)
+                .render(&args.form, Style::default())
                 .unwrap_or_else(|error| format!("{error:#}")),
         );
     }

@@ -3,8 +3,10 @@
 mod stack;
 
 use super::assess::{Bar, Report};
+use super::board::Line;
 use super::judge::{Judge, Phase};
 use crate::human::ellipsis;
+use crate::style::Tone;
 use skep_types::TaskState;
 
 /// Bars are shown up to this many; beyond, the sum alone.
@@ -26,12 +28,12 @@ const STEPS: [TaskState; 8] = [
 ];
 
 /// All lines of the moment, for a terminal of so many columns and rows.
-pub fn lines(reports: &[Report], judge: &Judge, size: (usize, usize)) -> Vec<String> {
+pub fn lines(reports: &[Report], judge: &Judge, size: (usize, usize)) -> Vec<Line> {
     let [report] = reports else {
         return stack::lines(reports, judge, size);
     };
     let (columns, rows) = size;
-    let mut out = vec![overall(reports, judge)];
+    let mut out = vec![Line::from(overall(reports, judge))];
     // The sum, the verdict and the cursor take a line each.
     if report.total <= MOST_BARS && report.bars.len() + 3 <= rows {
         let labels = report.bars.iter().map(|bar| bar.label.chars().count());
@@ -39,10 +41,8 @@ pub fn lines(reports: &[Report], judge: &Judge, size: (usize, usize)) -> Vec<Str
         let bars = report.bars.iter();
         out.extend(bars.map(|bar| bar_line(widest, bar, columns)));
     }
-    out.extend(verify(report, judge.phase(report.id), true));
-    out.into_iter()
-        .map(|line| ellipsis(&line, columns.max(20)))
-        .collect()
+    out.extend(verify(report, judge.phase(report.id), true).map(Line::from));
+    out.into_iter().map(|line| line.cut(columns)).collect()
 }
 
 /// `overall progress: 3 out of 5 tasks`.
@@ -72,28 +72,27 @@ pub fn overall(reports: &[Report], judge: &Judge) -> String {
     }
 }
 
-fn bar_line(widest: usize, bar: &Bar, width: usize) -> String {
+fn bar_line(widest: usize, bar: &Bar, width: usize) -> Line {
     let head = format!("{:<widest$}: ", bar.label);
     if !bar.error.is_empty() {
         let error = bar.error.split_whitespace().collect::<Vec<_>>().join(" ");
-        return format!("{head}{}", ellipsis(&error, ERROR_WIDTH));
+        let start = head.chars().count();
+        let line = Line::from(format!("{head}{}", ellipsis(&error, ERROR_WIDTH)));
+        return line.toned(start..start + ERROR_WIDTH, Tone::Bad);
     }
     let state = format!("{:<9}", bar.state.name());
     let room = width.saturating_sub(head.chars().count() + state.len() + 4);
     let cells = BAR_WIDTH.min(room);
     let Some(step) = STEPS.iter().position(|step| *step == bar.state) else {
-        return format!("{head}{state}").trim_end().to_owned();
+        return format!("{head}{state}").trim_end().to_owned().into();
     };
     if cells < 10 {
-        return format!("{head}{state}").trim_end().to_owned();
+        return format!("{head}{state}").trim_end().to_owned().into();
     }
     let full = (step + 1) * cells / STEPS.len();
     let empty = cells - full;
-    format!(
-        "{head}{state} [{}>{}]",
-        "=".repeat(full.saturating_sub(1)),
-        " ".repeat(empty)
-    )
+    let bar = "=".repeat(full.saturating_sub(1));
+    format!("{head}{state} [{bar}>{}]", " ".repeat(empty)).into()
 }
 
 /// What follows once the tasks run.

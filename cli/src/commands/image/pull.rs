@@ -3,7 +3,9 @@
 use crate::client::Host;
 use crate::error::CliError;
 use crate::human::size;
-use crate::output::{is_terminal, raw, say};
+use crate::output::say;
+use crate::progress::{Board, Line};
+use crate::style::stdout_draws;
 use anyhow::{Context as _, Result};
 use skep_proto::pb;
 use std::fmt::Write as _;
@@ -53,7 +55,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     let stream = client.node().pull_image(request).await;
     let mut stream = stream.map_err(CliError::from)?.into_inner();
     let mut layers = Layers {
-        live: is_terminal(),
+        live: stdout_draws(),
         ..Layers::default()
     };
     let mut image = None;
@@ -79,50 +81,31 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     Ok(())
 }
 
-/// One line a layer: drawn over on a terminal, elsewhere a line for each step.
+/// One line a layer.
 #[derive(Debug, Default)]
 struct Layers {
+    /// How much of a layer is there is told, too.
     live: bool,
-    /// Id and status of each, in the order they came.
+    /// Id and line of each, in the order they came.
     known: Vec<(String, String)>,
+    board: Board,
 }
 
 impl Layers {
     fn show(&mut self, progress: &pb::ImageProgress) -> Result<()> {
-        let place = match self.known.iter().position(|(id, _)| *id == progress.id) {
-            Some(place) => place,
-            None => {
-                self.known.push((progress.id.clone(), String::new()));
-                if self.live {
-                    say!("")?;
-                }
-                self.known.len() - 1
-            }
+        let mut line = match progress.id.as_str() {
+            "" => progress.status.clone(),
+            id => format!("{id}: {}", progress.status),
         };
-        let Some((id, status)) = self.known.get_mut(place) else {
-            return Ok(());
-        };
-        let head = match id.is_empty() {
-            true => String::new(),
-            false => format!("{id}: "),
-        };
-        if !self.live {
-            if *status != progress.status {
-                status.clone_from(&progress.status);
-                say!("{head}{}", progress.status)?;
-            }
-            return Ok(());
-        }
-        let mut line = format!("{head}{}", progress.status);
-        if progress.total > 0 && progress.current < progress.total {
+        if self.live && progress.total > 0 && progress.current < progress.total {
             // Writing to a string cannot fail.
             let _ = write!(line, " {}/{}", size(progress.current), size(progress.total));
         }
-        if *status != line {
-            status.clone_from(&line);
-            let up = self.known.len() - place;
-            raw(format!("\x1b[{up}A\r\x1b[2K{line}\x1b[{up}B\r").as_bytes())?;
+        match self.known.iter_mut().find(|(id, _)| *id == progress.id) {
+            Some((_, known)) => *known = line,
+            None => self.known.push((progress.id.clone(), line)),
         }
-        Ok(())
+        let lines = self.known.iter().map(|(_, line)| Line::from(line.clone()));
+        self.board.show(lines.collect())
     }
 }

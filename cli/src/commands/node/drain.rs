@@ -4,7 +4,7 @@ use crate::client::{Client, Host};
 use crate::error::CliError;
 use crate::flags;
 use crate::output::{note, say};
-use crate::progress::{Board, Patience, next, until, watch};
+use crate::progress::{Board, Line, Patience, next, until, watch};
 use anyhow::{Result, anyhow, bail};
 use skep_proto::{id_bytes, pb};
 use skep_types::{Availability, NodeId, NodeState, Task, TaskState};
@@ -83,7 +83,7 @@ async fn wait(client: &Client, mut leaving: Vec<Leaving>, args: &Args) -> Result
                 Ok(lines) => {
                     patience.renew();
                     if !args.quiet {
-                        board.show(lines)?;
+                        board.show(lines.into_iter().map(Line::from).collect())?;
                     }
                 }
                 Err(error) => patience.bear(error)?,

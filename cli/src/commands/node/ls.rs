@@ -4,6 +4,7 @@ use crate::client::Host;
 use crate::filter::FilterArgs;
 use crate::human::capital;
 use crate::json;
+use crate::style::Tone;
 use crate::table::{FormatArgs, Table};
 use crate::view::natural;
 use anyhow::Result;
@@ -52,7 +53,12 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             ("ENGINE VERSION", "EngineVersion"),
         ],
         "ID",
-    );
+    )
+    .toned(&[
+        ("Status", status_tone),
+        ("Availability", availability_tone),
+        ("ManagerStatus", manager_tone),
+    ]);
     for entry in nodes {
         let node = &entry.node;
         let id = node.id.to_string();
@@ -90,6 +96,22 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         ]);
     }
     table.print(&args.form)
+}
+
+fn status_tone(status: &str) -> Option<Tone> {
+    Some(match status {
+        "Ready" => Tone::Good,
+        "Down" => Tone::Bad,
+        _ => Tone::Busy,
+    })
+}
+
+fn availability_tone(availability: &str) -> Option<Tone> {
+    (availability != "Active").then_some(Tone::Busy)
+}
+
+fn manager_tone(status: &str) -> Option<Tone> {
+    (status == "Unreachable").then_some(Tone::Bad)
 }
 
 /// Whether a node's certificate and the roots it trusts are those it should

@@ -3,6 +3,7 @@
 use crate::client::Host;
 use crate::filter::{FilterArgs, Filters};
 use crate::human::id;
+use crate::style::Tone;
 use crate::table::{FormatArgs, Table};
 use crate::tasks::{image, ports};
 use crate::view::View;
@@ -57,7 +58,8 @@ pub fn table<'a>(
             ("PORTS", "Ports"),
         ],
         "ID",
-    );
+    )
+    .toned(&[("Replicas", replicas_tone)]);
     for service in services {
         let spec = &service.spec;
         let mode = match spec.mode {
@@ -100,4 +102,35 @@ pub fn table<'a>(
         ]);
     }
     table
+}
+
+/// Colours `2/3` and `0/3`, also where more is said behind; of jobs what is completed
+/// counts.
+fn replicas_tone(replicas: &str) -> Option<Tone> {
+    let completed = replicas.strip_suffix(" completed)");
+    let counts = match completed.and_then(|text| text.split_once('(')) {
+        Some((_, counts)) => counts,
+        None => replicas.split(' ').next().unwrap_or_default(),
+    };
+    match counts.split_once('/') {
+        Some((done, wanted)) if done == wanted => None,
+        Some(("0", _)) if completed.is_none() => Some(Tone::Bad),
+        Some(_) => Some(Tone::Busy),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_short_of_tasks_stands_out() {
+        assert_eq!(replicas_tone("3/3"), None);
+        assert_eq!(replicas_tone("0/0"), None);
+        assert_eq!(replicas_tone("2/3 (max 1 per node)"), Some(Tone::Busy));
+        assert_eq!(replicas_tone("0/3"), Some(Tone::Bad));
+        assert_eq!(replicas_tone("0/3 (3/3 completed)"), None);
+        assert_eq!(replicas_tone("1/1 (0/3 completed)"), Some(Tone::Busy));
+    }
 }

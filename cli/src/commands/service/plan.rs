@@ -7,6 +7,7 @@ use crate::error::CliError;
 use crate::find;
 use crate::json;
 use crate::output::say;
+use crate::style::Tone;
 use crate::table::{FormatArgs, Table};
 use crate::view::View;
 use anyhow::Result;
@@ -18,7 +19,8 @@ use skep_types::{NodeId, Service, ServiceId, UpdateStatus};
 /// Arguments.
 #[derive(Debug, clap::Args)]
 #[command(
-    before_help = "Example:\n  skep service plan --image nginx:1.29 web\n\nExit code: 0 if nothing would change, 2 if something would, 1 if that cannot be said"
+    before_help = "Example:\n  skep service plan --image nginx:1.29 web",
+    after_help = "Exit code: 0 if nothing would change, 2 if something would, 1 if that cannot be said"
 )]
 pub struct Args {
     #[command(flatten)]
@@ -159,7 +161,8 @@ fn steps(view: &View, foreseen: &pb::ForeseeResponse) -> Result<Table> {
             ("CAUSE", "Cause"),
         ],
         "Task",
-    );
+    )
+    .toned(&[("What", what_tone)]);
     for step in &foreseen.steps {
         let node: NodeId = id(&step.node, "foresee.step.node")?;
         table.row([
@@ -174,6 +177,13 @@ fn steps(view: &View, foreseen: &pb::ForeseeResponse) -> Result<Table> {
         ]);
     }
     Ok(table)
+}
+
+fn what_tone(what: &str) -> Option<Tone> {
+    Some(match what {
+        "starts" => Tone::Good,
+        _ => Tone::Bad,
+    })
 }
 
 /// `web.3`, or `web.n1` for one of a global service.

@@ -101,6 +101,7 @@ fn table(view: &View, service: &Service, now: u64) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::style::Style;
     use crate::testing;
     use skep_types::{
         JobRun, Outcome, RunCause, RunEnd, ServiceMode, TaskState, Timestamp, Version,
@@ -139,7 +140,8 @@ mod tests {
         view.add(0, 1, 1, TaskState::Complete).run = 1;
         view.add(0, 1, 1, TaskState::Complete).run = 2;
         view.add(0, 2, 1, TaskState::Running).run = 2;
-        let shown = table(&view, &view.services[0], 105_500).render(&FormatArgs::default())?;
+        let shown = table(&view, &view.services[0], 105_500)
+            .render(&FormatArgs::default(), Style::default())?;
         expect_test::expect![[r#"
             RUN       CAUSE     STARTED              DURATION         OUTCOME             COMPLETED   FAILED    EXIT CODE
             2         updated   5 seconds ago        5 seconds        Running             1/3         0         

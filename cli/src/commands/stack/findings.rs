@@ -1,7 +1,8 @@
 //! How commands tell what they find in stack files.
 
 use crate::error::{CliError, usage};
-use crate::output::{colours, note};
+use crate::output::note;
+use crate::style::{Style, Tone};
 use anyhow::Result;
 use clap::ValueEnum;
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Findings {
         match self.diagnostics {
             Form::Json => found.iter().for_each(|d| note!("{}", as_json(d))),
             Form::Text if found.is_empty() => {}
-            Form::Text => note!("{}", render(&found, colours())),
+            Form::Text => note!("{}", render(&found, Style::stderr().is_coloured())),
         }
         match found.iter().any(|d| d.severity == Severity::Error) {
             true => Err(CliError::ReportedInvalid.into()),
@@ -62,7 +63,10 @@ impl Findings {
     pub fn tell_of_swarm(&self, warnings: &[String]) -> Result<()> {
         for warning in warnings {
             match self.diagnostics {
-                Form::Text => note!("warning: {warning}"),
+                Form::Text => {
+                    let head = Style::stderr().paint(Tone::Busy, "warning:");
+                    note!("{head} {warning}");
+                }
                 Form::Json => note!("{}", json!({"severity": "warning", "message": warning})),
             }
         }

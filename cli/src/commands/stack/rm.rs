@@ -4,8 +4,9 @@ use super::belongs;
 use crate::client::{Client, Host};
 use crate::error::{CliError, refusal};
 use crate::flags;
-use crate::output::{is_terminal, note, say};
-use crate::progress::{Board, Patience, next, until, watch};
+use crate::output::{note, say};
+use crate::progress::{Board, Line, Patience, next, until, watch};
+use crate::style::stdout_draws;
 use crate::view::View;
 use anyhow::{Result, bail};
 use bytes::Bytes;
@@ -196,10 +197,10 @@ impl<'a> Removal<'a> {
                 Ok(view) => {
                     patience.renew();
                     let left = stopping(&view);
-                    if is_terminal() {
+                    if stdout_draws() {
                         let told =
                             count(&left).map(|count| format!("waiting until {count} stopped"));
-                        board.show(Vec::from_iter(told))?;
+                        board.show(told.map(Line::from).into_iter().collect())?;
                     }
                     if left.is_empty() {
                         return Ok(());

@@ -4,10 +4,11 @@ use super::passphrase::PassphraseArgs;
 use crate::client::Host;
 use crate::error::CliError;
 use crate::human::binary_size;
-use crate::output::{is_terminal, note};
+use crate::output::note;
 use anyhow::{Context as _, Result, bail};
 use skep_proto::pb;
 use std::fs::{self, File, OpenOptions};
+use std::io::IsTerminal as _;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub struct Args {
 /// Writes everything the swarm is to a file that the passphrase opens.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     let to_stdout = args.output == Path::new("-");
-    if to_stdout && is_terminal() {
+    if to_stdout && std::io::stdout().is_terminal() {
         bail!("a backup is not for the eye: name a file with -o, or redirect the output");
     }
     if !to_stdout && args.output.exists() {

@@ -6,7 +6,7 @@ use crate::client::{Client, Host};
 use crate::error::usage;
 use crate::flags;
 use crate::output::{note, say};
-use crate::progress::Board;
+use crate::progress::{Board, Line};
 use crate::view::View;
 use anyhow::{Context as _, Result, bail};
 use skep_proto::pb;
@@ -137,7 +137,7 @@ async fn follow(client: &Client, quiet: bool) -> Result<()> {
         let progress = Progress::of(&view, &at);
         let lines = progress.lines(&at.desired_root);
         if !quiet {
-            board.show(lines)?;
+            board.show(lines.into_iter().map(Line::from).collect())?;
         }
         if !at.rotating_root && progress.done() {
             if !progress.down.is_empty() && !quiet {

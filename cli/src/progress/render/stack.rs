@@ -1,9 +1,10 @@
 //! The look of progress where several services are waited for: a line each.
 
 use super::overall;
-use crate::human::ellipsis;
 use crate::progress::assess::Report;
+use crate::progress::board::Line;
 use crate::progress::judge::{Judge, Phase};
+use crate::style::Tone;
 use skep_types::{TaskState, UpdateState};
 
 /// A service on its line.
@@ -13,6 +14,7 @@ struct Row<'a> {
     state: &'static str,
     why: String,
     rank: Rank,
+    tone: Option<Tone>,
 }
 
 /// What is shown first where not all can be.
@@ -26,7 +28,7 @@ enum Rank {
 
 /// All lines of the moment: what failed first, the others by name. Where not all find room,
 /// those that are furthest are left out.
-pub fn lines(reports: &[Report], judge: &Judge, (columns, rows): (usize, usize)) -> Vec<String> {
+pub fn lines(reports: &[Report], judge: &Judge, (columns, rows): (usize, usize)) -> Vec<Line> {
     let mut services: Vec<Row<'_>> = reports.iter().map(|report| row(report, judge)).collect();
     // The sum has a line above them, the cursor one below.
     let room = rows.saturating_sub(2);
@@ -49,21 +51,21 @@ pub fn lines(reports: &[Report], judge: &Judge, (columns, rows): (usize, usize))
     let tasks = widest(|row| row.tasks.len());
     let state = widest(|row| row.state.len());
     let sum = overall(reports, judge);
-    let mut out = vec![format!("{sum}, {done} out of {total} services done")];
+    let mut out: Vec<Line> = vec![format!("{sum}, {done} out of {total} services done").into()];
     out.extend(services.iter().map(|row| {
-        let line = format!(
-            "{:<name$}  {:>tasks$}  {:<state$}  {}",
-            row.name, row.tasks, row.state, row.why
-        );
-        line.trim_end().to_owned()
+        let head = format!("{:<name$}  {:>tasks$}  ", row.name, row.tasks);
+        let line = format!("{head}{:<state$}  {}", row.state, row.why);
+        let line = Line::from(line.trim_end().to_owned());
+        let start = head.chars().count();
+        match row.tone {
+            Some(tone) => line.toned(start..start + row.state.len(), tone),
+            None => line,
+        }
     }));
     if !whole && room > 0 {
-        out.push(format!("... {} more", total - services.len()));
+        out.push(format!("... {} more", total - services.len()).into());
     }
-    for line in &mut out {
-        *line = ellipsis(line, columns.max(20));
-    }
-    out
+    out.into_iter().map(|line| line.cut(columns)).collect()
 }
 
 fn row<'a>(report: &'a Report, judge: &Judge) -> Row<'a> {
@@ -75,6 +77,12 @@ fn row<'a>(report: &'a Report, judge: &Judge) -> Row<'a> {
         Phase::Coming if complaint.is_some() => Rank::Complaining,
         Phase::Coming | Phase::Verifying(_) => Rank::Coming,
         Phase::Done => Rank::Done,
+    };
+    let tone = match rank {
+        Rank::Failed => Some(Tone::Bad),
+        Rank::Complaining => Some(Tone::Busy),
+        Rank::Coming => None,
+        Rank::Done => Some(Tone::Good),
     };
     let judged = judge.why(report.id).map(str::to_owned);
     let why = match phase {
@@ -91,6 +99,7 @@ fn row<'a>(report: &'a Report, judge: &Judge) -> Row<'a> {
         state: state(report, phase),
         why: why.split_whitespace().collect::<Vec<_>>().join(" "),
         rank,
+        tone,
     }
 }
 
@@ -110,13 +119,16 @@ fn state(report: &Report, phase: Phase) -> &'static str {
     }
 }
 
-/// Where a service is whose tasks are coming: where the last of them is.
+/// Where a service is whose tasks are coming: where the last of them is. One that has
+/// ended is followed by another, or the service would have failed.
 fn coming(report: &Report) -> &'static str {
     let updating = matches!(report.update, Some((UpdateState::Updating, _)));
     if updating || report.outdated > 0 {
         return "updating";
     }
     let states = report.bars.iter().map(|bar| bar.state);
-    let last = states.min().unwrap_or(TaskState::New);
-    last.name()
+    match states.min().unwrap_or(TaskState::New) {
+        state if state.is_terminal() => "restarting",
+        state => state.name(),
+    }
 }

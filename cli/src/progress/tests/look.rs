@@ -1,10 +1,16 @@
 //! What is drawn, and what is said to who leaves.
 
 use super::Course;
-use crate::progress::{going_on, render};
+use crate::progress::{Line, going_on, render};
+use crate::style::Tone;
 use crate::testing::{service, swarm};
 use expect_test::expect;
 use skep_types::{ServiceMode, TaskState};
+
+fn draw(course: &Course, columns: usize, rows: usize) -> Vec<String> {
+    let lines = render::lines(&course.reports(), &course.judge, (columns, rows));
+    lines.iter().map(ToString::to_string).collect()
+}
 
 #[test]
 fn a_global_service_has_a_bar_a_node() {
@@ -15,7 +21,7 @@ fn a_global_service_has_a_bar_a_node() {
     course.view.add(0, 0, 2, TaskState::Running);
     course.view.add(0, 0, 1, TaskState::Starting);
     course.look(1);
-    let lines = render::lines(&course.reports(), &course.judge, (60, 24));
+    let lines = draw(&course, 60, 24);
     course.said.push_str(&lines.join("\n"));
     course.check(expect![[r#"
         0 s: overall progress: waiting for new tasks
@@ -33,7 +39,7 @@ fn a_terminal_shows_bars_and_what_is_wrong() {
     task.status.error = "no suitable node\n(insufficient memory on 3 nodes)".to_owned();
     let mut course = Course::of(view);
     course.look(0);
-    let draw = |columns, rows| render::lines(&course.reports(), &course.judge, (columns, rows));
+    let draw = |columns, rows| draw(&course, columns, rows);
     expect![[r#"
         overall progress: 0 out of 3 tasks
         1/3: preparing [==============================>                   ]
@@ -66,7 +72,7 @@ fn of_several_services_each_has_a_line() {
         course.fails(2, 1, "exit code 3");
         course.look(1);
     }
-    let draw = |rows| render::lines(&course.reports(), &course.judge, (70, rows)).join("\n");
+    let draw = |rows| draw(&course, 70, rows).join("\n");
     let all = draw(24);
     expect![[r#"
         overall progress: 2 out of 8 tasks, 1 out of 4 services done
@@ -76,6 +82,9 @@ fn of_several_services_each_has_a_line() {
         web     0/2  pending    web.2 is pending: no suitable node (insuffici…"#]]
     .assert_eq(&all);
     assert_eq!(draw(6), all, "they all find room");
+    let lines = render::lines(&course.reports(), &course.judge, (70, 24));
+    let failed = Line::from(all.lines().nth(1).unwrap_or_default().to_owned());
+    assert_eq!(lines[1], failed.toned(13..19, Tone::Bad));
     expect![[r#"
         overall progress: 2 out of 8 tasks, 1 out of 4 services done
         worker  0/2  failed   worker.1 failed on two: exit code 3
@@ -128,6 +137,6 @@ fn who_leaves_is_told_what_goes_on_and_where_to_look() {
 #[test]
 fn many_tasks_are_a_sum_alone() {
     let course = Course::of(swarm(vec![service(1, "web", 21)]));
-    let lines = render::lines(&course.reports(), &course.judge, (80, 24));
+    let lines = draw(&course, 80, 24);
     assert_eq!(lines, ["overall progress: 0 out of 21 tasks"]);
 }

@@ -95,6 +95,7 @@ fn table(service: &Service, now: u64) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::style::Style;
     use crate::testing;
     use skep_types::{PastRevision, Timestamp, UpdateState, UpdateStatus};
     use std::sync::Arc;
@@ -136,7 +137,9 @@ mod tests {
             message: String::new(),
             resumed_at: None,
         });
-        let shown = table(&web, 240_000).render(&FormatArgs::default()).unwrap();
+        let shown = table(&web, 240_000)
+            .render(&FormatArgs::default(), Style::default())
+            .unwrap();
         let lines: Vec<String> = shown
             .lines()
             .map(|line| line.split("  ").map(str::trim).filter(|s| !s.is_empty()))
@@ -156,7 +159,9 @@ mod tests {
             format: Some("json".to_owned()),
             quiet: false,
         };
-        let shown = table(&web, 240_000).render(&json).unwrap();
+        let shown = table(&web, 240_000)
+            .render(&json, Style::default())
+            .unwrap();
         let last = shown.lines().last().unwrap();
         assert!(last.contains("\"Outcome\":\"completed\""), "{last}");
         assert!(last.contains("\"Revision\":\"3\""), "{last}");

@@ -67,9 +67,19 @@ mod tests {
                     assert!(argument.get_help().is_some(), "{path}: {id} has no help");
                 }
                 let leaf = command.get_subcommands().next().is_none();
+                let examples = command.get_before_help().map(ToString::to_string);
+                assert!(!leaf || examples.is_some(), "{path} has no example");
+                // Manual pages show them line by line.
+                let examples = examples.unwrap_or_default();
+                let mut lines = examples.lines();
+                let head = lines.next();
                 assert!(
-                    !leaf || command.get_before_help().is_some() || path == " skep daemon",
-                    "{path} has no example"
+                    matches!(head, None | Some("Example:" | "Examples:")),
+                    "{path}: {head:?}"
+                );
+                assert!(
+                    lines.all(|line| line.starts_with("  ")),
+                    "{path}: {examples}"
                 );
             }
             for inner in command.get_subcommands() {

@@ -6,6 +6,7 @@ mod content;
 mod events;
 mod image;
 mod info;
+mod man;
 mod network;
 mod node;
 mod secret;
@@ -63,6 +64,9 @@ pub enum Command {
     Daemon(skep_daemon::DaemonArgs),
     /// Print what makes a shell complete commands
     Completion(completion::Args),
+    /// Write the manual pages of all commands
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// Runs one command.
@@ -73,6 +77,7 @@ pub fn run(cli: Cli) -> Result<()> {
     let host = Host::parse(&cli.host).map(|host| host.stale(cli.stale));
     let command = match cli.command {
         Command::Completion(args) => return completion::run(&args),
+        Command::Man(args) => return man::run(&args),
         // It has a runtime of its own, and more threads.
         Command::Daemon(args) => return skep_daemon::run(args),
         command => command,
@@ -101,6 +106,7 @@ async fn dispatch(command: Command, host: &Host) -> Result<()> {
         Command::Info(args) => info::run(args, host).await,
         Command::Version(args) => version::run(args, host).await,
         Command::Completion(args) => completion::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Daemon(args) => skep_daemon::run(args),
     }
 }

@@ -21,6 +21,7 @@ mod flags;
 mod help;
 mod human;
 mod json;
+mod man;
 mod output;
 mod progress;
 mod prompt;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 /// Runs this machine's node: its containers, its network and, while it is a
 /// manager, its part in deciding.
 #[derive(Debug, Clone, clap::Args)]
+#[command(before_help = "Example:\n  skep daemon --label zone=a")]
 pub struct DaemonArgs {
     /// Where everything that lasts is kept
     #[arg(

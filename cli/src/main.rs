@@ -11,6 +11,7 @@ mod args;
 mod changes;
 mod client;
 mod commands;
+mod complete;
 mod each;
 mod error;
 mod exit;
@@ -47,6 +48,9 @@ use style::{Style, Tone};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if complete::answered() {
+        return ExitCode::SUCCESS;
+    }
     let line: Vec<OsString> = std::env::args_os().collect();
     let done = match Cli::try_parse_from(&line) {
         Ok(cli) => commands::run(cli),

@@ -1,14 +1,16 @@
 //! `skep completion`.
 
-use crate::args::Cli;
+use crate::complete;
 use crate::output::raw;
 use anyhow::Result;
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
-#[command(before_help = "Example:\n  skep completion bash >/etc/bash_completion.d/skep")]
+#[command(before_help = "Examples:
+  skep completion bash >/etc/bash_completion.d/skep
+  skep completion zsh >/usr/local/share/zsh/site-functions/_skep
+  skep completion fish >~/.config/fish/completions/skep.fish")]
 pub struct Args {
     /// The shell
     #[arg(value_enum)]
@@ -17,7 +19,5 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run(args: &Args) -> Result<()> {
-    let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "skep", &mut script);
-    Ok(raw(&script)?)
+    Ok(raw(&complete::script(args.shell)?)?)
 }

@@ -80,6 +80,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("protox", &["skep-proto"]),
     ("tonic-prost-build", &["skep-proto"]),
     ("clap", &["skep-cli", "skep-daemon", "skep-sim"]),
+    ("clap_complete", &["skep-cli"]),
     ("clap_mangen", &["skep-cli"]),
 ];
 

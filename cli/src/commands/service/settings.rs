@@ -30,7 +30,7 @@ pub struct Settings {
     #[arg(short, long, value_name = "USER[:GROUP]")]
     user: Option<String>,
     /// Working directory
-    #[arg(short, long, value_name = "DIR")]
+    #[arg(short, long, value_name = "PATH")]
     workdir: Option<String>,
     /// Replaces the image's entrypoint
     #[arg(long, value_name = "COMMAND", value_parser = parse_words)]

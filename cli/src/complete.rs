@@ -278,7 +278,7 @@ mod tests {
         };
         assert_eq!(complete("skep stac")?, ["stack"]);
         assert_eq!(complete("skep stack de")?, ["deploy"]);
-        let options = complete("skep stack deploy --pr")?;
+        let options = complete("skep stack deploy --pru")?;
         assert_eq!(options, ["--prune"]);
         let commands = complete("skep stack ")?;
         assert!(

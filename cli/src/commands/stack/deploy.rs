@@ -123,7 +123,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         quiet: args.quiet,
         timeout: args.timeout,
         unchanged: &unchanged,
-        stack: Some(&args.stack),
+        stack: Some(&stack.name),
         ..Waiting::default()
     };
     wait(&client, &deployed, how).await

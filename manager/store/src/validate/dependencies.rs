@@ -53,7 +53,9 @@ fn ring(snapshot: &Snapshot, name: &str, depends_on: &[Dependency]) -> Option<Ve
         let next = snapshot.service_named(last);
         let next = next.into_iter().flat_map(|next| &next.spec.depends_on);
         for on in next {
-            ways.push([&way[..], &[on.service.clone()]].concat());
+            let mut further = way.clone();
+            further.push(on.service.clone());
+            ways.push(further);
         }
     }
     None

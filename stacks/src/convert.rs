@@ -5,6 +5,7 @@
 //! complain of is what it means.
 
 mod container;
+mod depends;
 mod deploy;
 mod health;
 mod ignored;
@@ -77,6 +78,7 @@ pub(crate) fn stack(
     let keys: Vec<&String> = file.services.keys().collect();
     let services: Vec<_> = keys.into_iter().map(|key| maker.service(key)).collect();
     maker.check_published(&services);
+    maker.check_rings(&services);
     maker.ignored();
     let stack = Stack {
         name: name.to_owned(),

@@ -71,6 +71,25 @@ pub(crate) const UNKNOWN_PROFILE: &Code = &code(
      Perhaps it is written wrongly, or a file is missing.",
 );
 
+pub(crate) const NO_SUCH_SERVICE: &Code = &code(
+    "SK0508",
+    "a service depends on one that is not there",
+    "A name under `depends_on` is that of no service of the files, so nothing is waited for. \
+     Perhaps it is written wrongly, or a file is missing.",
+);
+
+pub(crate) const RING: &Code = &code(
+    "SK0509",
+    "services wait for each other",
+    "Tasks of a service start when what is under its `depends_on` is there. Going from one to \
+     the next leads back to where it began, so none of these would ever start. Let one of them \
+     start without the other, and wait in its program for what it needs.",
+)
+.example(
+    "web:\n  depends_on: [db]\ndb:\n  depends_on: [web]",
+    "web:\n  depends_on: [db]\ndb: {}",
+);
+
 pub(crate) const UNREADABLE: &Code = &code(
     "SK0601",
     "a file that the stack names cannot be read",
@@ -155,6 +174,8 @@ pub(super) const ALL: &[&Code] = &[
     OLD_NAME,
     LEFT_OUT,
     UNKNOWN_PROFILE,
+    NO_SUCH_SERVICE,
+    RING,
     UNREADABLE,
     FILE_SIZE,
     ENV_LINE,

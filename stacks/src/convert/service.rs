@@ -55,7 +55,7 @@ impl Maker<'_> {
             endpoint: self.endpoint(key, service),
             job: self.job(key, &service.deploy),
             rebalance: self.rebalance(key, &service.deploy),
-            depends_on: Vec::new(),
+            depends_on: self.depends_on(key, service),
         };
         StackService {
             key: key.to_owned(),

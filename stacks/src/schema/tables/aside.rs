@@ -78,7 +78,9 @@ pub(super) static DEPENDENCY: Object = Object {
                 "What is waited for",
             )
             .spec(),
-            key("restart", Bool, "It restarts when the other one is updated").spec(),
+            key("restart", Bool, "It restarts when the other one is updated")
+                .spec()
+                .none_but(&["false"], "change it too when it has to restart"),
             key("required", Bool, "The other one has to be there").spec(),
         ],
     )

@@ -86,8 +86,7 @@ pub(super) static SERVICE: Object = object(
             "depends_on",
             OneOf(&[TEXTS, Names(&Shape::Object(&DEPENDENCY))]),
             "Services that are there first",
-        )
-        .none("services start in any order; let the program wait for what it needs"),
+        ),
         key(
             "deploy",
             OneOf(&[Shape::Object(&DEPLOY), Null]),

@@ -7,6 +7,7 @@
 
 mod assess;
 mod board;
+mod gate;
 mod job;
 mod judge;
 mod render;

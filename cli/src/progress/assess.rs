@@ -44,6 +44,10 @@ pub struct Report {
     pub scheduled: bool,
     /// Its tasks are being spread evenly, and so many were moved.
     pub rebalanced: Option<usize>,
+    /// What it waits for before its tasks start or change, in words; empty where nothing is.
+    pub waits_for: String,
+    /// The services it depends on.
+    pub depends_on: Vec<String>,
 }
 
 /// A position of a service.
@@ -151,11 +155,16 @@ pub fn assess(view: &View, id: ServiceId, name: &str) -> Report {
         run: None,
         scheduled: false,
         rebalanced: None,
+        waits_for: String::new(),
+        depends_on: Vec::new(),
     };
     let Some(service) = view.services.iter().find(|service| service.id == id) else {
         return report;
     };
     report.exists = true;
+    report.waits_for.clone_from(&service.waits_for);
+    let depends_on = service.spec.depends_on.iter();
+    report.depends_on = depends_on.map(|on| on.service.clone()).collect();
     if service.spec.mode.is_job() {
         report.scheduled = service.spec.schedule().is_some();
         if !report.scheduled {

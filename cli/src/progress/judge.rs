@@ -2,6 +2,7 @@
 //! service is up, and which failures are new. Where a run of a job is, is `job`'s.
 
 use super::assess::Report;
+use super::gate::Gate;
 use super::job::{self, Standing};
 use skep_types::{JobRun, ServiceId, TaskId, TaskState, UpdateState};
 use std::collections::{BTreeMap, BTreeSet};
@@ -126,7 +127,12 @@ impl Judge {
     /// Takes one view in.
     pub fn look(&mut self, reports: &[Report], now: Instant, now_ms: u64) -> Verdict {
         let mut came_up = false;
-        for report in reports {
+        let others = reports.iter().map(|other| (other, self.phase(other.id)));
+        let gates = reports
+            .iter()
+            .map(|report| Gate::of(report, others.clone()));
+        let gates: Vec<Gate> = gates.collect();
+        for (report, gate) in reports.iter().zip(gates) {
             let mut known = self.courses.iter_mut();
             let Some((_, course)) = known.find(|(id, _)| *id == report.id) else {
                 continue;
@@ -135,7 +141,7 @@ impl Judge {
                 course.forgiven = report.failed.iter().map(|attempt| attempt.id).collect();
             }
             let before = course.phase;
-            course.look(report, now, now_ms);
+            course.look(report, gate, now, now_ms);
             came_up |= before != Phase::Done && course.phase == Phase::Done;
         }
         self.first = false;
@@ -199,13 +205,20 @@ impl Judge {
 }
 
 impl Course {
-    fn look(&mut self, report: &Report, now: Instant, now_ms: u64) {
+    fn look(&mut self, report: &Report, gate: Gate, now: Instant, now_ms: u64) {
         if self.phase == Phase::Done {
             return;
         }
         if report.exists && report.scheduled {
             self.phase = Phase::Done;
             return;
+        }
+        let paused = matches!(
+            report.update,
+            Some((UpdateState::Paused | UpdateState::RollbackPaused, _))
+        );
+        if report.exists && gate != Gate::Open && !paused {
+            return self.look_at_gate(report, gate, now);
         }
         if let Some(run) = report.run.filter(|_| report.exists) {
             return self.look_at_run(report, &run, now);
@@ -260,6 +273,27 @@ impl Course {
         };
     }
 
+    /// What waits for others comes once they are there. One that others wait for here is
+    /// judged by itself, however long it takes.
+    fn look_at_gate(&mut self, report: &Report, gate: Gate, now: Instant) {
+        self.last = format!("service {} {}", report.name, report.waits_for);
+        let hopeless = match gate {
+            Gate::Open | Gate::Held => {
+                self.stuck_since = None;
+                false
+            }
+            Gate::Shut => true,
+            Gate::Foreign => self.is_stuck(report.waits_for.clone(), MOST_UNREADY, now),
+        };
+        self.phase = match hopeless {
+            true => {
+                self.why.clone_from(&self.last);
+                Phase::Failed
+            }
+            false => Phase::Coming,
+        };
+    }
+
     /// A job has no attempts that are too many: its restart policy says when it has
     /// failed.
     fn look_at_run(&mut self, report: &Report, run: &JobRun, now: Instant) {
@@ -301,6 +335,16 @@ impl Course {
         self.stuck_since = None;
     }
 
+    /// Whether this has been what keeps the service for that long.
+    fn is_stuck(&mut self, which: String, most: Duration, now: Instant) -> bool {
+        let since = match &self.stuck_since {
+            Some((known, since)) if *known == which => *since,
+            _ => now,
+        };
+        self.stuck_since = Some((which, since));
+        now.saturating_duration_since(since) >= most
+    }
+
     /// Why the service will not come up by itself.
     fn hopeless(&mut self, report: &Report, now: Instant) -> Option<String> {
         let name = &report.name;
@@ -332,12 +376,7 @@ impl Course {
             return None;
         }
         let which = stuck.map_or(String::new(), |bar| format!("{} {}", bar.task, bar.state));
-        let since = match &self.stuck_since {
-            Some((known, since)) if *known == which => *since,
-            _ => now,
-        };
-        self.stuck_since = Some((which, since));
-        if now.saturating_duration_since(since) < most {
+        if !self.is_stuck(which, most, now) {
             return None;
         }
         Some(match stuck {

@@ -34,8 +34,11 @@ pub fn lines(reports: &[Report], judge: &Judge, size: (usize, usize)) -> Vec<Lin
     };
     let (columns, rows) = size;
     let mut out = vec![Line::from(overall(reports, judge))];
+    if let Some(line) = waiting(report) {
+        out.push(line.into());
+    }
     // The sum, the verdict and the cursor take a line each.
-    if report.total <= MOST_BARS && report.bars.len() + 3 <= rows {
+    if report.total <= MOST_BARS && report.bars.len() + out.len() + 2 <= rows {
         let labels = report.bars.iter().map(|bar| bar.label.chars().count());
         let widest = labels.max().unwrap_or(0);
         let bars = report.bars.iter();
@@ -43,6 +46,14 @@ pub fn lines(reports: &[Report], judge: &Judge, size: (usize, usize)) -> Vec<Lin
     }
     out.extend(verify(report, judge.phase(report.id), true).map(Line::from));
     out.into_iter().map(|line| line.cut(columns)).collect()
+}
+
+/// `web waits for db to be healthy`, where it does.
+pub fn waiting(report: &Report) -> Option<String> {
+    let Report {
+        name, waits_for, ..
+    } = report;
+    (!waits_for.is_empty()).then(|| format!("{name} {waits_for}"))
 }
 
 /// `overall progress: 3 out of 5 tasks`.

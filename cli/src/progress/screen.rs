@@ -100,6 +100,11 @@ impl Plain {
         }
         self.overall = overall;
         for report in reports {
+            if let Some(line) = render::waiting(report)
+                && self.said.insert(line.clone())
+            {
+                out.push(line);
+            }
             for attempt in &report.failed {
                 let key = format!("{}", attempt.id);
                 if self.said.insert(key) {

@@ -1,5 +1,6 @@
 //! Courses of waiting, as the user sees them.
 
+mod gate;
 mod look;
 
 use super::assess::{Report, assess};

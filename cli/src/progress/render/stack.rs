@@ -70,11 +70,12 @@ pub fn lines(reports: &[Report], judge: &Judge, (columns, rows): (usize, usize))
 
 fn row<'a>(report: &'a Report, judge: &Judge) -> Row<'a> {
     let phase = judge.phase(report.id);
-    let complaint = report.complaint();
+    let waits = Some(&report.waits_for).filter(|waits| !waits.is_empty());
+    let complaint = waits.cloned().or_else(|| report.complaint());
     let rank = match phase {
         Phase::Failed | Phase::RolledBack => Rank::Failed,
         Phase::Relapsed | Phase::RollingBack => Rank::Complaining,
-        Phase::Coming if complaint.is_some() => Rank::Complaining,
+        Phase::Coming if waits.is_none() && complaint.is_some() => Rank::Complaining,
         Phase::Coming | Phase::Verifying(_) => Rank::Coming,
         Phase::Done => Rank::Done,
     };
@@ -113,6 +114,7 @@ fn state(report: &Report, phase: Phase) -> &'static str {
         Phase::Done if report.scheduled => "scheduled",
         Phase::Done if report.run.is_some() => "complete",
         Phase::Done => "converged",
+        Phase::Coming if !report.waits_for.is_empty() => "waiting",
         Phase::Coming if report.run.is_some() => "running",
         Phase::Coming if report.rebalanced.is_some() => "rebalancing",
         Phase::Coming => coming(report),

@@ -14,6 +14,7 @@ use std::process::Command;
 /// Files whose normal form differs on purpose, and why.
 const DIFFERENT: &[(&str, &str)] = &[
     ("compose-spec.yml", "Docker knows format 3 alone"),
+    ("depends-on.yml", "Docker knows format 3 alone"),
     ("env-file-long.yml", "Docker knows format 3 alone"),
     ("ignored.yml", "Docker knows format 3 alone"),
     ("named.yml", "Docker knows format 3 alone"),

@@ -14,7 +14,7 @@ use clap::{Arg, Command, CommandFactory as _, ValueHint};
 use clap_complete::env::Shells;
 use clap_complete::{ArgValueCandidates, CompleteEnv, CompletionCandidate, Shell};
 use skep_proto::pb;
-use skep_stacks::STACK_LABEL;
+use skep_types::STACK_LABEL;
 use skep_types::ServiceMode;
 use std::collections::BTreeSet;
 use std::ffi::OsString;

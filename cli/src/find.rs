@@ -1,8 +1,7 @@
 //! Finding the object a user means: by id, by name, by the beginning of its id.
 
 use anyhow::Result;
-use skep_stacks::STACK_LABEL;
-use skep_types::{NodeId, Service};
+use skep_types::{NodeId, STACK_LABEL, Service};
 
 /// Nothing, or too much, goes by what the user wrote.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]

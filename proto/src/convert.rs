@@ -15,4 +15,5 @@ pub(crate) mod resources;
 pub(crate) mod revision;
 pub(crate) mod service;
 pub(crate) mod snapshot;
+pub(crate) mod stack;
 pub(crate) mod task;

@@ -21,6 +21,7 @@ pub use convert::cluster::{unlock_key, unlock_key_bytes};
 pub use convert::log::{ActionResult, decode_entry, decode_results, encode_entry, encode_results};
 pub use convert::revision::service_on_wire;
 pub use convert::snapshot::{decode_snapshot, encode_snapshot};
+pub use convert::stack::stack_on_wire;
 pub use convert::task::{task_on_wire, task_with_spec};
 
 use skep_manager_store::format::{NEWEST, VERSION};

@@ -7,10 +7,12 @@ use samples::*;
 use skep_manager_store::format::{NEWEST, VERSION};
 use skep_manager_store::{
     Action, Attached, ClusterAction, ConfigAction, DesiredChange, Explanation, NetworkAction,
-    NewTask, NodeAction, Placement as Placed, SecretAction, ServiceAction, Store, TaskAction,
+    NewTask, NodeAction, Placement as Placed, SecretAction, ServiceAction, StackAction, StackPart,
+    Store, TaskAction,
 };
 use skep_proto::{
-    decode_entry, decode_snapshot, encode_entry, encode_snapshot, pb, task_on_wire, task_with_spec,
+    decode_entry, decode_snapshot, encode_entry, encode_snapshot, pb, stack_on_wire, task_on_wire,
+    task_with_spec,
 };
 use skep_types::assignment::{AssignmentChange, EndpointView, Peer, ServiceOnNetwork, ServiceView};
 use skep_types::*;
@@ -36,6 +38,15 @@ fn objects_come_back_as_they_were() {
     assert_eq!(
         Config::try_from(pb::DataObject::from(&config())),
         Ok(config())
+    );
+    assert_eq!(Stack::try_from(pb::Stack::from(&stack())), Ok(stack()));
+    let apart = Stack::try_from(stack_on_wire(&stack(), false));
+    assert_eq!(
+        apart,
+        Ok(Stack {
+            past: Vec::new(),
+            ..stack()
+        })
     );
     assert_eq!(
         Cluster::try_from(pb::Cluster::from(&cluster())),
@@ -360,6 +371,27 @@ fn actions() -> Vec<Action> {
         Action::Task(TaskAction::Remove {
             tasks: vec![task().id],
         }),
+        Action::Stack(StackAction::Apply {
+            id: stack().id,
+            version: Some(version),
+            spec: stack().spec,
+            returns_to: Some(2),
+            leaving: vec![network],
+            parts: vec![
+                StackPart::Service(ServiceAction::Remove { id: service().id }),
+                StackPart::Network(NetworkAction::Remove { id: network }),
+                StackPart::Secret(SecretAction::Remove { id: secret().id }),
+                StackPart::Config(ConfigAction::Remove { id: config().id }),
+            ],
+        }),
+        Action::Stack(StackAction::Remove {
+            name: "shop".to_owned(),
+            version: None,
+            parts: vec![StackPart::Network(NetworkAction::Create {
+                id: network,
+                spec: Box::new(network_spec()),
+            })],
+        }),
     ]
 }
 
@@ -385,6 +417,17 @@ fn a_snapshot_of_a_store_makes_the_same_store() {
         Action::Config(ConfigAction::Create {
             id: config().id,
             spec: Box::new(config_spec()),
+        }),
+        Action::Stack(StackAction::Apply {
+            id: stack().id,
+            version: None,
+            spec: Arc::new(StackSpec {
+                configs: Vec::new(),
+                ..stack_spec()
+            }),
+            returns_to: None,
+            leaving: Vec::new(),
+            parts: Vec::new(),
         }),
     ];
     let applied = store.apply(Version(1), Timestamp(1), &first);

@@ -21,12 +21,13 @@ use crate::diagnostic::{Place, Report};
 use crate::model::{self, File, FileObject, Pairs};
 use crate::normal::Context;
 use crate::schema::nearest;
-use crate::stack::{STACK_LABEL, Stack, StackConfig, StackNetwork, StackSecret, StackVolume};
 use crate::tree::{Node, Step};
 use ipnet::IpNet;
 use skep_types::secret::{CONFIG_MAX_BYTES, SECRET_MAX_BYTES};
 use skep_types::template::Template;
-use skep_types::{ConfigSpec, Labels, NetworkSpec, SecretSpec};
+use skep_types::{
+    Content, Labels, NetworkSpec, STACK_LABEL, StackData, StackNetwork, StackSpec, StackVolume,
+};
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(crate) fn stack(
     tree: &Node,
     context: &Context<'_>,
     report: &mut Report,
-) -> Option<Stack> {
+) -> Option<StackSpec> {
     let mut maker = Maker {
         stack: name,
         file,
@@ -80,13 +81,14 @@ pub(crate) fn stack(
     maker.check_published(&services);
     maker.check_rings(&services);
     maker.ignored();
-    let stack = Stack {
+    let stack = StackSpec {
         name: name.to_owned(),
         networks: maker.networks(),
-        secrets: maker.secrets(),
-        configs: maker.configs(),
+        secrets: maker.data("secrets", &file.secrets, SECRET_MAX_BYTES),
+        configs: maker.data("configs", &file.configs, CONFIG_MAX_BYTES),
         volumes: maker.volumes(),
-        services,
+        services: services.into_iter().map(Arc::new).collect(),
+        source: Arc::default(),
     };
     (!maker.report.failed()).then_some(stack)
 }
@@ -336,59 +338,30 @@ impl Maker<'_> {
         }
     }
 
-    fn secrets(&mut self) -> Vec<StackSecret> {
+    /// Secrets or configs.
+    fn data<Id>(
+        &mut self,
+        section: &'static str,
+        declared: &model::Dict<FileObject>,
+        most: usize,
+    ) -> Vec<StackData<Id>> {
         let mut out = Vec::new();
-        for (key, object) in &self.file.secrets.0 {
+        for (key, object) in &declared.0 {
             let name = self.name(key, &object.name);
-            let spec = if object.external {
-                SecretSpec {
-                    name: name.clone(),
-                    ..SecretSpec::default()
-                }
-            } else {
-                let data = self.content("secrets", key, &name, object, SECRET_MAX_BYTES);
-                SecretSpec {
-                    name: name.clone(),
-                    labels: self.labels(&object.labels),
-                    template: self.is_template("secrets", key, object, &data),
-                    data,
-                }
-            };
-            out.push(StackSecret {
+            let mut data = StackData {
                 key: key.clone(),
                 name,
-                external: object.external,
-                spec,
-            });
-        }
-        out.sort_by(|a, b| a.name.cmp(&b.name));
-        out
-    }
-
-    fn configs(&mut self) -> Vec<StackConfig> {
-        let mut out = Vec::new();
-        for (key, object) in &self.file.configs.0 {
-            let name = self.name(key, &object.name);
-            let spec = if object.external {
-                ConfigSpec {
-                    name: name.clone(),
-                    ..ConfigSpec::default()
-                }
-            } else {
-                let data = self.content("configs", key, &name, object, CONFIG_MAX_BYTES);
-                ConfigSpec {
-                    name: name.clone(),
-                    labels: self.labels(&object.labels),
-                    template: self.is_template("configs", key, object, &data),
-                    data,
-                }
+                labels: Labels::new(),
+                template: false,
+                content: Content::External,
             };
-            out.push(StackConfig {
-                key: key.clone(),
-                name,
-                external: object.external,
-                spec,
-            });
+            if !object.external {
+                let content = self.content(section, key, &data.name, object, most);
+                data.labels = self.labels(&object.labels);
+                data.template = self.is_template(section, key, object, &content);
+                data.content = Content::Given(content);
+            }
+            out.push(data);
         }
         out.sort_by(|a, b| a.name.cmp(&b.name));
         out

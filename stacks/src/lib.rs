@@ -29,7 +29,6 @@ mod reference;
 mod render;
 mod scalar;
 mod schema;
-mod stack;
 mod tree;
 mod variables;
 
@@ -40,13 +39,10 @@ pub use excerpt::Excerpt;
 pub use reference::reference;
 pub use render::render;
 pub use schema::nearest;
-pub use stack::{
-    Ids, Missing, STACK_IMAGE_LABEL, STACK_LABEL, Stack, StackConfig, StackNetwork, StackSecret,
-    StackService, StackVolume,
-};
 
 use diagnostic::Report;
 use model::File;
+use skep_types::StackSpec;
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
@@ -77,7 +73,7 @@ pub struct LoadInput<'a> {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {
     /// What to deploy.
-    pub stack: Stack,
+    pub stack: StackSpec,
     /// What the files say that is not honoured, or not as it looks.
     pub warnings: Vec<Diagnostic>,
 }
@@ -100,7 +96,9 @@ pub struct Normalized {
 pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
     let stack = read(&input, true, |file, tree, context, report| {
         let name = name::settle(input.stack, file, tree, report)?;
-        convert::stack(&name, file, tree, context, report)
+        let stack = convert::stack(&name, file, tree, context, report)?;
+        let source = print(file, report)?.into();
+        Some(StackSpec { source, ..stack })
     });
     stack.map(|(stack, warnings)| Loaded { stack, warnings })
 }
@@ -111,19 +109,21 @@ pub fn load(input: LoadInput<'_>) -> Result<Loaded, Diagnostics> {
 /// # Errors
 /// As [`load`], short of what needs the whole stack.
 pub fn normalize(input: LoadInput<'_>, interpolate: bool) -> Result<Normalized, Diagnostics> {
-    let yaml = read(
-        &input,
-        interpolate,
-        |file, _, _, report| match serde_yaml::to_value(file) {
-            Ok(value) => Some(emit::document(&value)),
-            Err(error) => {
-                let message = format!("the normal form cannot be printed: {error}");
-                report.error(codes::WRONG_TYPE, None, "", message);
-                None
-            }
-        },
-    );
+    let yaml = read(&input, interpolate, |file, _, _, report| {
+        print(file, report)
+    });
     yaml.map(|(yaml, warnings)| Normalized { yaml, warnings })
+}
+
+fn print(file: &File, report: &mut Report) -> Option<String> {
+    match serde_yaml::to_value(file) {
+        Ok(value) => Some(emit::document(&value)),
+        Err(error) => {
+            let message = format!("the normal form cannot be printed: {error}");
+            report.error(codes::WRONG_TYPE, None, "", message);
+            None
+        }
+    }
 }
 
 /// Reads the files, and uses what they say: the normal form, its tree for places.

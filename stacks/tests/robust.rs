@@ -4,7 +4,8 @@
 mod common;
 
 use common::{Case, cases};
-use skep_stacks::{Ids, LoadInput, Missing, load, normalize};
+use skep_stacks::{LoadInput, load, normalize};
+use skep_types::stack::{Ids, Missing};
 use skep_types::{ConfigId, NetworkId, SecretId};
 use std::cell::Cell;
 use std::io;

@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 const KINDS: &[&str] = &[
-    "cluster", "node", "service", "task", "network", "secret", "config",
+    "cluster", "node", "service", "task", "network", "secret", "config", "stack",
 ];
 
 /// Prints events until the stream or the reader ends.

@@ -13,8 +13,7 @@ mod standing;
 use crate::client::Host;
 use anyhow::Result;
 use clap::Subcommand;
-use skep_stacks::STACK_LABEL;
-use skep_types::Labels;
+use skep_types::{Labels, STACK_LABEL};
 
 /// Commands of the group.
 #[derive(Debug, Subcommand)]

@@ -15,6 +15,7 @@
 //!    configs are.
 //! 5. `scheduler`: which node each waiting task gets, with its addresses; `allocator`
 //!    again: further addresses of those that run.
+//! 6. `stacks`: which networks are removed that stacks have left.
 //!
 //! Changes of a node's role are not planned here.
 
@@ -35,6 +36,7 @@ mod plan;
 mod reaper;
 mod scheduler;
 mod settled;
+mod stacks;
 
 pub use explain::explain;
 pub use explained::{Explained, Fit, NodeUse, Subject, Vacancy, Verdict};
@@ -102,6 +104,7 @@ fn pass(
     scheduler::schedule(&mut draft, &mut allocator);
     allocator::attach(&mut draft, &mut allocator);
     allocator.finish(&mut draft);
+    stacks::remove_left(&mut draft);
     let looked = settled::look(&mut draft);
     settled.keep(snapshot, liveness.leader_since, kept, looked);
     draft.into_plan()

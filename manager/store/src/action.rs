@@ -4,6 +4,10 @@
 //! newer state of that object could make it wrong; the store then refuses it
 //! when stale. This file says what may be asked; `apply` says what happens.
 
+mod stack;
+
+pub use stack::{StackAction, StackPart};
+
 use ipnet::Ipv4Net;
 use skep_types::{
     Attachment, BlockOwner, Cause, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
@@ -31,6 +35,8 @@ pub enum Action {
     Config(ConfigAction),
     /// Of tasks; these are grouped.
     Task(TaskAction),
+    /// Of a stack, with all that is part of it.
+    Stack(StackAction),
 }
 
 /// A change of the cluster object.

@@ -9,6 +9,7 @@ mod network;
 mod node;
 mod revision;
 mod service;
+mod stack;
 mod task;
 
 use crate::action::Action;
@@ -91,6 +92,7 @@ impl Store {
                 Action::Secret(action) => data::apply::<Secret>(&mut write, action),
                 Action::Config(action) => data::apply::<Config>(&mut write, action),
                 Action::Task(action) => task::apply(&mut write, action),
+                Action::Stack(action) => stack::apply(&mut write, action),
             })
             .collect();
         let events = write.events;

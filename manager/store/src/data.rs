@@ -4,7 +4,7 @@ use crate::event::ObjectId;
 use crate::snapshot::{Snapshot, fold};
 use skep_types::{
     Config, ConfigId, ConfigSpec, ContainerSpec, FileReference, Labels, Meta, Secret, SecretId,
-    SecretSpec, Timestamp,
+    SecretSpec, StackData, StackSpec, Timestamp,
 };
 use std::collections::BTreeSet;
 use std::fmt;
@@ -53,6 +53,7 @@ pub(crate) trait Data: Clone + 'static {
     fn drop(state: &mut Snapshot, id: Self::Id);
     fn references(container: &ContainerSpec) -> &[FileReference<Self::Id>];
     fn references_mut(container: &mut ContainerSpec) -> &mut [FileReference<Self::Id>];
+    fn of_stack(spec: &StackSpec) -> &[StackData<Self::Id>];
 
     fn new(id: Self::Id, meta: Meta, spec: Self::Spec, generation: u32) -> Self;
     fn id(&self) -> Self::Id;
@@ -109,7 +110,7 @@ pub(crate) trait Data: Clone + 'static {
         Ok(())
     }
 
-    /// A spec, an earlier revision or a task that is kept refers to it.
+    /// A spec, an earlier revision, a task that is kept, or a stack refers to it.
     fn in_use(state: &Snapshot, id: Self::Id) -> bool;
 
     /// All that are in use, read from what refers to them.
@@ -121,7 +122,11 @@ pub(crate) trait Data: Clone + 'static {
         let past = state.services().flat_map(|service| &service.past);
         let past = past.map(|past| &past.spec.task.container);
         let used = present.chain(past).flat_map(Self::references);
-        used.map(|reference| reference.id).collect()
+        let stacks = state.stacks().flat_map(|stack| stack.specs());
+        let kept = stacks
+            .flat_map(|spec| Self::of_stack(spec))
+            .filter_map(StackData::kept);
+        used.map(|reference| reference.id).chain(kept).collect()
     }
 
     /// Superseded generations that nothing refers to.
@@ -181,6 +186,9 @@ macro_rules! data {
             }
             fn references_mut(container: &mut ContainerSpec) -> &mut [FileReference<$id>] {
                 &mut container.$all
+            }
+            fn of_stack(spec: &StackSpec) -> &[StackData<$id>] {
+                &spec.$all
             }
             fn new(id: $id, meta: Meta, spec: $spec, generation: u32) -> Self {
                 $object {

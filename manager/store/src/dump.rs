@@ -4,7 +4,8 @@
 use crate::apply::Store;
 use crate::snapshot::Snapshot;
 use skep_types::{
-    Cluster, Config, Network, Node, Secret, Service, ServiceId, Task, TaskSpec, Timestamp, Version,
+    Cluster, Config, Network, Node, Secret, Service, ServiceId, Stack, Task, TaskSpec, Timestamp,
+    Version,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -32,6 +33,8 @@ pub struct Dump {
     pub secrets: Vec<Arc<Secret>>,
     /// Configs, by id.
     pub configs: Vec<Arc<Config>>,
+    /// Stacks, by id.
+    pub stacks: Vec<Arc<Stack>>,
 }
 
 impl Snapshot {
@@ -53,6 +56,7 @@ impl Snapshot {
             networks: self.networks.values().cloned().collect(),
             secrets: self.secrets.values().cloned().collect(),
             configs: self.configs.values().cloned().collect(),
+            stacks: self.stacks.values().cloned().collect(),
         }
     }
 }
@@ -66,7 +70,8 @@ impl Dump {
             .chain(self.tasks.iter().map(|task| task.meta))
             .chain(self.networks.iter().map(|network| network.meta))
             .chain(self.secrets.iter().map(|secret| secret.meta))
-            .chain(self.configs.iter().map(|config| config.meta));
+            .chain(self.configs.iter().map(|config| config.meta))
+            .chain(self.stacks.iter().map(|stack| stack.meta));
         metas.map(|meta| meta.updated_at).max().unwrap_or_default()
     }
 }
@@ -84,6 +89,7 @@ impl Store {
             networks,
             secrets,
             configs,
+            stacks,
         } = dump;
         let templates: BTreeMap<(ServiceId, Version), Arc<TaskSpec>> = templates
             .into_iter()
@@ -119,6 +125,9 @@ impl Store {
                 task.spec = Arc::clone(spec);
             }
             state.put_task(task);
+        }
+        for stack in stacks {
+            state.put_stack(Arc::unwrap_or_clone(stack));
         }
         Store::over(state)
     }

@@ -1,7 +1,7 @@
 //! What `apply` tells watchers: which object changed and how, in the words
 //! that `skep events` shows.
 
-use skep_types::{ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
+use skep_types::{ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, StackId, TaskId};
 use std::fmt;
 
 /// One change of one object.
@@ -34,6 +34,8 @@ pub enum ObjectId {
     Secret(SecretId),
     /// A config.
     Config(ConfigId),
+    /// A stack.
+    Stack(StackId),
 }
 
 impl ObjectId {
@@ -47,6 +49,7 @@ impl ObjectId {
             ObjectId::Network(_) => "network",
             ObjectId::Secret(_) => "secret",
             ObjectId::Config(_) => "config",
+            ObjectId::Stack(_) => "stack",
         }
     }
 }
@@ -62,6 +65,7 @@ impl fmt::Display for ObjectId {
             ObjectId::Network(id) => id.fmt(f),
             ObjectId::Secret(id) => id.fmt(f),
             ObjectId::Config(id) => id.fmt(f),
+            ObjectId::Stack(id) => id.fmt(f),
         }
     }
 }

@@ -7,7 +7,8 @@
 //! (the planner, the users' requests); how entries travel is `manager/raft`'s.
 //!
 //! - [`Store::apply`] takes one entry: a list of [`Action`]s with its index
-//!   and time. Each action is refused or applied singly.
+//!   and time. Each action is refused or applied singly; that of a stack has many parts,
+//!   which are refused or applied together.
 //! - [`Snapshot`] is a cheap clone of everything at one version.
 //! - [`Difference`] is what lies between two snapshots.
 //! - [`Dump`] is everything as plain data, for snapshots on disk.
@@ -36,7 +37,8 @@ pub mod validate;
 
 pub use action::{
     Action, Attached, ClusterAction, ConfigAction, DataAction, DesiredChange, Explanation,
-    NetworkAction, NewTask, NodeAction, Placement, SecretAction, ServiceAction, TaskAction,
+    NetworkAction, NewTask, NodeAction, Placement, SecretAction, ServiceAction, StackAction,
+    StackPart, TaskAction,
 };
 pub use apply::{Applied, Store};
 pub use data::Superseded;

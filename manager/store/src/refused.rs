@@ -198,6 +198,20 @@ pub enum Refused {
     /// A task may still be running.
     #[error("task {0} may still be running and cannot be forgotten")]
     StillRunning(TaskId),
+    /// A part of a change of a stack was refused, and with it all of it.
+    #[error("{because}; nothing of stack {stack} was changed")]
+    Part {
+        /// The stack.
+        stack: String,
+        /// Why.
+        because: Box<Refused>,
+    },
+    /// A stack was removed since it was read.
+    #[error("stack {0} was removed meanwhile; read it again and retry")]
+    NoStack(String),
+    /// What is kept of a stack names contents, it does not hold them.
+    #[error("stack {0} cannot be kept with the content of its secrets and configs")]
+    BringsContent(String),
     /// Items of a group were refused; the others were applied.
     #[error("{refused} of {of} items refused, first: {first}")]
     Items {
@@ -218,8 +232,11 @@ impl Refused {
             Refused::Stale { .. }
             | Refused::StateGoesBack { .. }
             | Refused::NotWaiting(_)
-            | Refused::NotPlaced(_) => true,
-            Refused::Items { first, .. } => first.is_stale(),
+            | Refused::NotPlaced(_)
+            | Refused::NoStack(_) => true,
+            Refused::Items { first: inner, .. } | Refused::Part { because: inner, .. } => {
+                inner.is_stale()
+            }
             _ => false,
         }
     }

@@ -4,6 +4,7 @@
 //! that no caller can forget one. Who may write what is `apply`'s business.
 
 mod giving;
+mod stacks;
 mod uses;
 mod write;
 
@@ -13,7 +14,7 @@ use crate::usage::NodeUsage;
 use imbl::{OrdMap, OrdSet};
 use skep_types::{
     Cluster, Config, ConfigId, Network, NetworkId, Node, NodeId, Secret, SecretId, Service,
-    ServiceId, Slot, Task, TaskId, TaskSpec, TaskState, Version, heartbeat_among,
+    ServiceId, Slot, Stack, StackId, Task, TaskId, TaskSpec, TaskState, Version, heartbeat_among,
 };
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub struct Snapshot {
     pub(crate) leaving: OrdMap<NetworkId, Arc<Network>>,
     pub(crate) secrets: OrdMap<SecretId, Arc<Secret>>,
     pub(crate) configs: OrdMap<ConfigId, Arc<Config>>,
+    pub(crate) stacks: OrdMap<StackId, Arc<Stack>>,
 
     /// Task templates, stored once: that of every service and every one a
     /// task still refers to.
@@ -47,6 +49,7 @@ pub struct Snapshot {
     network_names: OrdMap<String, NetworkId>,
     secret_names: OrdMap<String, SecretId>,
     config_names: OrdMap<String, ConfigId>,
+    stack_names: OrdMap<String, StackId>,
     task_places: OrdMap<TaskId, (ServiceId, Slot)>,
     tasks_on_node: OrdSet<(NodeId, TaskId)>,
     addresses: OrdMap<(NetworkId, Ipv4Addr), AddressUse>,
@@ -226,7 +229,7 @@ impl Snapshot {
         self.tasks_between(service, first, last)
     }
 
-    /// The version at which anything but services and tasks changed last, as exactly.
+    /// The version at which anything but services, tasks and stacks changed last, as exactly.
     pub fn surroundings(&self) -> Version {
         self.surroundings
     }

@@ -11,12 +11,14 @@ mod placement;
 mod resources;
 mod rollout;
 mod service;
+mod stack;
 
 pub use data::{
     validate_config, validate_config_content, validate_secret, validate_secret_content,
 };
 pub use rollout::{pause_update, rebalance, resume_update, roll_back};
 pub use service::{validate_service, validate_service_update};
+pub use stack::{STACK_MAX_BYTES, validate_stack};
 
 use crate::data::Superseded;
 use crate::snapshot::Snapshot;
@@ -151,6 +153,14 @@ pub enum Invalid {
         /// Name of the service.
         service: String,
         /// Why.
+        why: String,
+    },
+    /// A stack is not one.
+    #[error("stack {stack}: {why}")]
+    Stack {
+        /// Its name.
+        stack: String,
+        /// What is wrong with it.
         why: String,
     },
     /// A service cannot be renamed.

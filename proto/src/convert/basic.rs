@@ -4,7 +4,8 @@ use crate::{Invalid, pb};
 use bytes::Bytes;
 use ipnet::Ipv4Net;
 use skep_types::{
-    ClusterId, ConfigId, Meta, NetworkId, NodeId, SecretId, ServiceId, TaskId, Timestamp, Version,
+    ClusterId, ConfigId, Meta, NetworkId, NodeId, SecretId, ServiceId, StackId, TaskId, Timestamp,
+    Version,
 };
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
@@ -26,7 +27,7 @@ macro_rules! wire_id {
     )+};
 }
 wire_id!(
-    ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId
+    ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, StackId, TaskId
 );
 
 /// Reads an id of 16 bytes.

@@ -2,6 +2,7 @@
 
 mod data;
 mod read;
+mod stack;
 mod write;
 
 use super::format::known;

@@ -21,6 +21,7 @@ pub fn encode_snapshot(dump: &Dump) -> Vec<u8> {
         networks,
         secrets,
         configs,
+        stacks,
     } = dump;
     // What the store holds came in entries of this format.
     let format = cluster.as_ref().map_or(Format::FIRST, |c| c.format);
@@ -55,6 +56,7 @@ pub fn encode_snapshot(dump: &Dump) -> Vec<u8> {
             .iter()
             .map(|config| config.as_ref().into())
             .collect(),
+        stacks: stacks.iter().map(|stack| stack.as_ref().into()).collect(),
     }
     .encode_to_vec()
 }
@@ -77,6 +79,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Dump, Invalid> {
         secrets,
         configs,
         since,
+        stacks,
     } = pb::Snapshot::decode(bytes).map_err(|error| Invalid::Encoding(error.to_string()))?;
     known(format, since)?;
     let template = |pb::SpecEntry {
@@ -108,6 +111,7 @@ pub fn decode_snapshot(bytes: &[u8]) -> Result<Dump, Invalid> {
         networks: shared(networks)?,
         secrets: shared(secrets)?,
         configs: shared(configs)?,
+        stacks: shared(stacks)?,
     })
 }
 

@@ -1,12 +1,16 @@
 //! One object of each kind with every field set to something that is not its
 //! default.
 
+mod stack;
+
 use skep_manager_store::format::NEWEST;
 use skep_types::*;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
+
+pub use stack::*;
 
 pub fn labels() -> Labels {
     Labels::from([

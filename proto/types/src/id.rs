@@ -123,6 +123,8 @@ id! {
     SecretId,
     /// A config.
     ConfigId,
+    /// A stack.
+    StackId,
 }
 
 #[cfg(test)]

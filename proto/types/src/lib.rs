@@ -30,6 +30,7 @@ pub mod restart;
 pub mod revision;
 pub mod secret;
 pub mod service;
+pub mod stack;
 pub mod task;
 pub mod template;
 
@@ -46,7 +47,9 @@ pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, P
 pub use error::{chain, with_causes};
 pub use format::Format;
 pub use health::{HealthCheck, HealthTest};
-pub use id::{ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, TaskId};
+pub use id::{
+    ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, StackId, TaskId,
+};
 pub use job::{Concurrency, JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd, Schedule};
 pub use meta::{Labels, Meta, Timestamp, Version};
 pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};
@@ -62,5 +65,9 @@ pub use secret::{Config, ConfigSpec, Secret, SecretSpec};
 pub use service::{
     FailureAction, LogDriver, Rebalance, Service, ServiceMode, ServiceSpec, TaskSpec, UpdateConfig,
     UpdateOrder, UpdateState, UpdateStatus,
+};
+pub use stack::{
+    Content, PastStack, STACK_LABEL, Stack, StackData, StackNetwork, StackService, StackSpec,
+    StackVolume,
 };
 pub use task::{Attachment, Cause, Slot, Task, TaskState, TaskStatus};

@@ -4,10 +4,9 @@ use super::Maker;
 use crate::codes;
 use crate::model;
 use crate::schema::nearest;
-use crate::stack::StackService;
 use crate::tree::Step;
 use serde_yaml::Value;
-use skep_types::{Dependency, DependencyCondition};
+use skep_types::{Dependency, DependencyCondition, StackService};
 use std::collections::BTreeMap;
 
 /// Services of a ring that are named.

@@ -3,15 +3,16 @@
 use super::{DEFAULT_NETWORK, Maker, NODE_NETWORKS};
 use crate::codes;
 use crate::model::{self, FileObject, FileReference, Port};
-use crate::stack::{STACK_IMAGE_LABEL, StackService};
 use crate::tree::Step;
 use skep_types::{
     EndpointMode, EndpointSpec, FileTarget, LogDriver, PortConfig, Protocol, PublishMode,
-    ServiceSpec, TaskSpec,
+    ServiceSpec, StackService, TaskSpec,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// The service label that keeps the image as the file has it.
+const STACK_IMAGE_LABEL: &str = "com.docker.stack.image";
 /// Modes that are usually meant in octal and easily written in decimal.
 const DECIMAL_MODES: &[i64] = &[
     400, 440, 444, 600, 640, 644, 660, 664, 666, 700, 744, 750, 755, 770, 775, 777,

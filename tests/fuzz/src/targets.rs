@@ -9,14 +9,16 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use prost::Message;
 use skep_manager_ca::{JoinToken, PeerIdentity, Request, Root, Validity, node_of};
 use skep_manager_store::format::NEWEST;
-use skep_manager_store::{Action, ClusterAction, NodeAction, Store};
+use skep_manager_store::{
+    Action, ClusterAction, NetworkAction, NodeAction, StackAction, StackPart, Store,
+};
 use skep_proto::{
     decode_entry, decode_results, decode_snapshot, encode_entry, encode_snapshot, pb,
 };
 use skep_types::assignment::AssignmentChange;
 use skep_types::{
-    ClusterSpec, NetworkSpec, NodeDescription, NodeSpec, ServiceSpec, TaskStatus, Timestamp,
-    Version,
+    ClusterSpec, NetworkSpec, NodeDescription, NodeSpec, ServiceSpec, StackSpec, TaskStatus,
+    Timestamp, Version,
 };
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +48,21 @@ pub fn all() -> Vec<Target> {
     let actions = [
         Action::Cluster(ClusterAction::Create(Box::new(samples::cluster()))),
         Action::Node(NodeAction::Create(Box::new(node.clone()))),
+        Action::Stack(StackAction::Apply {
+            id: samples::stack().id,
+            version: None,
+            spec: Arc::new(StackSpec {
+                secrets: Vec::new(),
+                configs: Vec::new(),
+                ..samples::stack_spec()
+            }),
+            returns_to: None,
+            leaving: Vec::new(),
+            parts: vec![StackPart::Network(NetworkAction::Create {
+                id: samples::network().id,
+                spec: Box::new(samples::network_spec()),
+            })],
+        }),
     ];
     let now = Timestamp(1_700_000_000_000);
     let entries: Vec<_> = actions
@@ -123,6 +140,11 @@ pub fn all() -> Vec<Target> {
             "spec of the cluster",
             vec![pb::ClusterSpec::from(&samples::cluster_spec()).encode_to_vec()],
             |bytes| drop(pb::ClusterSpec::decode(bytes).map(ClusterSpec::try_from)),
+        ),
+        target(
+            "spec of a stack",
+            vec![pb::StackSpec::from(&samples::stack_spec()).encode_to_vec()],
+            |bytes| drop(pb::StackSpec::decode(bytes).map(StackSpec::try_from)),
         ),
         target("join token", vec![token], |bytes| drop(text(bytes).parse::<JoinToken>())),
         target("certificate", vec![der], |bytes| {

@@ -18,8 +18,8 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
-use skep_stacks::{Ids, Stack};
-use skep_types::{ServiceId, ServiceMode, ServiceSpec};
+use skep_types::stack::Ids;
+use skep_types::{Content, ServiceId, ServiceMode, ServiceSpec, StackData, StackSpec};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,25 +83,21 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             .insert(network.name.clone(), id(&made, "change.ids")?);
     }
     for secret in &stack.secrets {
-        if secret.external || ids.secrets.contains_key(&secret.name) {
+        let Some(spec) = content(secret).filter(|_| !ids.secrets.contains_key(&secret.name)) else {
             continue;
-        }
+        };
         say!("Creating secret {}", secret.name)?;
-        let made = client
-            .change(Change::CreateSecret((&secret.spec).into()))
-            .await;
+        let made = client.change(Change::CreateSecret(spec)).await;
         let made = made.with_context(|| format!("failed to create secret {}", secret.name))?;
         ids.secrets
             .insert(secret.name.clone(), id(&made, "change.ids")?);
     }
     for config in &stack.configs {
-        if config.external || ids.configs.contains_key(&config.name) {
+        let Some(spec) = content(config).filter(|_| !ids.configs.contains_key(&config.name)) else {
             continue;
-        }
+        };
         say!("Creating config {}", config.name)?;
-        let made = client
-            .change(Change::CreateConfig((&config.spec).into()))
-            .await;
+        let made = client.change(Change::CreateConfig(spec)).await;
         let made = made.with_context(|| format!("failed to create config {}", config.name))?;
         ids.configs
             .insert(config.name.clone(), id(&made, "change.ids")?);
@@ -153,18 +149,20 @@ fn everything() -> pb::ReadRequest {
 /// to be asked for once the services of the stack use what is new: that others, too, do.
 async fn refresh_data(
     client: &Client,
-    stack: &Stack,
+    stack: &StackSpec,
     view: &View,
     ids: &mut Ids,
 ) -> Result<Vec<(String, Change)>> {
     let mut rotated = Vec::new();
-    for secret in stack.secrets.iter().filter(|secret| !secret.external) {
+    for secret in &stack.secrets {
+        let Some(spec) = content(secret) else {
+            continue;
+        };
         let Some(present) = view.secrets.iter().find(|s| s.spec.name == secret.name) else {
             continue;
         };
         // Sent in any case: managers never show a secret, only they can compare.
         // Where nothing differs it changes nothing.
-        let spec = pb::DataSpec::from(&secret.spec);
         let asked = update(id_bytes(present.id), spec.clone(), false);
         let made = client.change_as_it_is(Change::UpdateSecret(asked)).await;
         let made = made.with_context(|| format!("failed to update secret {}", secret.name))?;
@@ -176,11 +174,13 @@ async fn refresh_data(
             rotated.push((format!("secret {}", secret.name), rest));
         }
     }
-    for config in stack.configs.iter().filter(|config| !config.external) {
+    for config in &stack.configs {
+        let Some(spec) = content(config) else {
+            continue;
+        };
         let Some(present) = view.configs.iter().find(|c| c.spec.name == config.name) else {
             continue;
         };
-        let spec = pb::DataSpec::from(&config.spec);
         let asked = update(id_bytes(present.id), spec.clone(), false);
         let made = client.change_as_it_is(Change::UpdateConfig(asked)).await;
         let made = made.with_context(|| format!("failed to update config {}", config.name))?;
@@ -193,6 +193,19 @@ async fn refresh_data(
         }
     }
     Ok(rotated)
+}
+
+/// What is to be made, of one that is the stack's own.
+fn content<Id>(data: &StackData<Id>) -> Option<pb::DataSpec> {
+    match &data.content {
+        Content::Given(content) => Some(pb::DataSpec {
+            name: data.name.clone(),
+            labels: data.labels.clone(),
+            data: Bytes::copy_from_slice(content),
+            template: data.template,
+        }),
+        Content::External | Content::Kept(_) => None,
+    }
 }
 
 /// An update of whatever version the manager has.
@@ -209,7 +222,7 @@ fn update(id: Bytes, spec: pb::DataSpec, rollout: bool) -> pb::UpdateData {
 async fn services(
     client: &Client,
     args: &Args,
-    stack: &Stack,
+    stack: &StackSpec,
     view: &View,
     ids: &Ids,
 ) -> Result<(Vec<(ServiceId, String)>, Vec<ServiceId>)> {
@@ -265,7 +278,7 @@ fn wanted(file: &ServiceSpec, present: &ServiceSpec, keep_replicas: bool) -> Ser
 }
 
 /// Removes services of the stack that the file does not have.
-async fn prune(client: &Client, stack: &Stack, view: &View) -> Result<()> {
+async fn prune(client: &Client, stack: &StackSpec, view: &View) -> Result<()> {
     let named: BTreeSet<&str> = stack
         .services
         .iter()

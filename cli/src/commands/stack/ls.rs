@@ -5,7 +5,7 @@ use crate::commands::service;
 use crate::table::{FormatArgs, Table};
 use crate::view::natural;
 use anyhow::Result;
-use skep_stacks::STACK_LABEL;
+use skep_types::STACK_LABEL;
 use std::collections::BTreeMap;
 
 /// Arguments.

@@ -286,7 +286,7 @@ mod tests {
     use super::*;
     use crate::testing;
     use expect_test::expect;
-    use skep_stacks::STACK_LABEL;
+    use skep_types::STACK_LABEL;
     use skep_types::{Meta, Network, NetworkAttachmentSpec, NetworkSpec, Service, TaskState};
     use std::collections::BTreeMap;
     use std::sync::Arc;

@@ -6,8 +6,8 @@
 use super::belongs;
 use crate::view::View;
 use anyhow::{Result, bail};
-use skep_stacks::{Ids, STACK_LABEL, Stack};
-use skep_types::{Labels, NetworkSpec};
+use skep_types::stack::Ids;
+use skep_types::{Content, Labels, NetworkSpec, STACK_LABEL, StackData, StackSpec};
 use std::collections::BTreeMap;
 
 /// What the cluster has, by name.
@@ -35,12 +35,12 @@ pub fn known(view: &View) -> Ids {
 ///
 /// # Errors
 /// What is missing, is somebody else's or cannot be changed, and what to do.
-pub fn check(stack: &Stack, view: &View) -> Result<()> {
+pub fn check(stack: &StackSpec, view: &View) -> Result<()> {
     require_externals(stack, &known(view))?;
     require_own(stack, view)
 }
 
-fn require_externals(stack: &Stack, ids: &Ids) -> Result<()> {
+fn require_externals(stack: &StackSpec, ids: &Ids) -> Result<()> {
     for network in stack.networks.iter().filter(|network| network.external) {
         if !ids.networks.contains_key(&network.name) {
             bail!(
@@ -51,7 +51,7 @@ fn require_externals(stack: &Stack, ids: &Ids) -> Result<()> {
             );
         }
     }
-    for secret in stack.secrets.iter().filter(|secret| secret.external) {
+    for secret in stack.secrets.iter().filter(|secret| is_external(secret)) {
         if !ids.secrets.contains_key(&secret.name) {
             bail!(
                 "secret {:?} is declared as external, but does not exist",
@@ -59,7 +59,7 @@ fn require_externals(stack: &Stack, ids: &Ids) -> Result<()> {
             );
         }
     }
-    for config in stack.configs.iter().filter(|config| config.external) {
+    for config in stack.configs.iter().filter(|config| is_external(config)) {
         if !ids.configs.contains_key(&config.name) {
             bail!(
                 "config {:?} is declared as external, but does not exist",
@@ -70,9 +70,13 @@ fn require_externals(stack: &Stack, ids: &Ids) -> Result<()> {
     Ok(())
 }
 
+fn is_external<Id>(data: &StackData<Id>) -> bool {
+    matches!(data.content, Content::External)
+}
+
 /// What bears a name of the stack must be part of it: a deploy changes what it
 /// finds, and `stack rm` would remove it.
-fn require_own(stack: &Stack, view: &View) -> Result<()> {
+fn require_own(stack: &StackSpec, view: &View) -> Result<()> {
     let own = |kind: &str, names: Vec<&str>, present: BTreeMap<&str, &Labels>| {
         for name in names {
             let Some(labels) = present.get(name) else {
@@ -106,12 +110,12 @@ fn require_own(stack: &Stack, view: &View) -> Result<()> {
     )?;
     own(
         "secret",
-        names(&stack.secrets, |s| (!s.external).then_some(&s.name)),
+        names(&stack.secrets, |s| (!is_external(s)).then_some(&s.name)),
         labels(&view.secrets, |s| (&s.spec.name, &s.spec.labels)),
     )?;
     own(
         "config",
-        names(&stack.configs, |c| (!c.external).then_some(&c.name)),
+        names(&stack.configs, |c| (!is_external(c)).then_some(&c.name)),
         labels(&view.configs, |c| (&c.spec.name, &c.spec.labels)),
     )?;
     own(
@@ -132,7 +136,7 @@ fn labels<T>(all: &[T], of: impl Fn(&T) -> (&String, &Labels)) -> BTreeMap<&str,
 
 /// A warning for each network that is there and not as the file has it: networks
 /// cannot be changed.
-pub fn changed_networks(stack: &Stack, view: &View) -> Vec<String> {
+pub fn changed_networks(stack: &StackSpec, view: &View) -> Vec<String> {
     let own = stack.networks.iter().filter(|network| !network.external);
     own.filter_map(|network| {
         let name = &network.name;
@@ -198,7 +202,7 @@ configs:
   page: {file: ./page}
 ";
 
-    fn shop() -> Result<Stack> {
+    fn shop() -> Result<StackSpec> {
         let input = LoadInput {
             files: &[("shop.yml", FILE)],
             stack: Some("shop"),
@@ -212,7 +216,7 @@ configs:
     }
 
     /// The swarm after the stack was deployed once.
-    fn deployed(stack: &Stack) -> View {
+    fn deployed(stack: &StackSpec) -> View {
         let mut web = service(1, "shop_web", 1);
         web.spec = stack.services[0].spec.clone();
         View {
@@ -226,14 +230,22 @@ configs:
             secrets: vec![skep_types::Secret {
                 id: skep_types::SecretId::from_bits(1),
                 meta: Default::default(),
-                spec: stack.secrets[0].spec.clone(),
+                spec: skep_types::SecretSpec {
+                    name: stack.secrets[0].name.clone(),
+                    labels: stack.secrets[0].labels.clone(),
+                    ..Default::default()
+                },
                 generation: 1,
                 superseded_at: None,
             }],
             configs: vec![skep_types::Config {
                 id: skep_types::ConfigId::from_bits(1),
                 meta: Default::default(),
-                spec: stack.configs[0].spec.clone(),
+                spec: skep_types::ConfigSpec {
+                    name: stack.configs[0].name.clone(),
+                    labels: stack.configs[0].labels.clone(),
+                    ..Default::default()
+                },
                 generation: 1,
                 superseded_at: None,
             }],
@@ -241,7 +253,7 @@ configs:
         }
     }
 
-    fn refusal(stack: &Stack, view: &View) -> String {
+    fn refusal(stack: &StackSpec, view: &View) -> String {
         let refused = check(stack, view).err();
         refused
             .and_then(|error| message(&error))
@@ -300,7 +312,7 @@ configs:
     fn an_external_object_may_be_anybodys() -> Result<()> {
         let mut stack = shop()?;
         let mut view = deployed(&stack);
-        stack.secrets[0].external = true;
+        stack.secrets[0].content = Content::External;
         view.secrets[0].spec.labels.clear();
         check(&stack, &view)
     }

@@ -24,4 +24,5 @@ mod rotation;
 mod schedules;
 mod scheduling;
 mod spreading;
+mod stacks;
 mod update;

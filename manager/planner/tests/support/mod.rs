@@ -5,12 +5,14 @@
 #![allow(dead_code)]
 
 mod again;
+mod clock;
 mod command;
 mod foreseen;
 mod options;
 mod resources;
 mod secrets;
 mod show;
+mod stacks;
 
 use skep_manager_planner::{
     Fit, IdSource, Liveness, Plan, Settled, Subject, explain, reconcile_changed,

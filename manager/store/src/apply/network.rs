@@ -4,11 +4,11 @@ use super::Write;
 use crate::action::NetworkAction;
 use crate::event::{EventAction, ObjectId};
 use crate::refused::Refused;
-use crate::snapshot::AddressUse;
+use crate::snapshot::{AddressUse, Snapshot};
 use ipnet::Ipv4Net;
-use skep_types::{Attachment, BlockOwner, Network, NetworkId, NetworkSpec, NodeId, TaskId};
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use skep_types::{Attachment, BlockOwner, Network, NetworkId, NetworkSpec, NodeId, Task, TaskId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 pub(super) fn apply(write: &mut Write<'_>, action: &NetworkAction) -> Result<(), Refused> {
@@ -99,42 +99,65 @@ fn remove(write: &mut Write<'_>, id: NetworkId) -> Result<(), Refused> {
     let object = ObjectId::Network(id);
     let present = Arc::clone(write.state.network(id).ok_or(Refused::NotFound(object))?);
     let name = present.spec.name.clone();
-    let user = write.state.services().find(|service| {
-        let asked = service.spec.task.networks.iter().any(|n| n.network == id);
-        asked || service.endpoint.vips.iter().any(|vip| vip.network == id)
-    });
-    if let Some(service) = user {
-        return Err(Refused::NetworkInUse {
-            network: name,
-            service: service.spec.name.clone(),
-        });
-    }
-    // Tasks that are told to stop anyway are not waited for: `stack rm`
-    // removes networks right after the services that used them. Until they
-    // have ended, their nodes go on being told of the network.
-    let held = write
-        .state
-        .addresses_in(
-            id,
-            std::net::Ipv4Addr::UNSPECIFIED,
-            std::net::Ipv4Addr::BROADCAST,
-        )
-        .find_map(|(_, usage)| match usage {
-            AddressUse::Held(task) => Some(task).filter(|id| {
-                let task = write.state.task(*id);
-                task.is_some_and(|task| task.is_live())
-            }),
-            AddressUse::Freed(_) => None,
-        });
-    if let Some(task) = held {
-        return Err(Refused::NetworkInUseByTask {
-            network: name,
-            task,
-        });
+    if let Some(refused) = in_use(write.state, &present) {
+        return Err(refused);
     }
     write.state.drop_network(id);
     write.event(object, EventAction::Remove, name, Vec::new());
     Ok(())
+}
+
+/// Why it cannot be removed yet.
+fn in_use(state: &Snapshot, network: &Network) -> Option<Refused> {
+    let (id, name) = (network.id, network.spec.name.clone());
+    let user = state.services().find(|service| {
+        let asked = service.spec.task.networks.iter().any(|n| n.network == id);
+        asked || service.endpoint.vips.iter().any(|vip| vip.network == id)
+    });
+    if let Some(service) = user {
+        return Some(Refused::NetworkInUse {
+            network: name,
+            service: service.spec.name.clone(),
+        });
+    }
+    // Tasks that are told to stop, or will be since their service is gone, are not waited
+    // for: a stack is removed with its networks at once. Until they have ended, their
+    // nodes go on being told of the network.
+    let held = state.addresses_in(id, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
+    let mut held = held.filter_map(|(_, usage)| match usage {
+        AddressUse::Held(task) => state.task(task),
+        AddressUse::Freed(_) => None,
+    });
+    let stays = |task: &&Arc<Task>| task.is_live() && state.service(task.service).is_some();
+    // Those of an earlier template, too, that still wait for their addresses.
+    let wanted = || {
+        let templates = state.templates.iter();
+        let mut on = templates.filter(|(_, template)| {
+            let networks = &template.spec.networks;
+            template.tasks > 0 && networks.iter().any(|n| n.network == id)
+        });
+        on.find_map(|((service, version), _)| {
+            let mut tasks = state.tasks_of(*service).filter(stays);
+            tasks.find(|task| task.spec_version == *version)
+        })
+    };
+    let task = held.find(stays).or_else(wanted)?;
+    Some(Refused::NetworkInUseByTask {
+        network: name,
+        task: task.id,
+    })
+}
+
+impl Snapshot {
+    /// Networks that stacks had before and that nothing uses any more.
+    pub fn networks_left(&self) -> BTreeSet<NetworkId> {
+        let left = self.stacks().flat_map(|stack| &stack.leaving).copied();
+        let is_free = |id: &NetworkId| {
+            let network = self.network(*id);
+            network.is_some_and(|network| in_use(self, network).is_none())
+        };
+        left.filter(is_free).collect()
+    }
 }
 
 fn overlap(one: Ipv4Net, other: Ipv4Net) -> bool {

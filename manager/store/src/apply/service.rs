@@ -263,7 +263,7 @@ fn set_spec(write: &Write<'_>, service: &mut Service, mut spec: ServiceSpec) {
 
 /// Its tasks are being changed, or only some of them have been: an update is under
 /// way, or paused, or about to begin.
-fn is_rolling(write: &Write<'_>, service: &Service) -> bool {
+pub(super) fn is_rolling(write: &Write<'_>, service: &Service) -> bool {
     let status = service.update_status.as_ref();
     if status.is_some_and(|status| !is_over(status.state)) {
         return true;

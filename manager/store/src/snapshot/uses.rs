@@ -1,10 +1,11 @@
-//! How often templates and earlier revisions refer to each generation of a secret or config,
+//! How often templates, earlier revisions and stacks refer to each generation of a secret or config,
 //! counted as they come and go, so that nobody has to read all of them for it.
 
 use super::{Snapshot, Template};
 use imbl::OrdMap;
 use skep_types::{
-    ConfigId, ContainerSpec, FileReference, PastRevision, SecretId, ServiceId, TaskSpec, Version,
+    ConfigId, ContainerSpec, FileReference, PastRevision, SecretId, ServiceId, Stack, StackData,
+    TaskSpec, Version,
 };
 use std::sync::Arc;
 
@@ -17,27 +18,50 @@ pub(crate) struct Uses {
 
 impl Uses {
     fn add(&mut self, container: &ContainerSpec) {
-        add(&mut self.secrets, &container.secrets);
-        add(&mut self.configs, &container.configs);
+        add(&mut self.secrets, ids(&container.secrets));
+        add(&mut self.configs, ids(&container.configs));
     }
 
     fn remove(&mut self, container: &ContainerSpec) {
-        remove(&mut self.secrets, &container.secrets);
-        remove(&mut self.configs, &container.configs);
+        remove(&mut self.secrets, ids(&container.secrets));
+        remove(&mut self.configs, ids(&container.configs));
+    }
+
+    /// Takes in what a stack names in all its revisions.
+    pub(super) fn add_stack(&mut self, stack: &Stack) {
+        for spec in stack.specs() {
+            add(&mut self.secrets, kept(&spec.secrets));
+            add(&mut self.configs, kept(&spec.configs));
+        }
+    }
+
+    pub(super) fn remove_stack(&mut self, stack: &Stack) {
+        for spec in stack.specs() {
+            remove(&mut self.secrets, kept(&spec.secrets));
+            remove(&mut self.configs, kept(&spec.configs));
+        }
     }
 }
 
-fn add<T: Copy + Ord>(uses: &mut OrdMap<T, u64>, references: &[FileReference<T>]) {
-    for reference in references {
-        *uses.entry(reference.id).or_default() += 1;
+fn ids<T: Copy>(references: &[FileReference<T>]) -> impl Iterator<Item = T> {
+    references.iter().map(|reference| reference.id)
+}
+
+fn kept<T: Copy>(data: &[StackData<T>]) -> impl Iterator<Item = T> {
+    data.iter().filter_map(StackData::kept)
+}
+
+fn add<T: Copy + Ord>(uses: &mut OrdMap<T, u64>, ids: impl Iterator<Item = T>) {
+    for id in ids {
+        *uses.entry(id).or_default() += 1;
     }
 }
 
-fn remove<T: Copy + Ord>(uses: &mut OrdMap<T, u64>, references: &[FileReference<T>]) {
-    for reference in references {
-        match uses.get(&reference.id) {
-            Some(count) if *count > 1 => uses.insert(reference.id, count - 1),
-            _ => uses.remove(&reference.id),
+fn remove<T: Copy + Ord>(uses: &mut OrdMap<T, u64>, ids: impl Iterator<Item = T>) {
+    for id in ids {
+        match uses.get(&id) {
+            Some(count) if *count > 1 => uses.insert(id, count - 1),
+            _ => uses.remove(&id),
         };
     }
 }

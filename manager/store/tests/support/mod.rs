@@ -184,6 +184,18 @@ impl Fixture {
         network: NetworkId,
         addresses: [&str; N],
     ) -> [TaskId; N] {
+        let tasks = self.on(service, network, addresses);
+        tasks.into_iter().for_each(|task| self.stop(task));
+        tasks
+    }
+
+    /// Tasks on the node with these addresses of a network.
+    pub fn on<const N: usize>(
+        &mut self,
+        service: ServiceId,
+        network: NetworkId,
+        addresses: [&str; N],
+    ) -> [TaskId; N] {
         let version = self.store.state().network(network).unwrap().meta.version;
         let block = format!("{}/28", addresses[0]).parse::<ipnet::Ipv4Net>();
         self.must(Action::Network(NetworkAction::SetBlocks {
@@ -211,17 +223,21 @@ impl Fixture {
             };
             let tasks = vec![placement];
             self.must(Action::Task(TaskAction::Place { tasks }));
-            let version = self.store.state().task(task).unwrap().meta.version;
-            let change = DesiredChange {
-                task,
-                version,
-                desired: TaskState::Remove,
-                cause: None,
-            };
-            let tasks = vec![change];
-            self.must(Action::Task(TaskAction::SetDesired { tasks }));
             task
         })
+    }
+
+    /// Tells a task to go.
+    pub fn stop(&mut self, task: TaskId) {
+        let version = self.store.state().task(task).unwrap().meta.version;
+        let change = DesiredChange {
+            task,
+            version,
+            desired: TaskState::Remove,
+            cause: None,
+        };
+        let tasks = vec![change];
+        self.must(Action::Task(TaskAction::SetDesired { tasks }));
     }
 
     /// Networks that are there for nodes alone.

@@ -1,6 +1,6 @@
 //! Actions of an entry, from the wire.
 
-use super::data;
+use super::{data, stack};
 use crate::convert::basic::{address, id, ipv4, optional_id, prefixes, require};
 use crate::convert::cluster::unlock_key;
 use crate::convert::format::known;
@@ -336,6 +336,8 @@ impl TryFrom<pb::Action> for Action {
                     .map(|task| id(task, "remove_tasks"))
                     .collect::<Result<_, _>>()?,
             }),
+            Wire::ApplyStack(apply) => Action::Stack(stack::applied(apply)?),
+            Wire::RemoveStack(remove) => Action::Stack(stack::removed(remove)?),
         })
     }
 }

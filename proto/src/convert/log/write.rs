@@ -1,6 +1,6 @@
 //! Actions of an entry, onto the wire.
 
-use super::data;
+use super::{data, stack};
 use crate::convert::basic::{address_bytes, id_bytes};
 use crate::convert::cluster::unlock_key_bytes;
 use crate::convert::format::since;
@@ -25,6 +25,7 @@ impl From<&Action> for pb::Action {
             Action::Secret(action) => data::secret(action),
             Action::Config(action) => data::config(action),
             Action::Task(action) => task(action),
+            Action::Stack(action) => stack::on_wire(action),
         };
         pb::Action {
             action: Some(action),
@@ -132,7 +133,7 @@ fn node(action: &NodeAction) -> wire::Action {
     }
 }
 
-fn service(action: &ServiceAction) -> wire::Action {
+pub(super) fn service(action: &ServiceAction) -> wire::Action {
     match action {
         ServiceAction::Create { id, spec } => wire::Action::CreateService(wire::CreateService {
             id: id_bytes(*id),
@@ -213,7 +214,7 @@ fn service(action: &ServiceAction) -> wire::Action {
     }
 }
 
-fn network(action: &NetworkAction) -> wire::Action {
+pub(super) fn network(action: &NetworkAction) -> wire::Action {
     match action {
         NetworkAction::Create { id, spec } => wire::Action::CreateNetwork(wire::CreateNetwork {
             id: id_bytes(*id),

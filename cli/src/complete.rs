@@ -41,14 +41,26 @@ pub fn answered() -> bool {
 ///
 /// # Errors
 /// There is no such script for the shell.
-pub fn script(shell: Shell) -> Result<Vec<u8>> {
+pub fn script(shell: Shell) -> Result<String> {
     let shells = Shells::builtins();
     let known = shells.completer(&shell.to_string());
     let known = known.with_context(|| format!("{shell} cannot complete commands of skep"))?;
     let mut script = Vec::new();
     known.write_registration(VARIABLE, "skep", "skep", "skep", &mut script)?;
-    Ok(script)
+    let script = String::from_utf8(script)?;
+    Ok(match shell {
+        Shell::Zsh => script.replace(ZSH_VALUES, ZSH_OPEN_VALUES),
+        _ => script,
+    })
 }
+
+/// Where the script for zsh offers values, each of which it ends with a space.
+const ZSH_VALUES: &str = "[[ -n $other ]] && _describe -V 'values' other";
+/// The same, but behind `web=` something follows.
+const ZSH_OPEN_VALUES: &str = "local -a open=(${(M)other:#*=})
+        other=(${other:#*=})
+        [[ -n $open ]] && _describe -V 'values' open -S ''
+        [[ -n $other ]] && _describe -V 'values' other";
 
 /// The words of the command line that is being typed: what follows `--`.
 fn typed(line: impl Iterator<Item = OsString>) -> Vec<String> {
@@ -330,9 +342,10 @@ mod tests {
     fn every_shell_has_a_script_that_asks_this_program() -> Result<()> {
         use clap::ValueEnum as _;
         for shell in Shell::value_variants() {
-            let script = String::from_utf8(script(*shell)?)?;
+            let script = script(*shell)?;
             assert!(script.contains(VARIABLE), "{shell}: {script}");
         }
+        assert!(script(Shell::Zsh)?.contains(ZSH_OPEN_VALUES));
         Ok(())
     }
 }

@@ -19,5 +19,5 @@ pub struct Args {
 
 /// Prints the script.
 pub fn run(args: &Args) -> Result<()> {
-    Ok(raw(&complete::script(args.shell)?)?)
+    Ok(raw(complete::script(args.shell)?.as_bytes())?)
 }

@@ -49,7 +49,7 @@ pub fn script(shell: Shell) -> Result<String> {
     known.write_registration(VARIABLE, "skep", "skep", "skep", &mut script)?;
     let script = String::from_utf8(script)?;
     Ok(match shell {
-        Shell::Zsh => script.replace(ZSH_VALUES, ZSH_OPEN_VALUES),
+        Shell::Zsh => script.replace(ZSH_VALUES, ZSH_OPEN_VALUES) + ZSH_FIRST,
         _ => script,
     })
 }
@@ -61,6 +61,8 @@ const ZSH_OPEN_VALUES: &str = "local -a open=(${(M)other:#*=})
         other=(${other:#*=})
         [[ -n $open ]] && _describe -V 'values' open -S ''
         [[ -n $other ]] && _describe -V 'values' other";
+/// A file that zsh finds by its name is first read when it is to complete already.
+const ZSH_FIRST: &str = "[[ $funcstack[1] == _skep ]] && _clap_dynamic_completer_skep \"$@\"\n";
 
 /// The words of the command line that is being typed: what follows `--`.
 fn typed(line: impl Iterator<Item = OsString>) -> Vec<String> {
@@ -345,7 +347,12 @@ mod tests {
             let script = script(*shell)?;
             assert!(script.contains(VARIABLE), "{shell}: {script}");
         }
-        assert!(script(Shell::Zsh)?.contains(ZSH_OPEN_VALUES));
+        let zsh = script(Shell::Zsh)?;
+        assert!(zsh.contains(ZSH_OPEN_VALUES));
+        assert!(
+            zsh.contains("function _clap_dynamic_completer_skep()"),
+            "{zsh}"
+        );
         Ok(())
     }
 }

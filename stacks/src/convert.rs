@@ -5,11 +5,13 @@
 //! complain of is what it means.
 
 mod container;
+mod content;
 mod depends;
 mod deploy;
 mod health;
 mod ignored;
 mod image;
+mod limits;
 mod mode;
 mod mounts;
 mod placement;
@@ -18,18 +20,16 @@ mod service;
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Place, Report};
-use crate::model::{self, File, FileObject, Pairs};
+use crate::model::{self, File, Pairs};
 use crate::normal::Context;
 use crate::schema::nearest;
 use crate::tree::{Node, Step};
 use ipnet::IpNet;
 use skep_types::secret::{CONFIG_MAX_BYTES, SECRET_MAX_BYTES};
-use skep_types::template::Template;
 use skep_types::{
     Content, Labels, NetworkSpec, STACK_LABEL, StackData, StackNetwork, StackSpec, StackVolume,
 };
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 /// The network of services that name none.
@@ -306,13 +306,9 @@ impl Maker<'_> {
             match pool.subnet.parse::<IpNet>() {
                 Ok(IpNet::V4(subnet)) => subnets.push(subnet.trunc()),
                 Ok(IpNet::V6(_)) => {
-                    let message = format!("{:?}: IPv6 is not supported yet", pool.subnet);
-                    self.error_help(
-                        codes::NOT_SUPPORTED,
-                        &path,
-                        message,
-                        "leave it out, or write an IPv4 subnet",
-                    );
+                    let message = format!("{:?} is left out", pool.subnet);
+                    let help = "networks have IPv4 addresses only";
+                    self.warn_help(codes::VALUE_WITHOUT_EFFECT, &path, message, help);
                 }
                 Err(_) => {
                     let message = format!("{:?} is not a subnet", pool.subnet);
@@ -342,7 +338,7 @@ impl Maker<'_> {
     fn data<Id>(
         &mut self,
         section: &'static str,
-        declared: &model::Dict<FileObject>,
+        declared: &model::Dict<model::FileObject>,
         most: usize,
     ) -> Vec<StackData<Id>> {
         let mut out = Vec::new();
@@ -355,7 +351,9 @@ impl Maker<'_> {
                 template: false,
                 content: Content::External,
             };
-            if !object.external {
+            if object.external {
+                self.no_content(section, key, object);
+            } else {
                 let content = self.content(section, key, &data.name, object, most);
                 data.labels = self.labels(&object.labels);
                 data.template = self.is_template(section, key, object, &content);
@@ -365,75 +363,6 @@ impl Maker<'_> {
         }
         out.sort_by(|a, b| a.name.cmp(&b.name));
         out
-    }
-
-    /// The content of a secret or config, of 1 to `most` bytes.
-    fn content(
-        &mut self,
-        section: &'static str,
-        key: &str,
-        name: &str,
-        object: &FileObject,
-        most: usize,
-    ) -> Arc<[u8]> {
-        let base = [Step::Key(section), Step::Key(key)];
-        let path = [base[0], base[1], Step::Key("file")];
-        self.check_name(&base, name, 64, true);
-        if object.file.is_empty() {
-            let help = "name its content with `file: PATH`, or write `external: true`";
-            self.error_help(
-                codes::NO_CONTENT,
-                &base,
-                "it has neither `file` nor `external`",
-                help,
-            );
-            return Arc::default();
-        }
-        let file = &object.file;
-        match (self.context.read)(Path::new(file)) {
-            Ok(data) if data.is_empty() => {
-                self.error(codes::FILE_SIZE, &path, format!("the file {file} is empty"));
-                Arc::default()
-            }
-            Ok(data) if data.len() > most => {
-                let size = data.len();
-                let message = format!("the file {file} has {size} bytes; at most {most} fit");
-                self.error(codes::FILE_SIZE, &path, message);
-                Arc::default()
-            }
-            Ok(data) => data.into(),
-            Err(error) => {
-                let message = format!("the file {file} cannot be read: {error}");
-                let help = "relative paths start at the directory of the first stack file";
-                self.error_help(codes::UNREADABLE, &path, message, help);
-                Arc::default()
-            }
-        }
-    }
-
-    /// The content is filled in for each task.
-    fn is_template(&mut self, section: &str, key: &str, object: &FileObject, data: &[u8]) -> bool {
-        let base = [Step::Key(section), Step::Key(key)];
-        match object.template_driver.as_str() {
-            "" => return false,
-            "golang" => {}
-            other => {
-                let path = [base[0], base[1], Step::Key("template_driver")];
-                let message = format!("there is no template driver {other}");
-                self.error_help(codes::WORD, &path, message, "write golang, or leave it out");
-            }
-        }
-        if let Err(wrong) = Template::of_content(data) {
-            let path = [base[0], base[1], Step::Key("file")];
-            let message = format!("the file {} is not a template: {wrong}", object.file);
-            self.error_help(
-                codes::TEMPLATE,
-                &path,
-                message,
-                "write {{`{{`}} for two braces",
-            );
-        }
-        true
     }
 
     fn volumes(&mut self) -> Vec<StackVolume> {

@@ -149,11 +149,13 @@ section! {
         command: Vec<String>,
         configs: Vec<FileReference>,
         container_name: String,
+        cpus: String,
         credential_spec: CredentialSpec,
         depends_on: Value,
         deploy: Deploy,
         devices: Vec<Value>,
         dns: Vec<String>,
+        dns_opt: Vec<String>,
         dns_search: Vec<String>,
         domainname: String,
         entrypoint: Vec<String>,
@@ -169,17 +171,22 @@ section! {
         ipc: String,
         isolation: String,
         labels: Pairs,
+        label_file: Vec<String>,
         links: Vec<String>,
         logging: Option<Logging>,
         mac_address: String,
+        mem_limit: Option<Bytes>,
+        mem_reservation: Option<Bytes>,
         network_mode: String,
         networks: Dict<Option<ServiceNetwork>>,
         pid: String,
+        pids_limit: Option<i64>,
         ports: Vec<Port>,
         privileged: bool,
         profiles: Vec<String>,
         read_only: bool,
         restart: String,
+        scale: Option<i64>,
         secrets: Vec<FileReference>,
         security_opt: Vec<String>,
         shm_size: String,
@@ -392,7 +399,7 @@ section! {
 
 section! {
     /// Options of a tmpfs mount.
-    TmpfsOptions { size: i64 }
+    TmpfsOptions { size: i64, mode: Option<i64> }
 }
 
 section! {
@@ -490,6 +497,8 @@ section! {
     FileObject {
         name: String,
         file: String,
+        environment: String,
+        content: Option<String>,
         external: bool,
         labels: Pairs,
         driver: String,

@@ -116,6 +116,7 @@ fn each(node: &mut Node, path: &str, mut visit: impl FnMut(&mut Node, &str)) {
 fn service(node: &mut Node, path: &str, context: &Context<'_>, report: &mut Report) {
     drop_nulls(node);
     env::gather(node, path, context, report);
+    env::labels(node, path, context, report);
     let Value::Map(entries) = &mut node.value else {
         return;
     };
@@ -123,8 +124,12 @@ fn service(node: &mut Node, path: &str, context: &Context<'_>, report: &mut Repo
         let path = join(path, key);
         match key.as_str() {
             "command" | "entrypoint" => words::split(value, &path, report),
-            "dns" | "dns_search" | "env_file" | "tmpfs" => listed(value),
-            "expose" => texts(value),
+            "dns" | "dns_search" | "env_file" | "label_file" | "tmpfs" => listed(value),
+            "cpus" | "expose" => texts(value),
+            "mem_limit" | "mem_reservation" => {
+                texts(value);
+                sizes::bytes(value, &path, report);
+            }
             "labels" | "sysctls" => pairs(value, "=", false),
             "extra_hosts" => hosts(value, &path, report),
             "healthcheck" | "x-readiness" => {

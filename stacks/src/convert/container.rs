@@ -145,7 +145,7 @@ impl Maker<'_> {
             hosts: self.hosts(key, &service.extra_hosts),
             dns_servers: self.dns(key, &service.dns),
             dns_search: service.dns_search.clone(),
-            dns_options: Vec::new(),
+            dns_options: service.dns_opt.clone(),
             secrets: Vec::new(),
             configs: Vec::new(),
             sysctls: service.sysctls.0.clone(),

@@ -6,6 +6,31 @@ use crate::model::{self, Mount as Given};
 use crate::tree::Step;
 use skep_types::{ByteCount, Labels, Mount, MountKind};
 
+/// Options of a tmpfs that Docker and Compose take, short of those that are honoured.
+const TMPFS_WITHOUT_EFFECT: &[&str] = &[
+    "async",
+    "atime",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "gid",
+    "huge",
+    "mpol",
+    "noatime",
+    "nodiratime",
+    "norelatime",
+    "nostrictatime",
+    "nr_blocks",
+    "nr_inodes",
+    "relatime",
+    "strictatime",
+    "suid",
+    "sync",
+    "uid",
+];
+const TMPFS_OPTIONS: &str = "options are size=64m, mode=1777, ro and rw";
+
 impl Maker<'_> {
     pub(super) fn mounts(&mut self, key: &str, service: &model::Service) -> Vec<Mount> {
         let mut out: Vec<Mount> = Vec::with_capacity(service.volumes.len());
@@ -98,6 +123,7 @@ impl Maker<'_> {
                     self.error(codes::MOUNT, path, "a mount of type tmpfs has no `source`");
                 }
                 let size = given.tmpfs.as_ref().map_or(0, |t| t.size);
+                let mode = given.tmpfs.as_ref().and_then(|t| t.mode);
                 let size = u64::try_from(size).unwrap_or_else(|_| {
                     self.error(
                         codes::OUT_OF_RANGE,
@@ -108,7 +134,10 @@ impl Maker<'_> {
                 });
                 Some(MountKind::Tmpfs {
                     size: (size > 0).then_some(ByteCount(size)),
-                    mode: None,
+                    mode: mode.map(|mode| {
+                        let below = [Step::Key("tmpfs"), Step::Key("mode")];
+                        self.permissions(&[path, &below].concat(), mode)
+                    }),
                 })
             }
             kind @ ("cluster" | "npipe" | "image") => {
@@ -201,17 +230,17 @@ impl Maker<'_> {
                     true
                 }
                 // In force anyway.
-                "nosuid" | "nodev" | "noexec" => true,
+                "nosuid" | "nodev" | "noexec" | "defaults" => true,
+                name if TMPFS_WITHOUT_EFFECT.contains(&name) => {
+                    let message = format!("the tmpfs option {name} has no effect");
+                    self.warn_help(codes::VALUE_WITHOUT_EFFECT, path, message, TMPFS_OPTIONS);
+                    true
+                }
                 _ => false,
             };
             if !known {
                 let message = format!("the tmpfs option {option:?} is not supported");
-                self.error_help(
-                    codes::NOT_SUPPORTED,
-                    path,
-                    message,
-                    "options are size=64m, mode=1777, ro and rw",
-                );
+                self.error_help(codes::NOT_SUPPORTED, path, message, TMPFS_OPTIONS);
             }
         }
         Mount {

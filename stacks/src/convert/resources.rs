@@ -10,7 +10,12 @@ use skep_types::{ByteCount, GenericResource, NanoCpus, Resources};
 use std::collections::BTreeMap;
 
 impl Maker<'_> {
-    pub(super) fn resources(&mut self, key: &str, resources: &model::Resources) -> Resources {
+    pub(super) fn resources(
+        &mut self,
+        key: &str,
+        service: &model::Service,
+        resources: &model::Resources,
+    ) -> Resources {
         let mut out = Resources::default();
         if let Some(limits) = &resources.limits {
             out.cpu_limit = self.cpus(key, "limits", &limits.cpus);
@@ -42,7 +47,10 @@ impl Maker<'_> {
         for (bad, what) in [(cpu, "cpus"), (memory, "memory")] {
             if bad {
                 let path = deploy_path(key, "resources", "reservations");
-                let path = [&path[..], &[Step::Key(what)]].concat();
+                let path = match what == "memory" && service.mem_reservation.is_some() {
+                    true => [&path[..2], &[Step::Key("mem_reservation")]].concat(),
+                    false => [&path[..], &[Step::Key(what)]].concat(),
+                };
                 let message = format!("more {what} are reserved than the limit allows to use");
                 self.warn_help(
                     codes::RESERVED_ABOVE_LIMIT,
@@ -62,11 +70,15 @@ impl Maker<'_> {
         NanoCpus(cpus(text).unwrap_or_else(|| {
             let path = deploy_path(key, "resources", part);
             let path = [&path[..], &[Step::Key("cpus")]].concat();
-            let message = format!("{text:?} is not a number of CPUs");
-            let help = "a number with at most nine digits after the point: \"0.5\", \"2\"";
-            self.error_help(codes::SIZE, &path, message, help);
+            self.not_cpus(&path, text);
             0
         }))
+    }
+
+    pub(super) fn not_cpus(&mut self, path: &[Step<'_>], text: &str) {
+        let message = format!("{text:?} is not a number of CPUs");
+        let help = "a number with at most nine digits after the point: \"0.5\", \"2\"";
+        self.error_help(codes::SIZE, path, message, help);
     }
 
     /// What is there twice is needed twice, as in Swarm.

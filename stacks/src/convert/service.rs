@@ -15,7 +15,7 @@ use std::sync::Arc;
 const STACK_IMAGE_LABEL: &str = "com.docker.stack.image";
 /// Modes that are usually meant in octal and easily written in decimal.
 const DECIMAL_MODES: &[i64] = &[
-    400, 440, 444, 600, 640, 644, 660, 664, 666, 700, 744, 750, 755, 770, 775, 777,
+    400, 440, 444, 600, 640, 644, 660, 664, 666, 700, 744, 750, 755, 770, 775, 777, 1777,
 ];
 
 impl Maker<'_> {
@@ -34,13 +34,14 @@ impl Maker<'_> {
             name: logging.driver.clone(),
             options: logging.options.0.clone(),
         });
+        let deploy = self.sized(key, service);
         let spec = ServiceSpec {
             name,
             labels,
-            mode: self.mode(key, &service.deploy),
+            mode: self.mode(key, &deploy),
             task: Arc::new(TaskSpec {
                 container: self.container(key, service),
-                resources: self.resources(key, &service.deploy.resources),
+                resources: self.resources(key, service, &deploy.resources),
                 restart: self.restart(key, service),
                 placement: self.placement(key, &service.deploy),
                 networks: Vec::new(),
@@ -61,7 +62,7 @@ impl Maker<'_> {
         StackService {
             key: key.to_owned(),
             spec,
-            replicas_given: service.deploy.replicas.is_some(),
+            replicas_given: deploy.replicas.is_some(),
             networks: self.service_networks(key, service),
             secrets: self.file_references(key, "secrets", &service.secrets, &file.secrets),
             configs: self.file_references(key, "configs", &service.configs, &file.configs),
@@ -209,14 +210,7 @@ impl Maker<'_> {
             let at = |last| [path[0], path[1], path[2], path[3], Step::Key(last)];
             let mode = match reference.mode {
                 None => 0o444,
-                Some(mode) => {
-                    if DECIMAL_MODES.contains(&mode) {
-                        let message = format!("the mode {mode} is decimal, which is {mode:#o}");
-                        let help = format!("write 0{mode} for the permissions {mode}");
-                        self.warn_help(codes::DECIMAL_MODE, &at("mode"), message, help);
-                    }
-                    self.number(&at("mode"), mode, 0, 0o7777)
-                }
+                Some(mode) => self.permissions(&at("mode"), mode),
             };
             let uid = self.owner(&at("uid"), &reference.uid);
             let gid = self.owner(&at("gid"), &reference.gid);
@@ -231,6 +225,15 @@ impl Maker<'_> {
         }
         out.sort_by(|a, b| (&a.0, &a.1.path).cmp(&(&b.0, &b.1.path)));
         out
+    }
+
+    pub(super) fn permissions(&mut self, path: &[Step<'_>], mode: i64) -> u32 {
+        if DECIMAL_MODES.contains(&mode) {
+            let message = format!("the mode {mode} is decimal, which is {mode:#o}");
+            let help = format!("write 0{mode} for the permissions {mode}");
+            self.warn_help(codes::DECIMAL_MODE, path, message, help);
+        }
+        self.number(path, mode, 0, 0o7777)
     }
 
     fn owner(&mut self, path: &[Step<'_>], text: &str) -> u32 {

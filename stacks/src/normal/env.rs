@@ -2,8 +2,10 @@
 //! has for keys without a value.
 
 mod files;
+mod labels;
 
 pub(crate) use files::Files;
+pub(super) use labels::labels;
 
 use super::{Context, last_of_each, pairs};
 use crate::codes;

@@ -30,6 +30,24 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
         if let Some(size) = item.get_mut("tmpfs").and_then(|t| t.get_mut("size")) {
             sizes::bytes(size, &format!("{path}.tmpfs.size"), report);
         }
+        if let Some(mode) = item.get_mut("tmpfs").and_then(|t| t.get_mut("mode")) {
+            octal(mode, &format!("{path}.tmpfs.mode"), report);
+        }
+    }
+}
+
+/// Permissions in text are octal.
+fn octal(node: &mut Node, path: &str, report: &mut Report) {
+    let Some(text) = node.as_str() else {
+        return;
+    };
+    match i64::from_str_radix(text, 8) {
+        Ok(mode) => node.value = Value::Int(mode),
+        Err(_) => {
+            let message = format!("{text:?} are no permissions");
+            let help = "write an octal number, such as 01777";
+            report.error_help(codes::WORD, Some(node.place), path, message, help);
+        }
     }
 }
 

@@ -13,23 +13,25 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
     let mut out = Vec::with_capacity(items.len());
     for (index, item) in std::mem::take(items).into_iter().enumerate() {
         let path = format!("{path}[{index}]");
+        let place = item.place;
         match item.scalar_text() {
             None => {
                 check_long(&item, &path, report);
-                out.push(item);
+                let Some(count) = each_of_range(item, &path, &mut out, report) else {
+                    continue;
+                };
+                if !paid(count, place, &path, context, report) {
+                    break;
+                }
             }
             Some(text) => match short(&text) {
                 Ok(ports) => {
                     if let Some(address) = ports.address {
                         open_on_all(&address, item.place, &path, report);
                     }
-                    let left = context.ports_left.get().checked_sub(ports.pairs.len());
-                    let Some(left) = left else {
-                        let message = format!("the stack has more than {MOST_PORTS} ports");
-                        report.error(codes::OUT_OF_RANGE, Some(item.place), &path, message);
+                    if !paid(ports.pairs.len(), place, &path, context, report) {
                         break;
-                    };
-                    context.ports_left.set(left);
+                    }
                     let long = ports.pairs.iter();
                     out.extend(long.map(|(t, p)| long_form(item.place, *t, *p, &ports.protocol)));
                 }
@@ -41,6 +43,66 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
         }
     }
     node.value = Value::List(out);
+}
+
+/// Whether a stack may have so many more ports; else that is said.
+fn paid(
+    count: usize,
+    place: Place,
+    path: &str,
+    context: &Context<'_>,
+    report: &mut Report,
+) -> bool {
+    let left = context.ports_left.get().checked_sub(count);
+    match left {
+        Some(left) => context.ports_left.set(left),
+        None => {
+            let message = format!("the stack has more than {MOST_PORTS} ports");
+            report.error(codes::OUT_OF_RANGE, Some(place), path, message);
+        }
+    }
+    left.is_some()
+}
+
+/// A long form, for each published port of its range if it has one. How many that are.
+fn each_of_range(
+    item: Node,
+    path: &str,
+    out: &mut Vec<Node>,
+    report: &mut Report,
+) -> Option<usize> {
+    let Some(published) = item.get("published") else {
+        out.push(item);
+        return Some(1);
+    };
+    let Some(text) = published.as_str() else {
+        out.push(item);
+        return Some(1);
+    };
+    let ports = range(text).and_then(|(first, last)| match first {
+        0 => Err("ports are 1 to 65535".to_owned()),
+        _ => Ok(first..=last),
+    });
+    match ports {
+        Ok(ports) => {
+            let count = ports.len();
+            out.extend(ports.map(|port| {
+                let mut one = item.clone();
+                if let Some(published) = one.get_mut("published") {
+                    published.value = Value::Int(i64::from(port));
+                }
+                one
+            }));
+            Some(count)
+        }
+        Err(why) => {
+            let message = format!("{text:?} is not a port: {why}");
+            let help = "write one port, or a range such as \"8000-8003\"";
+            let path = format!("{path}.published");
+            report.error_help(codes::PORT, Some(published.place), &path, message, help);
+            None
+        }
+    }
 }
 
 /// The address that a port was asked for on is not honoured.

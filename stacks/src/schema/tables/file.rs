@@ -123,7 +123,7 @@ static IPAM: Object = object(
 static POOL: Object = object(
     "an address pool",
     &[
-        key("subnet", Text, "The range, as 10.1.0.0/16").partly("IPv4; IPv6 is refused"),
+        key("subnet", Text, "The range, as 10.1.0.0/16").partly("IPv4; IPv6 has no effect"),
         key(
             "ip_range",
             Text,
@@ -165,9 +165,7 @@ const TEMPLATE: Field = key(
     "`golang`: the content is a template, filled in for each task",
 )
 .since(8);
-const ENVIRONMENT: Field = key("environment", Text, "The variable that has its content")
-    .spec()
-    .none("write the content into a file, and name that with `file`");
+const ENVIRONMENT: Field = key("environment", Text, "The variable that has its content").spec();
 
 static SECRET: Object = object(
     "a secret",
@@ -192,9 +190,7 @@ static CONFIG: Object = object(
     &[
         NAME,
         DATA_FILE,
-        key("content", Text, "Its content")
-            .spec()
-            .none("write the content into a file, and name that with `file`"),
+        key("content", Text, "Its content").spec(),
         ENVIRONMENT,
         EXTERNAL,
         LABELS,

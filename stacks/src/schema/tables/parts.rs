@@ -1,7 +1,7 @@
 //! What the keys of a service are made of, short of `deploy`.
 
 use super::{OPTIONS, Object, PAIRS, SCALAR, SCALAR_OR_NULL, Shape, TEXTS, WORDS, key, object};
-use Shape::{Bool, Choice, Dict, Duration, Int, Number, Text};
+use Shape::{Bool, Choice, Dict, Duration, Int, Number, OneOf, Text};
 
 pub(super) static FILE_REFERENCE: Object = Object {
     open: true,
@@ -130,7 +130,12 @@ pub(super) static PORT: Object = object(
             .spec()
             .partly("ignored: the port is open on every address"),
         key("target", Int, "The port in the container").since(2),
-        key("published", Int, "The port of the nodes").since(2),
+        key(
+            "published",
+            OneOf(&[Int, Text]),
+            "The port of the nodes; all of a range, such as \"8000-8003\"",
+        )
+        .since(2),
         key("protocol", Choice(&["tcp", "udp", "sctp"]), "The protocol").since(2),
         key("app_protocol", Text, "What is spoken, such as http")
             .spec()
@@ -225,9 +230,7 @@ static TMPFS: Object = Object {
         "a tmpfs section",
         &[
             key("size", SCALAR, "The most that fits, in bytes or as 64m"),
-            key("mode", SCALAR, "Who may use it, such as 01777")
-                .spec()
-                .none("everybody in the container may use it"),
+            key("mode", OneOf(&[Text, Int]), "Who may use it, such as 01777").spec(),
         ],
     )
 };

@@ -69,9 +69,12 @@ pub(super) static SERVICE: Object = object(
         key("cpu_shares", SCALAR, "Weight among containers")
             .spec()
             .none("set deploy.resources.reservations.cpus"),
-        key("cpus", SCALAR, "The CPUs that it may use")
-            .spec()
-            .none("set deploy.resources.limits.cpus"),
+        key(
+            "cpus",
+            SCALAR,
+            "The CPUs that it may use; as deploy.resources.limits.cpus",
+        )
+        .spec(),
         key("cpuset", Text, "The CPUs that it runs on")
             .spec()
             .none("set deploy.resources.limits.cpus"),
@@ -109,9 +112,7 @@ pub(super) static SERVICE: Object = object(
         )
         .none("tasks cannot have devices yet"),
         key("dns", TEXT_OR_LIST, "Name servers"),
-        key("dns_opt", TEXTS, "Options of the resolver")
-            .spec()
-            .none("the options of the node's resolver apply"),
+        key("dns_opt", TEXTS, "Options of the resolver").spec(),
         key("dns_search", TEXT_OR_LIST, "Domains that names are looked up in"),
         key("dockerfile", Any, "How the image is built")
             .old("build the image before deploying, and name it with `image`"),
@@ -163,21 +164,30 @@ pub(super) static SERVICE: Object = object(
         key("isolation", Text, "How containers are apart, on Windows")
             .since(5)
             .none_but(&["default"], "it is for Windows containers"),
-        key("label_file", TEXT_OR_LIST, "Files with labels")
-            .spec()
-            .none("write them under `labels`"),
+        key(
+            "label_file",
+            TEXT_OR_LIST,
+            "Files with labels, read as .env files are; `labels` wins",
+        )
+        .spec(),
         key("labels", PAIRS, "Labels of the containers"),
         key("links", TEXTS, "Services that are reached").none(
             "services on the same network reach each other by name; use `aliases` for more names",
         ),
         key("logging", Shape::Object(&LOGGING), "Where output goes"),
         key("mac_address", Text, "The hardware address").none("addresses are given by skep"),
-        key("mem_limit", SCALAR, "The memory that it may use")
-            .spec()
-            .none("set deploy.resources.limits.memory"),
-        key("mem_reservation", SCALAR, "The memory that is kept free for it")
-            .spec()
-            .none("set deploy.resources.reservations.memory"),
+        key(
+            "mem_limit",
+            SCALAR,
+            "The memory that it may use; as deploy.resources.limits.memory",
+        )
+        .spec(),
+        key(
+            "mem_reservation",
+            SCALAR,
+            "The memory that is kept free for it; as deploy.resources.reservations.memory",
+        )
+        .spec(),
         key("mem_swappiness", Int, "How readily its memory is swapped out")
             .spec()
             .none("the node decides about swapping"),
@@ -203,9 +213,12 @@ pub(super) static SERVICE: Object = object(
         key("oom_score_adj", Int, "How soon it is ended when memory is short").since(13),
         key("pid", OneOf(&[Text, Null]), "PID namespace")
             .none("every task has its own PID namespace"),
-        key("pids_limit", Int, "Processes that it may have")
-            .spec()
-            .none("set deploy.resources.limits.pids"),
+        key(
+            "pids_limit",
+            Int,
+            "Processes that it may have; as deploy.resources.limits.pids",
+        )
+        .spec(),
         key("platform", Text, "What the image runs on")
             .spec()
             .none("list it under deploy.placement.x-platforms"),
@@ -248,9 +261,7 @@ pub(super) static SERVICE: Object = object(
         key("runtime", Text, "What runs containers")
             .spec()
             .none("skep runs containers itself"),
-        key("scale", Int, "How many containers run")
-            .spec()
-            .none("set deploy.replicas"),
+        key("scale", Int, "How many containers run; as deploy.replicas").spec(),
         key(
             "secrets",
             List(&OneOf(&[Text, Shape::Object(&FILE_REFERENCE)])),
@@ -267,7 +278,8 @@ pub(super) static SERVICE: Object = object(
             .spec()
             .none("what a container writes is not limited"),
         key("sysctls", PAIRS, "Settings of the kernel"),
-        key("tmpfs", TEXT_OR_LIST, "Directories in memory"),
+        key("tmpfs", TEXT_OR_LIST, "Directories in memory")
+            .partly("with size, mode, ro and rw; other options have no effect"),
         key("tty", Bool, "It has a terminal"),
         key(
             "ulimits",

@@ -129,6 +129,8 @@ const MOST_FINDINGS: usize = 100;
 /// Collects findings while a stack is loaded.
 pub(crate) struct Report {
     files: Vec<String>,
+    /// Texts of files that others name, by their number.
+    texts: Vec<(usize, String)>,
     found: Vec<(Option<Place>, Diagnostic)>,
     errors: usize,
 }
@@ -137,9 +139,20 @@ impl Report {
     pub(crate) fn new(files: Vec<String>) -> Self {
         Report {
             files,
+            texts: Vec::new(),
             found: Vec::new(),
             errors: 0,
         }
+    }
+
+    /// Takes another file, and its text if lines of it may be shown. Its number, which
+    /// places count; `None` when there are too many.
+    pub(crate) fn add_file(&mut self, name: String, text: Option<String>) -> Option<u16> {
+        let number = u16::try_from(self.files.len()).ok()?;
+        self.files.push(name);
+        self.texts
+            .extend(text.map(|text| (usize::from(number), text)));
+        Some(number)
     }
 
     fn add(
@@ -241,11 +254,13 @@ impl Report {
     }
 
     /// The findings in order: errors first, then by place; with the lines of `files`,
-    /// which are those that places count.
+    /// which are the first of those that places count, and of those that were added.
     pub(crate) fn finish(mut self, files: &[(&str, &str)]) -> Vec<Diagnostic> {
         self.found
             .sort_by_key(|(place, d)| (d.severity, place.is_none(), *place));
-        excerpt::attach(&mut self.found, files);
+        let files = files.iter().map(|(_, text)| *text).enumerate();
+        let added = self.texts.iter().map(|(number, text)| (*number, &**text));
+        excerpt::attach(&mut self.found, files.chain(added));
         self.found.into_iter().map(|(_, d)| d).collect()
     }
 }

@@ -22,9 +22,12 @@ pub struct Excerpt {
     pub width: usize,
 }
 
-/// Gives each finding with a place its line of `files`.
-pub(crate) fn attach(found: &mut [(Option<Place>, Diagnostic)], files: &[(&str, &str)]) {
-    for (number, (_, text)) in files.iter().enumerate() {
+/// Gives each finding with a place its line of `files`, each a number and a text.
+pub(crate) fn attach<'t>(
+    found: &mut [(Option<Place>, Diagnostic)],
+    files: impl Iterator<Item = (usize, &'t str)>,
+) {
+    for (number, text) in files {
         let mut wanted: HashMap<usize, Vec<&mut (Option<Place>, Diagnostic)>> = HashMap::new();
         for finding in found.iter_mut() {
             if let Some(place) = finding.0

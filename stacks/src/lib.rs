@@ -16,6 +16,8 @@ mod duration;
 mod effect;
 mod emit;
 mod excerpt;
+mod extends;
+mod include;
 mod interpolate;
 mod merge;
 mod model;
@@ -29,6 +31,7 @@ mod reference;
 mod render;
 mod scalar;
 mod schema;
+mod sources;
 mod tree;
 mod variables;
 
@@ -43,6 +46,7 @@ pub use schema::nearest;
 use diagnostic::Report;
 use model::File;
 use skep_types::StackSpec;
+use sources::Reader;
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
@@ -136,21 +140,26 @@ fn read<T>(
     let mut report = Report::new(names.map(|(path, _)| (*path).to_owned()).collect());
     let variables = variables::read(input.env_files, input.files.len(), input.env, &mut report);
     let given = |name: &str| (input.env)(name).or_else(|| variables.get(name).cloned());
-    let files = reading::parse(input.files, &mut report);
+    let (files_left, ports_left) = (normal::env::Files::default(), Cell::new(normal::MOST_PORTS));
+    let shown = input.files.first().map_or("", |(path, _)| *path);
+    let mut context = normal::Context {
+        workdir: input.workdir,
+        shown: Path::new(shown).parent().unwrap_or(Path::new("")),
+        env: &given,
+        caller: input.env,
+        read: input.read,
+        env_files: &files_left,
+        ports_left: &ports_left,
+    };
+    let files = reading::parse(input.files, &context, &mut report);
     let stack = name::early(input.stack, &files, interpolate.then_some(&given));
     let env = |name: &str| match &stack {
         Some(stack) if name == name::VARIABLE => Some(stack.clone()),
         _ => given(name),
     };
-    let context = normal::Context {
-        workdir: input.workdir,
-        env: &env,
-        caller: input.env,
-        read: input.read,
-        env_files: normal::env::Files::default(),
-        ports_left: Cell::new(normal::MOST_PORTS),
-    };
-    let value = match reading::merged(files, &context, interpolate, &mut report) {
+    context.env = &env;
+    let mut reader = Reader::new(interpolate, input.read, &mut report);
+    let value = match reading::file(files, &context, &mut reader) {
         None => None,
         Some((mut file, tree)) => {
             profiles::choose(&mut file, &tree, input.profiles, &env, &mut report);

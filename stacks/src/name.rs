@@ -4,15 +4,20 @@ use crate::codes;
 use crate::diagnostic::Report;
 use crate::interpolate::{self, Env};
 use crate::model::File;
-use crate::reading::Parsed;
+use crate::sources::Source;
 use crate::tree::Node;
+use std::rc::Rc;
 
 /// The variable that has the name.
 pub(crate) const VARIABLE: &str = "COMPOSE_PROJECT_NAME";
 
 /// The name before the files are read: variables in them may want it. `env` is that of the
 /// name's own variables, which are left as they are without it.
-pub(crate) fn early(asked: Option<&str>, files: &[Parsed], env: Option<Env<'_>>) -> Option<String> {
+pub(crate) fn early(
+    asked: Option<&str>,
+    files: &[Rc<Source>],
+    env: Option<Env<'_>>,
+) -> Option<String> {
     if let Some(asked) = asked {
         return Some(asked.to_owned());
     }

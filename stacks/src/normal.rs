@@ -28,17 +28,21 @@ pub(crate) type Read<'a> = &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>;
 pub(crate) const MOST_PORTS: usize = 100_000;
 
 /// What a file is normalised with.
+#[derive(Clone, Copy)]
 pub(crate) struct Context<'a> {
+    /// Absolute directory from which relative paths start.
     pub(crate) workdir: &'a Path,
+    /// The same directory, as it is named to people.
+    pub(crate) shown: &'a Path,
     /// All variables.
     pub(crate) env: Env<'a>,
     /// Those of the caller's own environment.
     pub(crate) caller: Env<'a>,
     pub(crate) read: Read<'a>,
     /// The env files of services.
-    pub(crate) env_files: env::Files,
+    pub(crate) env_files: &'a env::Files,
     /// Ports that ranges may still be written out to.
-    pub(crate) ports_left: Cell<usize>,
+    pub(crate) ports_left: &'a Cell<usize>,
 }
 
 impl Context<'_> {

@@ -1,24 +1,25 @@
 //! Texts to one tree: YAML, variables, shape, normal form, and one file on top of the other.
 //!
-//! Owns the order of these steps, each of which reports all that it finds.
+//! Owns the order of these steps, each of which reports all that it finds. Which files others
+//! name is `extends`' and `include`'s; reading them is `sources`'.
 
 use crate::codes;
 use crate::diagnostic::Report;
 use crate::model::File;
+use crate::normal::Context;
+use crate::sources::{Reader, Source};
 use crate::tree::Node;
-use crate::{interpolate, merge, normal, parse, schema};
-
-/// A file as it was parsed.
-pub(crate) struct Parsed {
-    /// Path as the user gave it.
-    path: String,
-    pub(crate) tree: Node,
-    /// Errors were found in it.
-    wrong: bool,
-}
+use crate::{extends, interpolate, merge, normal, parse, schema};
+use std::cell::OnceCell;
+use std::path::PathBuf;
+use std::rc::Rc;
 
 /// Parses files, each a path and a text; those that cannot be are left out.
-pub(crate) fn parse(files: &[(&str, &str)], report: &mut Report) -> Vec<Parsed> {
+pub(crate) fn parse(
+    files: &[(&str, &str)],
+    context: &Context<'_>,
+    report: &mut Report,
+) -> Vec<Rc<Source>> {
     if files.is_empty() {
         let message = "no stack file was given";
         let help = "name one with --compose-file";
@@ -32,55 +33,79 @@ pub(crate) fn parse(files: &[(&str, &str)], report: &mut Report) -> Vec<Parsed> 
         };
         let before = report.errors();
         if let Some(tree) = parse::parse(number, text, report) {
-            parsed.push(Parsed {
-                path: (*path).to_owned(),
+            parsed.push(Rc::new(Source {
+                path: String::new(),
+                workdir: context.workdir.to_owned(),
+                shown: PathBuf::from(path),
                 tree,
                 wrong: report.errors() > before,
-            });
+                services: OnceCell::new(),
+            }));
         }
     }
     parsed
 }
 
-/// The merged normal form, and its tree for places.
-pub(crate) fn merged(
-    files: Vec<Parsed>,
-    context: &normal::Context<'_>,
-    interpolate: bool,
-    report: &mut Report,
+/// The merged normal form of all files, and its tree for places.
+pub(crate) fn file(
+    files: Vec<Rc<Source>>,
+    context: &Context<'_>,
+    reader: &mut Reader<'_>,
 ) -> Option<(File, Node)> {
+    let tree = merged(files, context, reader, &mut Vec::new())?;
+    if reader.report.failed() {
+        return None;
+    }
+    let file = normal::decode(&tree, reader.report)?;
+    Some((file, tree))
+}
+
+/// The tree of `files` and what they include. Files that are being included already are in
+/// `chain`.
+pub(crate) fn merged(
+    files: Vec<Rc<Source>>,
+    context: &Context<'_>,
+    reader: &mut Reader<'_>,
+    chain: &mut Vec<String>,
+) -> Option<Node> {
+    let errors = reader.report.errors();
     let mut merged: Option<Node> = None;
-    for Parsed {
-        path,
-        mut tree,
-        wrong,
-    } in files
-    {
-        let before = report.errors();
-        if interpolate {
-            interpolate::tree(&mut tree, context.env, report);
+    for source in files {
+        // As it was parsed: services that are extended are taken from there.
+        let parsed = extends::is_in(&source.tree).then(|| Rc::clone(&source));
+        let source = Rc::unwrap_or_clone(source);
+        let (path, mut tree) = (source.shown.display().to_string(), source.tree);
+        let before = reader.report.errors();
+        if reader.interpolate {
+            interpolate::tree(&mut tree, context.env, reader.report);
         }
-        let cleared = merge::take(&mut tree, report);
-        schema::check(&mut tree, report);
+        let cleared = merge::take(&mut tree, reader.report);
+        schema::check(&mut tree, reader.report);
         // What fails the check may not have the shape that comes next.
-        if wrong || report.errors() > before {
+        if source.wrong || reader.report.errors() > before {
             continue;
         }
-        normal::file(&mut tree, context, report);
+        normal::file(&mut tree, context, reader.report);
+        if !chain.is_empty() {
+            normal::env::absolute(&mut tree, context);
+        }
+        if let Some(parsed) = parsed {
+            reader.extend(&mut tree, &cleared, &parsed, context);
+        }
         match &mut merged {
             None => merged = Some(tree),
             Some(base) => {
-                compare_versions(base, &tree, &path, report);
+                compare_versions(base, &tree, &path, reader.report);
                 merge::files(base, tree, &cleared);
             }
         }
     }
-    if report.failed() {
+    if reader.report.errors() > errors {
         return None;
     }
-    let tree = merged?;
-    let file = normal::decode(&tree, report)?;
-    Some((file, tree))
+    let mut tree = merged?;
+    reader.include(&mut tree, context, chain);
+    (reader.report.errors() == errors).then_some(tree)
 }
 
 fn compare_versions(base: &Node, tree: &Node, path: &str, report: &mut Report) {

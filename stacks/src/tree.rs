@@ -98,6 +98,15 @@ impl Node {
         }
     }
 
+    /// Takes a key of a map out of it.
+    pub(crate) fn take(&mut self, key: &str) -> Option<Node> {
+        let Value::Map(entries) = &mut self.value else {
+            return None;
+        };
+        let index = entries.iter().position(|entry| entry.key == key)?;
+        Some(entries.remove(index).value)
+    }
+
     /// Takes away what is at a path of keys, if anything.
     pub(crate) fn remove(&mut self, path: &[String]) {
         let Some((last, above)) = path.split_last() else {

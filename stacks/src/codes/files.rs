@@ -90,6 +90,18 @@ pub(crate) const RING: &Code = &code(
     "web:\n  depends_on: [db]\ndb: {}",
 );
 
+pub(crate) const INCLUDED_TWICE: &Code = &code(
+    "SK0510",
+    "two files of `include` have different things of one name",
+    "What a file includes is copied beside what it has itself, and nothing is merged: a service, \
+     network, volume, secret or config that is there already has to say the same. Rename one of \
+     the two, or give both files to one entry of `include` under `path`: those are merged.",
+)
+.example(
+    "include:\n  - web.yml\n  - web.over.yml",
+    "include:\n  - path: [web.yml, web.over.yml]",
+);
+
 pub(crate) const UNREADABLE: &Code = &code(
     "SK0601",
     "a file that the stack names cannot be read",
@@ -123,6 +135,18 @@ pub(crate) const QUOTES_KEPT: &Code = &code(
      Remove the quotes, or name the file with `path`: then it is read as a `.env` file is.",
 )
 .example("env_file: web.env", "env_file:\n  - path: web.env");
+
+pub(crate) const LEADS_BACK: &Code = &code(
+    "SK0605",
+    "services or files lead back to themselves",
+    "A service that `extends` another one begins with all of it, and a file that `include`s \
+     another one has all of it. That has to end: neither may lead back to itself, nor over more \
+     than 20 steps. Write out what both need where neither extends the other.",
+)
+.example(
+    "a:\n  extends: b\nb:\n  extends: a",
+    "a:\n  extends: b\nb:\n  image: nginx",
+);
 
 pub(crate) const KEY_WITHOUT_EFFECT: &Code = &code(
     "SK0701",
@@ -176,10 +200,12 @@ pub(super) const ALL: &[&Code] = &[
     UNKNOWN_PROFILE,
     NO_SUCH_SERVICE,
     RING,
+    INCLUDED_TWICE,
     UNREADABLE,
     FILE_SIZE,
     ENV_LINE,
     QUOTES_KEPT,
+    LEADS_BACK,
     KEY_WITHOUT_EFFECT,
     VALUE_WITHOUT_EFFECT,
     IGNORED_KEY,

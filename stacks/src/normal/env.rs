@@ -51,6 +51,34 @@ pub(super) fn gather(node: &mut Node, path: &str, context: &Context<'_>, report:
     }
 }
 
+/// Makes the names of files absolute in a tree that is in normal form: it becomes part of one
+/// whose paths start elsewhere.
+pub(crate) fn absolute(root: &mut Node, context: &Context<'_>) {
+    let absolute = |node: &mut Node| {
+        if let Some(text) = node.as_str() {
+            node.value = Value::Str(context.absolute(text));
+        }
+    };
+    let services = root.get_mut("services").map(|node| &mut node.value);
+    let Some(Value::Map(services)) = services else {
+        return;
+    };
+    for service in services {
+        for key in ["env_file", "label_file"] {
+            let files = service.value.get_mut(key).map(|node| &mut node.value);
+            let Some(Value::List(files)) = files else {
+                continue;
+            };
+            for file in files {
+                match file.get_mut("path") {
+                    Some(path) => absolute(path),
+                    None => absolute(file),
+                }
+            }
+        }
+    }
+}
+
 /// The env files that a service names.
 fn files(node: &Node, path: &str, report: &mut Report) -> Vec<Named> {
     let path = join(path, "env_file");

@@ -177,11 +177,11 @@ fn bounded(path: &Path, pipe: bool) -> std::io::Result<Vec<u8>> {
     let kind = std::fs::metadata(path)?.file_type();
     let is_read = kind.is_file() || (pipe && kind.is_fifo());
     if !is_read {
-        let message = match kind.is_dir() {
-            true => "it is a directory",
-            false => "it is not a regular file",
-        };
-        return Err(std::io::Error::other(message));
+        use std::io::{Error, ErrorKind};
+        return Err(match kind.is_dir() {
+            true => Error::new(ErrorKind::IsADirectory, "it is a directory"),
+            false => Error::other("it is not a regular file"),
+        });
     }
     let mut bytes = Vec::new();
     std::fs::File::open(path)?

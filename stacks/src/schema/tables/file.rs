@@ -2,7 +2,7 @@
 
 use super::cluster::CLUSTER_SPEC;
 use super::service::SERVICE;
-use super::{Field, OPTIONS, Object, PAIRS, Shape, key, object};
+use super::{Field, OPTIONS, Object, PAIRS, Shape, TEXT_OR_LIST, key, object};
 use Shape::{Any, Bool, Dict, List, Names, Null, OneOf, Text};
 
 /// The whole file.
@@ -19,11 +19,10 @@ pub(crate) static FILE: Object = object(
         .spec(),
         key(
             "include",
-            Any,
+            OneOf(&[List(&OneOf(&[Text, Shape::Object(&INCLUDE)])), Null]),
             "Other files whose sections belong to this one",
         )
-        .spec()
-        .refused("give the files to the command, each with -c"),
+        .spec(),
         key(
             "services",
             Names(&Shape::Object(&SERVICE)),
@@ -56,6 +55,29 @@ pub(crate) static FILE: Object = object(
             .refused("run the model as a service of its own"),
     ],
 );
+
+static INCLUDE: Object = Object {
+    required: &["path"],
+    extensions: false,
+    ..object(
+        "an entry of include",
+        &[
+            key("path", TEXT_OR_LIST, "The file; several are merged").spec(),
+            key(
+                "project_directory",
+                Text,
+                "Where its relative paths start; the directory of the first file without the key",
+            )
+            .spec(),
+            key(
+                "env_file",
+                TEXT_OR_LIST,
+                "Variables for `$NAME` in it; `.env` in its directory without the key",
+            )
+            .spec(),
+        ],
+    )
+};
 
 const NAME: Field = key(
     "name",

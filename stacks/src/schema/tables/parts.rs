@@ -30,6 +30,23 @@ pub(super) static ENV_FILE: Object = Object {
     )
 };
 
+pub(super) static EXTENDS: Object = Object {
+    required: &["service"],
+    extensions: false,
+    ..object(
+        "an extends section",
+        &[
+            key("service", Text, "Its name").spec(),
+            key(
+                "file",
+                Text,
+                "The file that has it; this one without the key",
+            )
+            .spec(),
+        ],
+    )
+};
+
 pub(super) static HEALTHCHECK: Object = object(
     "a health check",
     &[

@@ -5,7 +5,7 @@ use super::aside::{
 };
 use super::deploy::DEPLOY;
 use super::parts::{
-    ENV_FILE, FILE_REFERENCE, HEALTHCHECK, LOGGING, PORT, READINESS, SERVICE_NETWORK,
+    ENV_FILE, EXTENDS, FILE_REFERENCE, HEALTHCHECK, LOGGING, PORT, READINESS, SERVICE_NETWORK,
     SERVICE_VOLUME, ULIMIT,
 };
 use super::{OPTIONS, Object, PAIRS, SCALAR, Shape, TEXT_OR_LIST, TEXTS, WORDS, key, object};
@@ -127,9 +127,12 @@ pub(super) static SERVICE: Object = object(
         key("environment", PAIRS, "Variables"),
         key("expose", Set(&SCALAR), "Ports that others may use")
             .none("services on the same network reach each other on any port"),
-        key("extends", Any, "Another service that this one begins with")
-            .spec()
-            .refused("write the service out, or share its parts with a YAML anchor"),
+        key(
+            "extends",
+            OneOf(&[Text, Shape::Object(&EXTENDS), Null]),
+            "Another service that this one begins with",
+        )
+        .spec(),
         key("external_links", TEXTS, "Containers outside of the stack")
             .none("put both services on the same network"),
         key(

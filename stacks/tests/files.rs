@@ -1,0 +1,124 @@
+//! Files that stack files name with `extends` and `include`: what is read of them, and that
+//! it is bounded.
+
+mod common;
+
+use skep_stacks::{LoadInput, Loaded, load};
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+/// Loads `main` beside other files, each a path and a text; also says how many were read.
+fn loaded(main: &str, others: &[(&str, String)]) -> (Result<Loaded, String>, usize) {
+    let others: BTreeMap<&str, &String> = others.iter().map(|(p, t)| (*p, t)).collect();
+    let reads = Cell::new(0);
+    let read = |path: &Path| {
+        let found = others.get(path.to_str().unwrap());
+        reads.set(reads.get() + usize::from(found.is_some()));
+        let found = found.ok_or(io::Error::from(io::ErrorKind::NotFound))?;
+        Ok(found.as_bytes().to_vec())
+    };
+    let input = LoadInput {
+        files: &[("at/main.yml", main)],
+        stack: Some("st"),
+        profiles: &[],
+        env: &|_| None,
+        env_files: &[],
+        read: &read,
+        workdir: Path::new("/at"),
+    };
+    let loaded = load(input).map_err(|diagnostics| diagnostics.to_string());
+    (loaded, reads.get())
+}
+
+fn refused(main: &str, others: &[(&str, String)]) -> String {
+    loaded(main, others).0.expect_err("it loads")
+}
+
+#[test]
+fn a_file_is_read_once_and_findings_name_it_as_it_is_found_from_the_first() {
+    let base = "services:\n  b: {image: redis, cpus: x}\n".to_owned();
+    let main = "services:\n  one: {extends: {service: b, file: ../lib/b.yml}}\n  two: {extends: \
+                {service: b, file: /lib/b.yml}}\n";
+    let (result, reads) = loaded(main, &[("/lib/b.yml", base)]);
+    let text = result.expect_err("cpus");
+    assert!(text.starts_with("error[SK0402]: at/../lib/b.yml:2:27: services.one.cpus: "));
+    assert_eq!(reads, 1);
+}
+
+#[test]
+fn what_is_copied_of_a_service_is_bounded() {
+    let mut base = "services:\n  b:\n    image: redis\n    command:\n".to_owned();
+    for _ in 0..1000 {
+        base.push_str("      - word\n");
+    }
+    let mut main = "services:\n".to_owned();
+    for number in 0..1000 {
+        let _ = writeln!(
+            main,
+            "  s{number}: {{extends: {{service: b, file: b.yml}}}}"
+        );
+    }
+    let text = refused(&main, &[("/at/b.yml", base)]);
+    assert!(text.contains("more than 200000 values"), "{text}");
+}
+
+#[test]
+fn files_that_multiply_come_to_an_end() {
+    // Each includes the next one four times.
+    let files: Vec<(String, String)> = (0..15)
+        .map(|n| {
+            let next = format!("f{}.yml", n + 1);
+            let text = format!("include: [{next}, {next}, {next}, {next}]\nservices: {{}}\n");
+            (format!("/at/f{n}.yml"), text)
+        })
+        .chain([("/at/f15.yml".to_owned(), "services: {}\n".to_owned())])
+        .collect();
+    let files: Vec<(&str, String)> = files.iter().map(|(p, t)| (&**p, t.clone())).collect();
+    let main = "include: [f0.yml]\nservices: {a: {image: redis}}\n";
+    let text = refused(main, &files);
+    assert!(text.contains("more than 256 files"), "{text}");
+}
+
+#[test]
+fn a_chain_without_end_is_cut() {
+    let texts: Vec<(String, String)> = (0..40)
+        .map(|n| {
+            let file = format!("/at/f{n}.yml");
+            let text = format!(
+                "include: [f{0}.yml]\nservices:\n  a: {{extends: {{service: a, file: f{0}.yml}}}}\n",
+                n + 1
+            );
+            (file, text)
+        })
+        .collect();
+    let files: Vec<(&str, String)> = texts.iter().map(|(p, t)| (&**p, t.clone())).collect();
+    let service = "services:\n  a: {extends: {service: a, file: f0.yml}}\n";
+    let text = refused(service, &files);
+    assert!(text.contains("more than 20 services extend"), "{text}");
+    let lists: Vec<(&str, String)> = files
+        .iter()
+        .map(|(path, text)| (*path, text.split("services").next().unwrap().to_owned()))
+        .map(|(path, include)| (path, include + "services: {}\n"))
+        .collect();
+    let text = refused("include: [f0.yml]\nservices: {a: {image: redis}}\n", &lists);
+    assert!(text.contains("more than 20 files include"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_every_file_it_names_is_answered() {
+    for case in common::cases("good") {
+        let text = case.files[0].1.clone();
+        let read = |_: &Path| Ok(text.clone().into_bytes());
+        let answer = load(LoadInput {
+            read: &read,
+            ..case.input()
+        });
+        let name = case.path.file_name().unwrap().to_string_lossy();
+        if matches!(&*name, "include.yml" | "extends.yml") {
+            assert!(answer.is_err(), "{name} leads back to itself");
+        }
+    }
+}

@@ -57,6 +57,8 @@ impl View {
             configs,
             explained,
             dues,
+            // No command asks for them.
+            stacks: _,
         } = answer;
         let mut shared: BTreeMap<(ServiceId, u64), Arc<TaskSpec>> = BTreeMap::new();
         for entry in specs {

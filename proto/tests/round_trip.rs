@@ -297,6 +297,7 @@ fn actions() -> Vec<Action> {
             spec: Box::new(secret_spec()),
             rollout: true,
         }),
+        Action::Secret(SecretAction::RollOut { id: secret().id }),
         Action::Secret(SecretAction::Collect { id: secret().id }),
         Action::Config(ConfigAction::Create {
             id: config().id,
@@ -315,6 +316,7 @@ fn actions() -> Vec<Action> {
             spec: Box::new(config_spec()),
             rollout: true,
         }),
+        Action::Config(ConfigAction::RollOut { id: config().id }),
         Action::Config(ConfigAction::Collect { id: config().id }),
         Action::Task(TaskAction::Create {
             service: service().id,

@@ -1,14 +1,14 @@
 //! Where new ids come from: one stream a kind of object, so that one object
 //! more of a kind does not change the ids of the others.
 
-use skep_types::{ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, TaskId};
+use skep_types::{ClusterId, ConfigId, NetworkId, NodeId, SecretId, ServiceId, StackId, TaskId};
 
 /// A seeded source of ids. A manager seeds it from the system's generator,
 /// tests from a number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdSource {
     seed: [u64; 2],
-    drawn: [u64; 7],
+    drawn: [u64; 8],
 }
 
 impl IdSource {
@@ -16,7 +16,7 @@ impl IdSource {
     pub fn new(seed: u128) -> IdSource {
         IdSource {
             seed: [(seed >> 64) as u64, seed as u64],
-            drawn: [0; 7],
+            drawn: [0; 8],
         }
     }
 
@@ -53,6 +53,11 @@ impl IdSource {
     /// For a cluster.
     pub fn cluster(&mut self) -> ClusterId {
         ClusterId::from_bits(self.draw(6))
+    }
+
+    /// For a stack.
+    pub fn stack(&mut self) -> StackId {
+        StackId::from_bits(self.draw(7))
     }
 
     fn draw(&mut self, kind: usize) -> u128 {

@@ -17,12 +17,14 @@
 //!    again: further addresses of those that run.
 //! 6. `stacks`: which networks are removed that stacks have left.
 //!
-//! Changes of a node's role are not planned here.
+//! Changes of a node's role are not planned here. [`deploy`] says what a user's deploy of a
+//! stack changes.
 
 #![forbid(unsafe_code)]
 
 mod allocator;
 mod current;
+pub mod deploy;
 mod draft;
 mod explain;
 mod explained;

@@ -1,9 +1,11 @@
 //! Changes users ask for: checked, turned into actions, agreed on.
 
 mod data;
+mod stack;
 
 use super::status;
 use crate::error::ProposeError;
+use crate::proposer::Proposed;
 use crate::shared::Shared;
 use bytes::Bytes;
 use skep_manager_ca::{JoinToken, new_unlock_key, next_root};
@@ -22,6 +24,9 @@ use skep_types::{
 use std::time::SystemTime;
 use tonic::Status;
 
+/// How often a change of a stack is worked out before it is given up.
+const STACK_TRIES: usize = 10;
+
 /// Applies the changes in order; the first that is refused ends the call.
 pub(crate) async fn change(
     shared: &Shared,
@@ -33,25 +38,47 @@ pub(crate) async fn change(
         let change = change
             .change
             .ok_or_else(|| Status::invalid_argument("field change.change is missing"))?;
-        let snapshot = shared.state.snapshot();
-        let (touched, action) = action(&snapshot, shared.state.now(), change)?;
-        keeps_quorum(shared, &snapshot, &action)?;
-        let proposed = match shared.propose(&[action]).await {
-            Ok(proposed) => proposed,
+        let (touched, proposed) = match make(shared, change).await? {
+            (touched, Ok(proposed)) => (touched, proposed),
             // A refusal to lead stands for the whole call, of which nothing was done.
-            Err(ProposeError::NotLeader { .. }) if !ids.is_empty() => {
+            (_, Err(ProposeError::NotLeader { .. })) if !ids.is_empty() => {
                 return Err(Status::unavailable(format!(
                     "the leader was lost after {} of {count} changes; look which were made, and \
                      ask again",
                     ids.len()
                 )));
             }
-            Err(error) => return Err(status::propose(error)),
+            (_, Err(error)) => return Err(status::propose(error)),
         };
         proposed.results.iter().try_for_each(status::refused)?;
         ids.push(touched);
     }
     Ok(pb::ChangeResponse { ids })
+}
+
+/// Has one change agreed on. That of a stack has many objects, any of which somebody may
+/// change meanwhile: then it is worked out anew.
+async fn make(
+    shared: &Shared,
+    change: Change,
+) -> Result<(Bytes, Result<Proposed, ProposeError>), Status> {
+    let mut tries = 0;
+    loop {
+        let snapshot = shared.state.snapshot();
+        let (touched, action) = action(&snapshot, shared.state.now(), change.clone())?;
+        keeps_quorum(shared, &snapshot, &action)?;
+        let is_stack = matches!(action, Action::Stack(_));
+        let proposed = shared.propose(&[action]).await;
+        tries += 1;
+        let is_stale = |proposed: &Proposed| proposed.results.iter().any(|result| result.stale);
+        match &proposed {
+            Ok(stale) if is_stack && is_stale(stale) && tries < STACK_TRIES => {}
+            Err(ProposeError::TooLarge(reason)) if is_stack => {
+                return Err(stack::too_large(reason));
+            }
+            _ => return Ok((touched, proposed)),
+        }
+    }
 }
 
 /// Refuses what an older leader would pass over in silence.
@@ -89,6 +116,9 @@ pub(super) fn action(
 ) -> Result<(Bytes, Action), Status> {
     let refuse = |error: validate::Invalid| Status::invalid_argument(error.to_string());
     Ok(match change {
+        Change::ApplyStack(asked) => stack::apply(snapshot, now, asked)?,
+        Change::RemoveStack(asked) => stack::remove_stack(snapshot, asked)?,
+        Change::RollbackStack(asked) => stack::roll_back(snapshot, now, asked)?,
         Change::CreateService(spec) => {
             let spec: ServiceSpec = spec.try_into().map_err(status::invalid)?;
             validate::validate_service(snapshot, &spec).map_err(refuse)?;

@@ -3,7 +3,7 @@
 use super::{change, status};
 use crate::shared::Shared;
 use skep_manager_planner::{Foreseen, IdSource, Step, Waiting, foresee};
-use skep_manager_store::{Action, ServiceAction, Store};
+use skep_manager_store::{Action, ServiceAction, StackAction, StackPart, Store};
 use skep_proto::{id_bytes, pb};
 use skep_types::{ServiceId, ServiceMode, Slot, UpdateStatus, Version};
 use std::time::{Duration, Instant};
@@ -66,13 +66,24 @@ pub(super) async fn answer(
         .map_err(|error| Status::internal(error.to_string()))?
 }
 
-/// Tasks that the service of a change is to have.
+/// Tasks that the services of a change are to have.
 fn tasks(action: &Action) -> u64 {
-    let spec = match action {
-        Action::Service(
-            ServiceAction::Create { spec, .. } | ServiceAction::Update { spec, .. },
-        ) => spec,
-        _ => return 0,
+    match action {
+        Action::Service(action) => tasks_of(action),
+        Action::Stack(StackAction::Apply { parts, .. }) => {
+            let services = parts.iter().map(|part| match part {
+                StackPart::Service(action) => tasks_of(action),
+                _ => 0,
+            });
+            services.sum()
+        }
+        _ => 0,
+    }
+}
+
+fn tasks_of(action: &ServiceAction) -> u64 {
+    let (ServiceAction::Create { spec, .. } | ServiceAction::Update { spec, .. }) = action else {
+        return 0;
     };
     match spec.mode {
         ServiceMode::Replicated { replicas } => replicas.into(),

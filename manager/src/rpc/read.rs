@@ -5,7 +5,7 @@ use crate::shared::Shared;
 use skep_manager_ca::{CaBundle, JoinToken, trusted_pem, unlock_key_text};
 use skep_manager_raft::Reachability;
 use skep_manager_store::schedule::next_after;
-use skep_proto::{id, id_bytes, pb, service_on_wire, task_on_wire};
+use skep_proto::{id, id_bytes, pb, service_on_wire, stack_on_wire, task_on_wire};
 use skep_types::{Cluster, NodeId, Service, ServiceId, Task, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -111,6 +111,11 @@ pub(crate) fn read(shared: &Shared, request: &pb::ReadRequest) -> Result<pb::Rea
             .filter(|config| request.generations || config.superseded_at.is_none())
             .map(|config| config.as_ref().into())
             .collect();
+    }
+    if request.stacks || request.stack_history {
+        let stacks = snapshot.stacks();
+        let stacks = stacks.map(|stack| stack_on_wire(stack, request.stack_history));
+        response.stacks = stacks.collect();
     }
     if let Some(asked) = &request.explain {
         response.explained = Some(explain::answer(&snapshot, shared.state.now(), asked)?);

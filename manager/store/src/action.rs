@@ -317,6 +317,11 @@ pub enum DataAction<Id, Spec> {
         /// update of each, but no new run of a job.
         rollout: bool,
     },
+    /// Services that use an earlier generation use this from now on, as after a rotation.
+    RollOut {
+        /// The object.
+        id: Id,
+    },
     /// Removes all generations, which is refused while a service uses one. What an
     /// earlier revision or a task refers to stays, without a name, as long as they do.
     Remove {

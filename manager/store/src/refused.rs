@@ -233,10 +233,10 @@ impl Refused {
             | Refused::StateGoesBack { .. }
             | Refused::NotWaiting(_)
             | Refused::NotPlaced(_)
-            | Refused::NoStack(_) => true,
-            Refused::Items { first: inner, .. } | Refused::Part { because: inner, .. } => {
-                inner.is_stale()
-            }
+            | Refused::NoStack(_)
+            // It was tried out on the state it was planned on.
+            | Refused::Part { .. } => true,
+            Refused::Items { first, .. } => first.is_stale(),
             _ => false,
         }
     }

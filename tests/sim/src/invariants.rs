@@ -13,6 +13,7 @@ mod planted;
 mod removed_services_stop;
 mod secrets_are_there;
 mod secrets_stay_where_needed;
+mod stacks_are_whole;
 mod states_never_go_back;
 mod waiting_is_needed;
 
@@ -155,6 +156,7 @@ impl Observer {
             ),
             ("no_slot_runs_twice", self.slots.release(before, after)),
             ("secrets_are_there", secrets_are_there::check(after)),
+            ("stacks_are_whole", stacks_are_whole::check(after)),
         ])
     }
 
@@ -200,6 +202,7 @@ fn judge_settled(state: Option<&Snapshot>, sights: &[Sight], hosts: &[HostSight]
             no_more_tasks_than_wanted::check(state),
         ),
         ("waiting_is_needed", waiting_is_needed::check(state)),
+        ("stacks_are_whole", stacks_are_whole::nothing_is_left(state)),
         ("hosts_do_as_told", hosts_do_as_told::check(hosts, state)),
         ("managers_agree", managers_agree::all_at(state, sights)),
     ])

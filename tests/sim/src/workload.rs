@@ -2,6 +2,8 @@
 //! change and go. Every command goes to a manager of their choice; whether it
 //! is agreed on shows in the state.
 
+mod stack;
+
 use crate::clients;
 use crate::daemon::Origin;
 use crate::host::Fall;
@@ -33,7 +35,7 @@ pub(crate) fn act(world: &mut World) {
     let Some(state) = world.state() else { return };
     let services: Vec<&Arc<Service>> = state.services().collect();
     let chosen = world.rng.pick(&services).copied();
-    match (world.rng.below(30), chosen) {
+    match (world.rng.below(32), chosen) {
         (0, _) => join(world, &state),
         (1, _) => remove_node(world, &state),
         (2..=4, _) => change_role(world, &state),
@@ -41,6 +43,7 @@ pub(crate) fn act(world: &mut World) {
         (7, _) => network(world, &state),
         (8, _) => secret(world, &state),
         (26 | 27, _) => rotate(world, &state),
+        (30 | 31, _) => stack::stack(world, &state),
         (9..=14, _) | (_, None) if services.len() < SERVICES_MAX => {
             let spec = service(world, &state);
             let what = match spec.mode.is_job() {

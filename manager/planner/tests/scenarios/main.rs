@@ -5,6 +5,7 @@ mod support;
 
 mod crash_loops;
 mod depends;
+mod deploy;
 mod drains;
 mod explain;
 mod failures;

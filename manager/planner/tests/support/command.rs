@@ -161,6 +161,7 @@ impl World {
             }
             "secret" | "rotate" | "rm-secret" => self.secret_line(&words),
             "stack" | "rm-stack" => self.stack_line(&words),
+            "deploy" | "undeploy" | "forget-stacks" => self.deploy_line(&words),
             "plan" => self.settle(),
             "pass" => {
                 let plan = self.plan();

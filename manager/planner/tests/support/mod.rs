@@ -7,6 +7,7 @@
 mod again;
 mod clock;
 mod command;
+mod deploys;
 mod foreseen;
 mod options;
 mod resources;

@@ -32,6 +32,7 @@ impl World {
             "secrets" => self.show_secrets(&mut out),
             "contents" => self.show_contents(&mut out, words[1]),
             "networks" => self.show_networks(&mut out),
+            "stacks" => self.show_stacks(&mut out),
             "addresses" => self.show_addresses(&mut out, words[1]),
             "why" => {
                 let mut reasons: Vec<String> = Vec::new();

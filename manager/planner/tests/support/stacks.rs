@@ -7,9 +7,24 @@
 
 use super::World;
 use skep_manager_store::{Action, NetworkAction, ServiceAction, StackAction, StackPart};
-use skep_types::{NetworkId, StackId, StackNetwork, StackSpec};
+use skep_types::{NetworkId, Revision, StackId, StackNetwork, StackSpec};
+use std::fmt::Write as _;
 
 impl World {
+    /// The revision of each, and what came of those before.
+    pub(super) fn show_stacks(&self, out: &mut String) {
+        for stack in self.store.state().stacks() {
+            let Revision {
+                number, returns_to, ..
+            } = stack.revision;
+            let back = returns_to.map_or(String::new(), |to| format!(", like {to}"));
+            let past = stack.past.iter().map(|past| past.revision);
+            let past = past.map(|p| format!("; {} {:?}", p.number, p.outcome.unwrap()));
+            let past = past.collect::<String>();
+            let _ = writeln!(out, "{} {number}{back}{past}", stack.spec.name);
+        }
+    }
+
     pub(super) fn stack_line(&mut self, words: &[&str]) {
         let (name, state) = (words[1], self.store.state());
         let present = state.stack_named(name);

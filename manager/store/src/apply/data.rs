@@ -56,6 +56,11 @@ pub(super) fn apply<T: Data>(
             }
             Ok(())
         }
+        DataAction::RollOut { id } => {
+            let newest = present::<T>(write, *id)?;
+            roll_out::<T>(write, T::name(newest.spec()), *id);
+            Ok(())
+        }
         DataAction::Remove { id } => remove::<T>(write, *id),
         DataAction::Collect { id } => collect::<T>(write, *id),
     }

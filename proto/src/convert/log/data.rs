@@ -27,6 +27,7 @@ pub(super) fn secret(action: &SecretAction) -> wire::Action {
             let spec = spec.as_ref().into();
             Wire::RotateSecret(rotate_on_wire(*id, *version, *new_id, spec, *rollout))
         }
+        DataAction::RollOut { id } => Wire::RollOutSecret(id_bytes(*id)),
         DataAction::Remove { id } => Wire::RemoveSecret(id_bytes(*id)),
         DataAction::Collect { id } => Wire::CollectSecret(id_bytes(*id)),
     }
@@ -53,6 +54,7 @@ pub(super) fn config(action: &ConfigAction) -> wire::Action {
             let spec = spec.as_ref().into();
             Wire::RotateConfig(rotate_on_wire(*id, *version, *new_id, spec, *rollout))
         }
+        DataAction::RollOut { id } => Wire::RollOutConfig(id_bytes(*id)),
         DataAction::Remove { id } => Wire::RemoveConfig(id_bytes(*id)),
         DataAction::Collect { id } => Wire::CollectConfig(id_bytes(*id)),
     }

@@ -247,6 +247,9 @@ impl TryFrom<pb::Action> for Action {
             Wire::RemoveSecret(secret) => Action::Secret(SecretAction::Remove {
                 id: id(&secret, "remove_secret")?,
             }),
+            Wire::RollOutSecret(secret) => Action::Secret(SecretAction::RollOut {
+                id: id(&secret, "roll_out_secret")?,
+            }),
             Wire::CollectSecret(secret) => Action::Secret(SecretAction::Collect {
                 id: id(&secret, "collect_secret")?,
             }),
@@ -255,6 +258,9 @@ impl TryFrom<pb::Action> for Action {
             Wire::RotateConfig(rotated) => Action::Config(data::rotated(rotated)?),
             Wire::RemoveConfig(config) => Action::Config(ConfigAction::Remove {
                 id: id(&config, "remove_config")?,
+            }),
+            Wire::RollOutConfig(config) => Action::Config(ConfigAction::RollOut {
+                id: id(&config, "roll_out_config")?,
             }),
             Wire::CollectConfig(config) => Action::Config(ConfigAction::Collect {
                 id: id(&config, "collect_config")?,

@@ -23,6 +23,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
+/// How often services are tried again that something speaks against.
+const ROUNDS: usize = 8;
+
 /// How a stack is deployed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeployOptions {
@@ -80,9 +83,7 @@ pub fn deploy(
     if how.prune {
         draft.prune_services(spec);
     }
-    for service in &spec.services {
-        draft.service(service, &known, how);
-    }
+    draft.services(spec, &known, how);
     for (kind, name, part) in std::mem::take(&mut draft.last) {
         draft.part(kind, &name, part);
     }
@@ -269,6 +270,27 @@ impl<'a> Draft<'a> {
         for (id, name) in gone {
             let part = StackPart::Service(ServiceAction::Remove { id });
             self.part("service", &name, part);
+        }
+    }
+
+    /// All services. What speaks against one may be what another is until this deploy, which
+    /// turns round who waits for whom: it is tried again after the others.
+    fn services(&mut self, spec: &StackSpec, known: &Ids, how: DeployOptions) {
+        let mut left: Vec<&Arc<StackService>> = spec.services.iter().collect();
+        for _ in 0..ROUNDS {
+            let (faults, tried) = (self.faults.len(), left.len());
+            left.retain(|service| {
+                let faults = self.faults.len();
+                self.service(service, known, how);
+                self.faults.len() > faults
+            });
+            if left.is_empty() || left.len() == tried {
+                return;
+            }
+            self.faults.truncate(faults);
+        }
+        for service in left {
+            self.service(service, known, how);
         }
     }
 

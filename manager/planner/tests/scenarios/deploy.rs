@@ -245,3 +245,28 @@ fn services_that_only_bear_the_label_are_the_stacks_and_go_with_it() {
             nothing to remove"#]],
     );
 }
+
+#[test]
+fn who_waits_for_whom_can_be_turned_round_in_one_deploy() {
+    check(
+        "
+        node n1
+        deploy shop a=nginx b=nginx>a
+        run
+        deploy shop a=nginx>b b=nginx
+        run
+        services
+        say a ring is none at any time
+        deploy shop a=nginx>b b=nginx>a
+        ",
+        expect![[r#"
+            create service shop_a
+            create service shop_b
+            update service shop_b
+            update service shop_a
+            shop_a
+            shop_b
+            -- a ring is none at any time
+            service shop_b: its tasks would wait for each other without end: shop_b waits for shop_a waits for shop_b"#]],
+    );
+}

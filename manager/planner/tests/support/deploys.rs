@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! deploy shop web=nginx*3@8080 agent=tool*global net=front secret=key:hush
+//! deploy shop web=nginx>db db=postgres (web waits for db)
 //! deploy shop web=nginx ext-net=theirs ext-secret=pass prune reset-scale
 //! deploy shop back=1 | undeploy shop | forget-stacks (what they are of stays)
 //! ```
@@ -14,8 +15,8 @@ use skep_manager_store::{
     StackAction, StackPart, Store,
 };
 use skep_types::{
-    Content, FileTarget, Labels, NetworkSpec, PortConfig, STACK_LABEL, SecretId, ServiceMode,
-    StackData, StackNetwork, StackService, StackSpec,
+    Content, Dependency, DependencyCondition, FileTarget, Labels, NetworkSpec, PortConfig,
+    STACK_LABEL, SecretId, ServiceMode, StackData, StackNetwork, StackService, StackSpec,
 };
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -29,8 +30,9 @@ fn target(name: &str) -> FileTarget {
     }
 }
 
-/// A service of `web=nginx*3@8080`.
+/// A service of `web=nginx*3@8080>db`.
 fn service(stack: &str, key: &str, value: &str) -> StackService {
+    let (value, on) = value.split_once('>').unwrap_or((value, ""));
     let (value, port) = value.split_once('@').unwrap_or((value, ""));
     let (image, count) = value.split_once('*').unwrap_or((value, ""));
     let mut service = StackService {
@@ -47,6 +49,13 @@ fn service(stack: &str, key: &str, value: &str) -> StackService {
             replicas: count.parse().unwrap_or(1),
         },
     };
+    if !on.is_empty() {
+        service.spec.depends_on = vec![Dependency {
+            service: format!("{stack}_{on}"),
+            condition: DependencyCondition::Started,
+            optional: false,
+        }];
+    }
     if let Ok(published) = port.parse() {
         service.spec.endpoint.ports = vec![PortConfig {
             protocol: Default::default(),

@@ -50,13 +50,13 @@ impl Maker<'_> {
         }
     }
 
-    /// A volume without its driver would be another, empty one: that is no warning.
+    /// A volume without its driver would be another, empty one. So no node runs what uses it.
     fn volume_driver(&mut self, base: &[Step<'_>], volume: &model::Volume) {
-        let help = "use a volume of the local driver without options, or a bind mount of a \
-                    directory that every node has";
+        let help = "what uses it waits; use a volume of the local driver without options, or a \
+                    bind mount of a directory that every node has";
         if !matches!(volume.driver.as_str(), "" | "local") {
-            let message = format!("the volume driver {} is not supported", volume.driver);
-            self.error_help(
+            let message = format!("no node has the volume driver {} yet", volume.driver);
+            self.warn_help(
                 codes::NOT_SUPPORTED,
                 &down(base, &[Step::Key("driver")]),
                 message,
@@ -64,12 +64,8 @@ impl Maker<'_> {
             );
         } else if !volume.driver_opts.0.is_empty() {
             let path = down(base, &[Step::Key("driver_opts")]);
-            self.error_help(
-                codes::NOT_SUPPORTED,
-                &path,
-                "options of volumes are not supported",
-                help,
-            );
+            let message = "no node has options of volumes yet";
+            self.warn_help(codes::NOT_SUPPORTED, &path, message, help);
         }
     }
 

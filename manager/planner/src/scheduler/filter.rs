@@ -4,10 +4,10 @@ use super::fleet::{Fleet, FleetNode};
 use skep_manager_store::{HostPort, host_ports};
 use skep_types::constraint::Constraint;
 use skep_types::{
-    Node, Placement, Platform, Resources, Service, Spread, SpreadLabel, TaskSpec, UpdateOrder,
-    UpdateState,
+    Mount, MountKind, Node, Placement, Platform, Resources, Service, Spread, SpreadLabel, TaskSpec,
+    UpdateOrder, UpdateState,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a node may not run a task: the first filter it fails.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +16,7 @@ pub(super) enum Refusal {
     Resources,
     Constraints,
     Platform,
+    VolumeDriver,
     HostPort,
     MaxReplicas,
     /// Of the branches of a bounded spread (see [`super::skew`]), not of the node alone.
@@ -35,6 +36,8 @@ pub(super) struct Filters {
     unreadable: Vec<String>,
     max_replicas: u32,
     platforms: Vec<Platform>,
+    /// Named volumes that no node can make: it would be another volume that it runs on.
+    foreign_volumes: BTreeSet<String>,
 }
 
 impl Filters {
@@ -57,6 +60,7 @@ impl Filters {
             unreadable,
             max_replicas: placement.max_replicas_per_node,
             platforms: placement.platforms.clone(),
+            foreign_volumes: foreign_volumes(&spec.container.mounts),
         }
     }
 
@@ -94,6 +98,7 @@ impl Filters {
             Refusal::Resources,
             Refusal::Constraints,
             Refusal::Platform,
+            Refusal::VolumeDriver,
             Refusal::HostPort,
             Refusal::MaxReplicas,
         ];
@@ -111,10 +116,17 @@ impl Filters {
             Refusal::Platform => {
                 !Platform::any_accepts(&self.platforms, &node.node.description.platform)
             }
+            Refusal::VolumeDriver => !self.foreign_volumes.is_empty(),
             Refusal::HostPort => self.ports.iter().any(|port| node.has_port(*port)),
             Refusal::MaxReplicas => self.max_replicas != 0 && node.of_limit >= self.max_replicas,
             Refusal::Skew => false,
         }
+    }
+
+    /// What its volumes need, in words.
+    pub(super) fn foreign_volumes(&self) -> String {
+        let all: Vec<&str> = self.foreign_volumes.iter().map(String::as_str).collect();
+        all.join(", ")
     }
 
     /// The constraints that a node does not satisfy.
@@ -123,6 +135,21 @@ impl Filters {
         let broken = broken.map(Constraint::to_string);
         self.unreadable.iter().cloned().chain(broken)
     }
+}
+
+/// Of a driver other than `local`, or with options: nodes have neither yet.
+fn foreign_volumes(mounts: &[Mount]) -> BTreeSet<String> {
+    let named = mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume {
+            driver, options, ..
+        } => match driver.as_str() {
+            "" | "local" if options.is_empty() => None,
+            "" | "local" => Some("options of volumes".to_owned()),
+            driver => Some(format!("the volume driver {driver}")),
+        },
+        MountKind::Bind { .. } | MountKind::Tmpfs { .. } => None,
+    });
+    named.collect()
 }
 
 /// The order in force: a rollback has its own.
@@ -167,6 +194,7 @@ pub(super) fn explain(counts: &[(Refusal, usize)]) -> String {
                 format!("scheduling constraints not satisfied on {}", nodes(*n))
             }
             (Refusal::Platform, n) => format!("unsupported platform on {}", nodes(*n)),
+            (Refusal::VolumeDriver, n) => format!("missing volume driver on {}", nodes(*n)),
             (Refusal::HostPort, n) => format!("host-mode port already in use on {}", nodes(*n)),
             (Refusal::MaxReplicas, _) => "max replicas per node limit exceed".to_owned(),
             (Refusal::Skew, n) => format!("max skew exceeded on {}", nodes(*n)),

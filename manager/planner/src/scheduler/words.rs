@@ -76,6 +76,7 @@ pub(super) fn describe(
             };
             format!("{is}, and the image is for {}", wanted.join(", "))
         }
+        Refusal::VolumeDriver => format!("does not have {}", filters.foreign_volumes()),
         Refusal::HostPort => {
             let taken = filters.ports.iter().filter(|port| node.has_port(**port));
             let taken: Vec<String> = taken

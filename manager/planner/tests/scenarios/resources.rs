@@ -219,3 +219,27 @@ fn what_has_generic_resources_and_host_ports_rests_as_others_do() {
             rest: ai proxy edge"#]],
     );
 }
+
+#[test]
+fn what_needs_a_volume_that_no_node_can_make_waits() {
+    check(
+        "
+        node n1
+        node n2
+        service db volume=rexray/dobs
+        service agent global volume=rexray/dobs
+        service web volume=local
+        run
+        why
+        ps web
+        explain db
+        ",
+        expect![[r#"
+            agent.bctup7g1u5b6xvsadagw7zrr1: no suitable node (missing volume driver on 1 node)
+            agent.bwsu4evzw0yccv95rqxlxm4wf: no suitable node (missing volume driver on 1 node)
+            db.1: no suitable node (missing volume driver on 2 nodes)
+            web.1 n1 running -> running
+            n2 Unfit 0 does not have the volume driver rexray/dobs
+            n1 Unfit 0 does not have the volume driver rexray/dobs"#]],
+    );
+}

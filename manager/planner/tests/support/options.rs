@@ -4,8 +4,8 @@ use super::World;
 use super::command::seconds;
 use skep_types::{
     ByteCount, Concurrency, Cron, Dependency, DependencyCondition, EndpointMode, FailureAction,
-    NanoCpus, NetworkAttachmentSpec, PortConfig, PublishMode, Rebalance, RestartCondition,
-    Schedule, ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
+    Labels, Mount, MountKind, NanoCpus, NetworkAttachmentSpec, PortConfig, PublishMode, Rebalance,
+    RestartCondition, Schedule, ServiceMode, ServiceSpec, TaskSpec, UpdateOrder,
 };
 use std::sync::Arc;
 
@@ -90,6 +90,17 @@ impl World {
                     });
                 }
                 "no-net" => task.networks.clear(),
+                "volume" => task.container.mounts.push(Mount {
+                    target: "/data".into(),
+                    kind: MountKind::Volume {
+                        name: "data".into(),
+                        no_copy: false,
+                        driver: value.into(),
+                        options: Labels::new(),
+                        labels: Labels::new(),
+                    },
+                    read_only: false,
+                }),
                 "secret" => self.use_secret(&mut task.container, value),
                 "no-secret" => task.container.secrets.clear(),
                 "dnsrr" => spec.endpoint.mode = EndpointMode::DnsRoundRobin,

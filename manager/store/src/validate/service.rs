@@ -249,15 +249,6 @@ fn check_mount(mount: &Mount) -> Result<(), Invalid> {
         MountKind::Bind { source, .. } if !source.starts_with('/') => refuse(format!(
             "invalid bind mount source, must be an absolute path: {source}"
         )),
-        MountKind::Volume {
-            name,
-            driver,
-            options,
-            ..
-        } if !matches!(driver.as_str(), "" | "local") || !options.is_empty() => refuse(format!(
-            "volume '{name}': drivers and their options are not supported; use the local driver \
-             without options, or a bind mount"
-        )),
         _ => Ok(()),
     }
 }

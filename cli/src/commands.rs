@@ -15,6 +15,7 @@ mod stack;
 mod swarm;
 mod system;
 mod version;
+mod why;
 
 use crate::args::Cli;
 use crate::client::Host;
@@ -57,6 +58,8 @@ pub enum Command {
     Events(events::Args),
     /// Show what this node is and runs on
     Info(info::Args),
+    /// Say why a service, stack, node or task is as it is, and what to run next
+    Why(why::Args),
     /// Show the versions of this program and of the daemon
     Version(version::Args),
     /// Run this machine's node: its containers, its network and, while it is a
@@ -105,6 +108,7 @@ async fn dispatch(command: Command, host: &Host) -> Result<()> {
         Command::Events(args) => events::run(args, host).await,
         Command::Info(args) => info::run(args, host).await,
         Command::Version(args) => version::run(args, host).await,
+        Command::Why(args) => why::run(args, host).await,
         Command::Completion(args) => completion::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Daemon(args) => skep_daemon::run(args),

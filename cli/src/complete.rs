@@ -112,6 +112,8 @@ enum Kind {
     Scale,
     Stack,
     Node,
+    /// A service, a stack or a node.
+    Any,
     Network,
     Secret,
     Config,
@@ -128,6 +130,7 @@ impl Kind {
             "SERVICE" | "SERVICE|TASK" => Kind::Service,
             "SERVICE=REPLICAS" => Kind::Scale,
             "STACK" => Kind::Stack,
+            "SERVICE|STACK|NODE|TASK" => Kind::Any,
             "NODE" => Kind::Node,
             "NETWORK" => Kind::Network,
             "SECRET" => Kind::Secret,
@@ -188,8 +191,8 @@ async fn read(client: &Client, kind: Kind) -> Result<BTreeSet<String>> {
         return Ok(images.flat_map(|image| image.references).collect());
     }
     let request = pb::ReadRequest {
-        services: matches!(kind, Kind::Service | Kind::Scale | Kind::Stack),
-        nodes: kind == Kind::Node,
+        services: matches!(kind, Kind::Service | Kind::Scale | Kind::Stack | Kind::Any),
+        nodes: matches!(kind, Kind::Node | Kind::Any),
         networks: kind == Kind::Network,
         secrets: kind == Kind::Secret,
         configs: kind == Kind::Config,
@@ -218,6 +221,10 @@ fn names(kind: Kind, view: &View) -> BTreeSet<String> {
             let names = nodes.map(|entry| entry.node.description.hostname.clone());
             names.chain(["self".to_owned()]).collect()
         }
+        Kind::Any => [Kind::Service, Kind::Stack, Kind::Node]
+            .into_iter()
+            .flat_map(|kind| names(kind, view))
+            .collect(),
         Kind::Network => view.networks.iter().map(|n| n.spec.name.clone()).collect(),
         Kind::Secret => view.secrets.iter().map(|s| s.spec.name.clone()).collect(),
         Kind::Config => view.configs.iter().map(|c| c.spec.name.clone()).collect(),
@@ -324,6 +331,7 @@ mod tests {
         assert_eq!(names(Kind::Scale), "shop_web=");
         assert_eq!(names(Kind::Stack), "shop");
         assert_eq!(names(Kind::Node), "one self three two");
+        assert_eq!(names(Kind::Any), "agent one self shop shop_web three two");
     }
 
     #[test]

@@ -33,6 +33,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 mod view;
+mod why;
 
 use args::Cli;
 use clap::Parser as _;

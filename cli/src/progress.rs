@@ -20,7 +20,7 @@ use crate::error::{CliError, is_passing};
 use crate::output::{note, now_ms};
 use crate::style::stdout_draws;
 use anyhow::{Error, Result, anyhow};
-pub use assess::{Report, assess};
+pub use assess::{Report, assess, assess_run, attempt, short_name};
 pub use board::{Board, Line};
 use judge::{Judge, Verdict};
 use screen::Screen;
@@ -110,7 +110,7 @@ pub async fn wait(
                 let reports: Vec<_> = services
                     .iter()
                     .map(|(id, name)| match how.run {
-                        true => assess::assess_run(&view, *id, name),
+                        true => assess_run(&view, *id, name),
                         false => assess::assess(&view, *id, name),
                     })
                     .collect();

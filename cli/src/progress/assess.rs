@@ -311,7 +311,8 @@ fn present<'a>(view: &View, tasks: &[&'a Task]) -> Option<&'a Task> {
     })
 }
 
-pub(super) fn attempt(view: &View, task: &Task) -> Attempt {
+/// How a task ended that ended badly.
+pub fn attempt(view: &View, task: &Task) -> Attempt {
     let status = &task.status;
     let error = match (&status.error, status.exit_code, status.oom_killed) {
         (error, ..) if !error.is_empty() => error.clone(),
@@ -332,7 +333,7 @@ pub(super) fn attempt(view: &View, task: &Task) -> Attempt {
 }
 
 /// `service.slot`, or `service.host` for a global service.
-pub(super) fn short_name(view: &View, task: &Task) -> String {
+pub fn short_name(view: &View, task: &Task) -> String {
     match (task.slot.0, task.node) {
         (0, Some(node)) => format!("{}.{}", task.service_name, view.hostname(node)),
         (slot, _) => format!("{}.{slot}", task.service_name),

@@ -14,7 +14,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 use skep_proto::pb::read_request::Explain;
 use skep_proto::{id_bytes, pb};
-use skep_stacks::STACK_LABEL;
+use skep_types::STACK_LABEL;
 use skep_types::{NodeId, Service, ServiceId};
 
 /// Arguments.

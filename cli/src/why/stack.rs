@@ -2,7 +2,7 @@
 
 use super::{Rank, Story, service, several};
 use crate::view::View;
-use skep_stacks::STACK_LABEL;
+use skep_types::STACK_LABEL;
 use skep_types::Service;
 
 /// Sentences of the worst service that are told.

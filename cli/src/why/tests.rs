@@ -6,7 +6,7 @@ use crate::testing::{self, service as web};
 use crate::view::View;
 use expect_test::{Expect, expect};
 use skep_proto::{id_bytes, pb};
-use skep_stacks::STACK_LABEL;
+use skep_types::STACK_LABEL;
 use skep_types::{
     Availability, Cause, Dependency, JobRun, NodeId, NodeState, Outcome, RestartCondition,
     RunCause, RunEnd, Service, ServiceMode, TaskState, Timestamp, UpdateState, UpdateStatus,

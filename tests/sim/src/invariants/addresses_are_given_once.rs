@@ -34,8 +34,10 @@ pub(super) fn check(state: &Snapshot) -> Verdict {
     {
         let Some(node) = task.node else { continue };
         for attachment in &task.attachments {
-            // A network may go while its last tasks stop.
-            if !task.is_live() && state.network(attachment.network).is_none() {
+            // A network may go while its last tasks stop, or with their service, which the
+            // next pass tells them.
+            let stops = !task.is_live() || state.service(task.service).is_none();
+            if stops && state.network(attachment.network).is_none() {
                 continue;
             }
             take(

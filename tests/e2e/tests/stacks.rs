@@ -75,6 +75,16 @@ fn services_start_when_what_they_depend_on_is_there() {
         "{explained}"
     );
 
+    for (name, code, word) in [
+        ("shop_web", 1, "shop_migrate"),
+        ("shop_migrate", 1, "non-zero exit (3)"),
+        ("shop_db", 0, "as it should be"),
+    ] {
+        let why = cluster.skep(1, &["why", name]);
+        println!("{}", why.out);
+        assert!(why.code == code && why.out.contains(word), "{why}");
+    }
+
     steps.step("one that mends it lets the update begin");
     deploy("three", &set("three"), &[]).succeeds();
     assert_eq!(waits_for("shop_web"), "<no value>");

@@ -23,9 +23,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
-/// How often services are tried again that something speaks against.
-const ROUNDS: usize = 8;
-
 /// How a stack is deployed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct DeployOptions {
@@ -108,7 +105,14 @@ pub fn deploy(
 }
 
 /// What removes a stack with all that bears its label; `None` where there is nothing.
-pub fn remove(snapshot: &Snapshot, name: &str) -> Option<StackAction> {
+///
+/// # Errors
+/// What speaks against it: somebody else uses what is the stack's.
+pub fn remove(
+    snapshot: &Snapshot,
+    now: Timestamp,
+    name: &str,
+) -> Result<Option<StackAction>, Refused> {
     let present = snapshot.stack_named(name).filter(|s| s.spec.name == name);
     let own = |labels: &Labels| labels.get(STACK_LABEL).is_some_and(|of| of == name);
     let services = snapshot.services().filter(|s| own(&s.spec.labels));
@@ -118,13 +122,21 @@ pub fn remove(snapshot: &Snapshot, name: &str) -> Option<StackAction> {
     let networks = snapshot.networks().filter(|n| own(&n.spec.labels));
     parts.extend(networks.map(|n| StackPart::Network(NetworkAction::Remove { id: n.id })));
     if present.is_none() && parts.is_empty() {
-        return None;
+        return Ok(None);
     }
-    Some(StackAction::Remove {
+    let remove = StackAction::Remove {
         name: name.to_owned(),
         version: present.map(|present| present.meta.version),
         parts,
-    })
+    };
+    let mut scratch = Store::over(snapshot.clone());
+    let version = Version(snapshot.version().0 + 1);
+    let tried = scratch.apply(version, now, &[Action::Stack(remove.clone())]);
+    match tried.into_result() {
+        Ok(()) => Ok(Some(remove)),
+        Err(Refused::Part { because, .. }) => Err(*because),
+        Err(refused) => Err(refused),
+    }
 }
 
 /// A deploy being worked out.
@@ -277,7 +289,7 @@ impl<'a> Draft<'a> {
     /// turns round who waits for whom: it is tried again after the others.
     fn services(&mut self, spec: &StackSpec, known: &Ids, how: DeployOptions) {
         let mut left: Vec<&Arc<StackService>> = spec.services.iter().collect();
-        for _ in 0..ROUNDS {
+        loop {
             let (faults, tried) = (self.faults.len(), left.len());
             left.retain(|service| {
                 let faults = self.faults.len();
@@ -288,9 +300,6 @@ impl<'a> Draft<'a> {
                 return;
             }
             self.faults.truncate(faults);
-        }
-        for service in left {
-            self.service(service, known, how);
         }
     }
 
@@ -316,11 +325,9 @@ impl<'a> Draft<'a> {
         if !self.require_own("service", name, &present.spec.labels) {
             return;
         }
-        let spec = wanted(
-            spec,
-            &present.spec,
-            service.replicas_given || how.reset_scale,
-        );
+        // A way back is one to another spec, not to another load.
+        let count_given = service.replicas_given && how.returns_to.is_none();
+        let spec = wanted(spec, &present.spec, count_given || how.reset_scale);
         if spec == present.spec {
             return;
         }

@@ -179,7 +179,7 @@ fn fill<'a>(
         // What is to go is no history of the position, but may still run.
         tasks.retain(|task| task.desired != TaskState::Remove);
         let latest = tasks.last().copied();
-        let waits = work.gate.is_some();
+        let waits = gate::puts_off(work, service);
         let template = template::choose(draft, service, *position, latest, &current, waits);
         let origin = match latest {
             None => Some(Origin::new(Cause::Created)),

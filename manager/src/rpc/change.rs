@@ -117,7 +117,7 @@ pub(super) fn action(
     let refuse = |error: validate::Invalid| Status::invalid_argument(error.to_string());
     Ok(match change {
         Change::ApplyStack(asked) => stack::apply(snapshot, now, asked)?,
-        Change::RemoveStack(asked) => stack::remove_stack(snapshot, asked)?,
+        Change::RemoveStack(asked) => stack::remove_stack(snapshot, now, asked)?,
         Change::RollbackStack(asked) => stack::roll_back(snapshot, now, asked)?,
         Change::CreateService(spec) => {
             let spec: ServiceSpec = spec.try_into().map_err(status::invalid)?;

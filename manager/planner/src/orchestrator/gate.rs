@@ -19,6 +19,12 @@ pub(super) fn unmet(snapshot: &Snapshot, service: &Service) -> Option<String> {
     (!unmet.is_empty()).then(|| format!("waits for {}", unmet.join(", and for ")))
 }
 
+/// Whether an update that was asked for cannot begin, so that what ends meanwhile is followed
+/// by one of the old template. What was begun, or went back, goes on.
+pub(super) fn puts_off(work: &ServiceWork<'_>, service: &Service) -> bool {
+    work.gate.is_some() && service.update_status.is_none()
+}
+
 /// Whether a position has never had a task that ran: what is there first waits.
 pub(super) fn is_first<'w, 'a: 'w>(mut tasks: impl Iterator<Item = &'w Work<'a>>) -> bool {
     !tasks.any(|task| task.ran_at().is_some())
@@ -117,15 +123,22 @@ fn completed<'t>(service: &Service, tasks: impl Iterator<Item = &'t Arc<Task>>) 
     }
 }
 
-/// It will come to nothing before somebody changes something.
+/// It will come to nothing before somebody changes something: a task of it failed, and none
+/// follows.
 fn has_failed<'t>(service: &Service, tasks: impl Iterator<Item = &'t Arc<Task>>) -> bool {
     if service.spec.mode.is_job() {
         return outcome(service).is_some_and(|outcome| outcome != Outcome::Succeeded);
     }
-    let (mut failed, mut live) = (false, false);
+    let policy = &service.spec.task.restart;
+    let (mut failed, mut goes_on) = (false, false);
     for task in tasks {
-        failed |= matches!(task.status.state, TaskState::Failed | TaskState::Rejected);
-        live |= task.is_live();
+        let status = &task.status;
+        let fails = matches!(status.state, TaskState::Failed | TaskState::Rejected);
+        failed |= fails;
+        goes_on |= task.is_live()
+            || (fails
+                && task.desired <= TaskState::Running
+                && policy.follows(status.state, &task.counted(), status.at));
     }
-    failed && !live
+    failed && !goes_on
 }

@@ -6,7 +6,7 @@
 //! the tasks, which say why they were made.
 
 use super::update::Pace;
-use super::{is_stopping, lost, restart, template};
+use super::{gate, is_stopping, lost, restart, template};
 use crate::current::{Allowed, Current};
 use crate::draft::{Draft, Origin, Position, ServiceWork, Work};
 use crate::ids::IdSource;
@@ -300,7 +300,7 @@ pub(super) fn start<'a>(
             position,
             Some(old),
             &current,
-            work.gate.is_some(),
+            gate::puts_off(work, service),
         );
         let mut others = positions[&position].iter().map(|i| &work.tasks[*i]);
         let stopping = others.any(|task| is_stopping(draft, task));

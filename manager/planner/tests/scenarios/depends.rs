@@ -342,3 +342,59 @@ fn a_task_that_could_not_be_prepared_waits_on() {
             web (waits for db to start)"#]],
     );
 }
+
+#[test]
+fn an_update_that_fails_goes_back_whatever_it_depends_on() {
+    check(
+        "
+        node n1
+        service db
+        service web image=a restart=none on-failure=rollback after=db:healthy
+        run
+        step 10s
+        fail web@b
+        fail db.1
+        update web image=b
+        run
+        kill db.1
+        step 1s
+        services
+        step 20s
+        services
+        ps web
+        ",
+        expect![[r#"
+            db
+            web [RollbackStarted: update rolled back due to failure or early termination]
+            db
+            web [RollbackCompleted: rollback completed]
+            web.1 n1 running -> running image a
+            web.1 n1 failed -> shutdown image b
+            web.1 n1 shutdown -> shutdown image a"#]],
+    );
+}
+
+#[test]
+fn a_crash_that_is_followed_is_no_failure() {
+    check(
+        "
+        node n1
+        fail db.1
+        service db
+        service gone restart=on-failure attempts=1 delay=1s
+        fail gone.1
+        service web after=db:healthy after=gone:completed
+        run
+        services
+        step 9s
+        services
+        ",
+        expect![[r#"
+            db
+            web (waits for db to be healthy, and for gone to complete)
+            gone
+            db
+            web (waits for db to be healthy, and for gone to complete, which failed)
+            gone"#]],
+    );
+}

@@ -270,3 +270,87 @@ fn who_waits_for_whom_can_be_turned_round_in_one_deploy() {
             service shop_b: its tasks would wait for each other without end: shop_b waits for shop_a waits for shop_b"#]],
     );
 }
+
+#[test]
+fn a_way_back_keeps_the_numbers_of_tasks_that_the_file_says() {
+    check(
+        "
+        node n1
+        deploy shop web=nginx*2
+        run
+        scale shop_web 5
+        run
+        deploy shop web=bad*5
+        run
+        deploy shop back=1
+        step 20s
+        ps shop_web
+        ",
+        expect![[r#"
+            create service shop_web
+            update service shop_web
+            update service shop_web
+            shop_web.1 n1 running -> running image nginx
+            shop_web.1 n1 shutdown -> shutdown image nginx
+            shop_web.1 n1 shutdown -> shutdown image bad
+            shop_web.2 n1 running -> running image nginx
+            shop_web.3 n1 running -> running image nginx
+            shop_web.4 n1 running -> running image nginx
+            shop_web.5 n1 running -> running image nginx"#]],
+    );
+}
+
+#[test]
+fn a_network_stays_while_an_update_may_go_back_to_it() {
+    check(
+        "
+        node n1
+        deploy shop web=nginx net=front net=back
+        run
+        fail shop_web.1
+        deploy shop web=bad net=front prune
+        run
+        networks
+        heal shop_web.1
+        update shop_web image=good
+        step 30s
+        networks
+        ",
+        expect![[r#"
+            create network shop_front
+            create network shop_back
+            create service shop_web
+            update service shop_web
+            ingress 10.0.0.0/24
+            shop_front 10.0.1.0/24
+              10.0.1.0/28 services
+              10.0.1.16/28 n1
+            shop_back 10.0.2.0/24
+              10.0.2.0/28 services
+              10.0.2.16/28 n1
+            ingress 10.0.0.0/24
+            shop_front 10.0.1.0/24
+              10.0.1.0/28 services
+              10.0.1.16/28 n1"#]],
+    );
+}
+
+#[test]
+fn what_others_use_keeps_a_stack_from_being_removed() {
+    check(
+        "
+        node n1
+        deploy shop web=nginx secret=key:hush
+        service other secret=key
+        run
+        undeploy shop
+        services
+        ",
+        expect![[r#"
+            create secret key
+            create service shop_web
+            secret 'key' is in use by the following service: other; update or remove it first
+            shop_web
+            other"#]],
+    );
+}

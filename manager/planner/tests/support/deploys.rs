@@ -79,9 +79,10 @@ impl World {
         }
         let stack = words[1];
         if words[0] == "undeploy" {
-            match remove(self.store.state(), stack) {
-                Some(action) => self.try_stack(action),
-                None => self.out.push_str("nothing to remove\n"),
+            match remove(self.store.state(), self.now, stack) {
+                Err(refused) => self.out.push_str(&format!("{refused}\n")),
+                Ok(Some(action)) => self.try_stack(action),
+                Ok(None) => self.out.push_str("nothing to remove\n"),
             }
             return;
         }

@@ -67,14 +67,17 @@ pub(super) fn roll_back(snapshot: &Snapshot, now: Timestamp, asked: pb::Rollback
     planned(snapshot, now, &past.spec, how)
 }
 
-pub(super) fn remove_stack(snapshot: &Snapshot, asked: pb::RemoveStack) -> Asked {
+pub(super) fn remove_stack(snapshot: &Snapshot, now: Timestamp, asked: pb::RemoveStack) -> Asked {
     let pb::RemoveStack { name, version } = asked;
     let present = snapshot.stack_named(&name);
     as_read(present.map(AsRef::as_ref), &name, version)?;
     let id = present.map_or_else(Bytes::new, |present| id_bytes(present.id));
-    match remove(snapshot, &name) {
-        Some(action) => Ok((id, Action::Stack(action))),
-        None => Err(Status::not_found(format!("stack {name} not found"))),
+    match remove(snapshot, now, &name) {
+        Ok(Some(action)) => Ok((id, Action::Stack(action))),
+        Ok(None) => Err(Status::not_found(format!("stack {name} not found"))),
+        Err(refused) => Err(Status::failed_precondition(format!(
+            "stack {name} cannot be removed, and nothing of it was: {refused}"
+        ))),
     }
 }
 

@@ -149,14 +149,29 @@ fn in_use(state: &Snapshot, network: &Network) -> Option<Refused> {
 }
 
 impl Snapshot {
-    /// Networks that stacks had before and that nothing uses any more.
+    /// Networks that stacks had before and that nothing uses any more, nor will if an update
+    /// goes back that is not over.
     pub fn networks_left(&self) -> BTreeSet<NetworkId> {
         let left = self.stacks().flat_map(|stack| &stack.leaving).copied();
         let is_free = |id: &NetworkId| {
             let network = self.network(*id);
-            network.is_some_and(|network| in_use(self, network).is_none())
+            let is_unused = |network| in_use(self, network).is_none();
+            network.is_some_and(|network| is_unused(network) && !self.may_return_to(*id))
         };
         left.filter(is_free).collect()
+    }
+
+    fn may_return_to(&self, network: NetworkId) -> bool {
+        let mut services = self.services();
+        services.any(|service| {
+            let status = service.update_status.as_ref();
+            let goes_on = status.is_some_and(|status| !super::service::is_over(status.state));
+            let good = service.last_good().filter(|_| goes_on);
+            good.is_some_and(|good| {
+                let mut on = good.spec.task.networks.iter();
+                on.any(|on| on.network == network)
+            })
+        })
     }
 }
 

@@ -295,7 +295,7 @@ fn come_to(revision: &mut Revision, outcome: Option<RevisionOutcome>) {
     revision.outcome = outcome.or(known);
 }
 
-fn is_over(state: UpdateState) -> bool {
+pub(super) fn is_over(state: UpdateState) -> bool {
     match state {
         UpdateState::Completed | UpdateState::RollbackCompleted => true,
         UpdateState::Updating

@@ -186,14 +186,21 @@ fn all(write: &mut Write<'_>, stack: &str, parts: &[StackPart]) -> Result<(), Re
 
 /// What a revision names must be there to go back to.
 fn require_kept(write: &Write<'_>, spec: &StackSpec) -> Result<(), Refused> {
+    // It was there when this was planned.
+    let gone = |object| {
+        Err(Refused::Part {
+            stack: spec.name.clone(),
+            because: Box::new(Refused::NotFound(object)),
+        })
+    };
     for id in spec.secrets.iter().filter_map(|data| data.kept()) {
         if write.state.secret(id).is_none() {
-            return Err(Refused::NotFound(ObjectId::Secret(id)));
+            return gone(ObjectId::Secret(id));
         }
     }
     for id in spec.configs.iter().filter_map(|data| data.kept()) {
         if write.state.config(id).is_none() {
-            return Err(Refused::NotFound(ObjectId::Config(id)));
+            return gone(ObjectId::Config(id));
         }
     }
     Ok(())

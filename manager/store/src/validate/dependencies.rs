@@ -5,6 +5,9 @@ use crate::snapshot::Snapshot;
 use skep_types::Dependency;
 use std::collections::BTreeSet;
 
+/// Services of a ring that are named.
+const RING_TOLD: usize = 8;
+
 /// # Errors
 /// The first thing that is wrong with what the service of this name is to wait for.
 pub(super) fn check(
@@ -30,33 +33,46 @@ pub(super) fn check(
     }
     match ring(snapshot, name, depends_on) {
         None => Ok(()),
-        Some(ring) => Err(Invalid::Spec(format!(
-            "its tasks would wait for each other without end: {}",
-            ring.join(" waits for ")
-        ))),
+        Some(ring) => {
+            let told = ring[..ring.len().min(RING_TOLD)].join(" waits for ");
+            let more = if ring.len() > RING_TOLD { " …" } else { "" };
+            Err(Invalid::Spec(format!(
+                "its tasks would wait for each other without end: {told}{more}"
+            )))
+        }
     }
 }
 
 /// A way from the service over what it waits for back to itself.
 fn ring(snapshot: &Snapshot, name: &str, depends_on: &[Dependency]) -> Option<Vec<String>> {
+    // The names on the way, each with the place of the one that it was found by. There may be
+    // thousands, one behind the other.
+    let mut found: Vec<(String, usize)> = vec![(name.to_owned(), 0)];
     let mut seen = BTreeSet::new();
-    let first = |on: &Dependency| vec![name.to_owned(), on.service.clone()];
-    let mut ways: Vec<Vec<String>> = depends_on.iter().rev().map(first).collect();
-    while let Some(way) = ways.pop() {
-        let last = &way[way.len() - 1];
-        if last.eq_ignore_ascii_case(name) {
-            return Some(way);
-        }
-        if !seen.insert(last.to_ascii_lowercase()) {
-            continue;
-        }
-        let next = snapshot.service_named(last);
-        let next = next.into_iter().flat_map(|next| &next.spec.depends_on);
+    let mut at = 0;
+    while at < found.len() {
+        let next = match at {
+            0 => depends_on,
+            _ => (snapshot.service_named(&found[at].0))
+                .map_or(&[][..], |next| next.spec.depends_on.as_slice()),
+        };
         for on in next {
-            let mut further = way.clone();
-            further.push(on.service.clone());
-            ways.push(further);
+            if on.service.eq_ignore_ascii_case(name) {
+                let mut way = vec![on.service.clone()];
+                let mut back = at;
+                while back > 0 {
+                    way.push(found[back].0.clone());
+                    back = found[back].1;
+                }
+                way.push(name.to_owned());
+                way.reverse();
+                return Some(way);
+            }
+            if seen.insert(on.service.to_ascii_lowercase()) {
+                found.push((on.service.clone(), at));
+            }
         }
+        at += 1;
     }
     None
 }

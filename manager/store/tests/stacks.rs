@@ -298,7 +298,12 @@ fn contents_stay_as_long_as_a_revision_names_them() {
     let kept = with_secret("two", Content::Kept(first));
     let action = deploy(&swarm, kept.clone(), vec![]);
     let refused = swarm.refused(action);
-    assert!(matches!(refused, Refused::NotFound(_)), "{refused}");
+    let gone = Refused::NotFound(skep_manager_store::ObjectId::Secret(first));
+    assert!(refused.to_string().contains(&gone.to_string()), "{refused}");
+    assert!(
+        refused.is_stale(),
+        "somebody removed it meanwhile: {refused}"
+    );
     let given = with_secret("two", Content::Given(b"hush".as_slice().into()));
     let action = deploy(&swarm, given, vec![made.clone()]);
     let refused = swarm.refused(action);

@@ -7,8 +7,9 @@ use skep_manager_store::{Dump, Snapshot, Store};
 use skep_types::{
     Attachment, BlockOwner, Cause, Endpoint, FileReference, FileTarget, Meta, Network, NetworkId,
     NetworkSpec, Node, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, PastRevision,
-    Revision, Role, RunCause, SecretId, Service, ServiceId, ServiceMode, ServiceSpec, Slot, Task,
-    TaskId, TaskSpec, TaskState, TaskStatus, Timestamp, UpdateOrder, Version,
+    Revision, Role, RunCause, SecretId, Service, ServiceId, ServiceMode, ServiceSpec, Slot, Stack,
+    StackId, StackService, StackSpec, Task, TaskId, TaskSpec, TaskState, TaskStatus, Timestamp,
+    UpdateOrder, Version,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,6 +35,7 @@ struct Scene {
     service: Option<Service>,
     tasks: BTreeMap<u128, Task>,
     network: Network,
+    stacks: Vec<Stack>,
     hosts: Vec<HostSight>,
 }
 
@@ -72,6 +74,7 @@ impl Scene {
             service: Some(service),
             tasks: BTreeMap::new(),
             network,
+            stacks: Vec::new(),
             hosts: Vec::new(),
         };
         for number in 1..=2 {
@@ -107,6 +110,30 @@ impl Scene {
             well: true,
             containers: BTreeMap::new(),
             secrets: BTreeSet::new(),
+        });
+    }
+
+    /// A stack that the service was deployed with, with this image.
+    fn deploy(&mut self, image: &str) {
+        let service = self.service.as_ref().unwrap();
+        let mut of = StackService {
+            spec: service.spec.clone(),
+            ..StackService::default()
+        };
+        Arc::make_mut(&mut of.spec.task).container.image = image.to_owned();
+        self.stacks.push(Stack {
+            id: StackId::from_bits(1),
+            meta: Meta::default(),
+            revision: Revision::first(Timestamp(0)),
+            spec: Arc::new(StackSpec {
+                name: "shop".to_owned(),
+                services: vec![Arc::new(of)],
+                source: image.into(),
+                ..StackSpec::default()
+            }),
+            past: Vec::new(),
+            services: [(SERVICE, service.revision.number)].into(),
+            leaving: Vec::new(),
         });
     }
 
@@ -187,6 +214,7 @@ impl Scene {
             services: self.service.iter().cloned().map(Arc::new).collect(),
             tasks: self.tasks.values().cloned().map(Arc::new).collect(),
             networks: vec![Arc::new(self.network.clone())],
+            stacks: self.stacks.iter().cloned().map(Arc::new).collect(),
             ..Dump::default()
         };
         Store::load(dump).state().clone()
@@ -369,6 +397,17 @@ const PLANTED: &[Plant] = &[
     }),
     ("hosts_do_as_told", || {
         Scene::settled(|scene| scene.container(7, 2, true))
+    }),
+    ("stacks_are_whole", || {
+        Scene::after(|scene| scene.deploy("another"))
+    }),
+    ("stacks_are_whole", || {
+        Scene::settled(|scene| {
+            scene.deploy("");
+            scene.stacks[0].leaving.push(NETWORK);
+            let tasks = scene.tasks.values_mut();
+            tasks.for_each(|task| task.attachments.clear());
+        })
     }),
 ];
 

@@ -7,7 +7,7 @@ use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::normal::{Context, Read};
 use crate::parse;
-use crate::tree::{Entry, Node, Value};
+use crate::tree::{Entry, Node};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io::ErrorKind;
@@ -195,7 +195,7 @@ impl<'a> Reader<'a> {
 
     /// Whether there is room for a copy of `node`; else that is said.
     pub(crate) fn pay(&mut self, node: &Node, place: Place, path: &str) -> bool {
-        let (values, text) = cost(node);
+        let (values, text) = node.cost();
         self.copied.0 = self.copied.0.saturating_add(values);
         self.copied.1 = self.copied.1.saturating_add(text);
         let fits = self.copied.0 <= MOST_VALUES && self.copied.1 <= MOST_TEXT;
@@ -209,21 +209,5 @@ impl<'a> Reader<'a> {
                 .error(codes::TOO_LARGE, Some(place), path, message);
         }
         fits
-    }
-}
-
-/// Values of a tree, and bytes of its text.
-fn cost(node: &Node) -> (usize, usize) {
-    let below = |parts: &mut dyn Iterator<Item = (usize, &Node)>| {
-        parts.fold((1, 0), |(values, text), (key, node)| {
-            let (more, bytes) = cost(node);
-            (values + more, text + bytes + key)
-        })
-    };
-    match &node.value {
-        Value::Str(text) => (1, text.len()),
-        Value::List(items) => below(&mut items.iter().map(|item| (0, item))),
-        Value::Map(entries) => below(&mut entries.iter().map(|e| (e.key.len(), &e.value))),
-        _ => (1, 0),
     }
 }

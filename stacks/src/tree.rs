@@ -183,6 +183,22 @@ impl Node {
         (place, node)
     }
 
+    /// Values of the tree, and bytes of its text.
+    pub(crate) fn cost(&self) -> (usize, usize) {
+        let below = |parts: &mut dyn Iterator<Item = (usize, &Node)>| {
+            parts.fold((1, 0), |(values, text), (key, node)| {
+                let (more, bytes) = node.cost();
+                (values + more, text + bytes + key)
+            })
+        };
+        match &self.value {
+            Value::Str(text) => (1, text.len()),
+            Value::List(items) => below(&mut items.iter().map(|item| (0, item))),
+            Value::Map(entries) => below(&mut entries.iter().map(|e| (e.key.len(), &e.value))),
+            _ => (1, 0),
+        }
+    }
+
     /// The tree without its places, keys in the order of the printer.
     pub(crate) fn to_yaml(&self) -> serde_yaml::Value {
         use serde_yaml::Value as Y;

@@ -130,6 +130,36 @@ fn files_made_to_exhaust_us_are_answered_soon() {
     }
 }
 
+/// What a range makes is paid for before it is there.
+#[test]
+fn ranges_of_ports_are_paid_for() {
+    let text = |item: &str, times: usize| -> String {
+        let services = (0..times).map(|n| format!("  s{n}: {{ports: [{item}]}}\n"));
+        "services:\n".to_owned() + &services.collect::<String>()
+    };
+    let refused = |text: &str| {
+        let start = Instant::now();
+        let files = [("ports.yml", text)];
+        let refused = load(alone(&files)).expect_err("more than fits").to_string();
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        refused
+    };
+    // Written out these are thousands of times 65535 ports.
+    for item in ["{target: 1, published: \"1-65535\"}", "\"1-65535:1\""] {
+        let refused = refused(&text(item, 20_000));
+        assert!(refused.contains("more than 100000 ports"), "{refused}");
+    }
+    // Few ports, each with all that is said beside them.
+    let name = "n".repeat(1 << 20);
+    let values = "1,".repeat(50_000);
+    for beside in [format!("name: {name}"), format!("x-a: [{values}]")] {
+        let item = format!("{{target: 1, published: \"1-65535\", {beside}}}");
+        let refused = refused(&text(&item, 1));
+        assert!(refused.contains("for each port of 1-65535"), "{refused}");
+    }
+}
+
 #[test]
 fn anchors_within_anchors_are_paid_for() {
     let depth = 60;

@@ -4,6 +4,14 @@ use super::{Context, MOST_PORTS};
 use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::tree::{Entry, Node, Value};
+use std::ops::RangeInclusive;
+
+/// Most values of a long form that is repeated for each port of a range.
+const MOST_VALUES: usize = 16;
+/// Most bytes of text of one.
+const MOST_TEXT: usize = 256;
+
+type Ports = RangeInclusive<u16>;
 
 /// Turns every short form of a list of ports into long ones.
 pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report: &mut Report) {
@@ -17,23 +25,28 @@ pub(super) fn spread(node: &mut Node, path: &str, context: &Context<'_>, report:
         match item.scalar_text() {
             None => {
                 check_long(&item, &path, report);
-                let Some(count) = each_of_range(item, &path, &mut out, report) else {
+                let Ok(published) = published(&item, &path, report) else {
                     continue;
                 };
+                let count = published.as_ref().map_or(1, ExactSizeIterator::len);
                 if !paid(count, place, &path, context, report) {
                     break;
+                }
+                match published {
+                    None => out.push(item),
+                    Some(ports) => each_of_range(&item, ports, &mut out),
                 }
             }
             Some(text) => match short(&text) {
                 Ok(ports) => {
-                    if let Some(address) = ports.address {
-                        open_on_all(&address, item.place, &path, report);
+                    if let Some(address) = &ports.address {
+                        open_on_all(address, place, &path, report);
                     }
-                    if !paid(ports.pairs.len(), place, &path, context, report) {
+                    if !paid(ports.count(), place, &path, context, report) {
                         break;
                     }
-                    let long = ports.pairs.iter();
-                    out.extend(long.map(|(t, p)| long_form(item.place, *t, *p, &ports.protocol)));
+                    let pairs = ports.pairs().into_iter();
+                    out.extend(pairs.map(|(t, p)| long_form(place, t, p, &ports.protocol)));
                 }
                 Err(message) => {
                     let help = "a port is written as \"8080:80\", \"8080:80/udp\" or \"80\"";
@@ -64,45 +77,52 @@ fn paid(
     left.is_some()
 }
 
-/// A long form, for each published port of its range if it has one. How many that are.
-fn each_of_range(
-    item: Node,
-    path: &str,
-    out: &mut Vec<Node>,
-    report: &mut Report,
-) -> Option<usize> {
+/// The range of ports that a long form publishes, if it is one: the form is repeated for each.
+/// An error has been said.
+fn published(item: &Node, path: &str, report: &mut Report) -> Result<Option<Ports>, ()> {
     let Some(published) = item.get("published") else {
-        out.push(item);
-        return Some(1);
+        return Ok(None);
     };
     let Some(text) = published.as_str() else {
-        out.push(item);
-        return Some(1);
+        return Ok(None);
     };
-    let ports = range(text).and_then(|(first, last)| match first {
+    let ports = range(text).and_then(|ports| match ports.start() {
         0 => Err("ports are 1 to 65535".to_owned()),
-        _ => Ok(first..=last),
+        _ => Ok(ports),
     });
     match ports {
-        Ok(ports) => {
-            let count = ports.len();
-            out.extend(ports.map(|port| {
-                let mut one = item.clone();
-                if let Some(published) = one.get_mut("published") {
-                    published.value = Value::Int(i64::from(port));
-                }
-                one
-            }));
-            Some(count)
+        Ok(ports) if ports.len() > 1 && !repeatable(item) => {
+            let message = format!("too much is said to say it for each port of {text}");
+            let help = "leave out what is not about ports, or write each port alone";
+            report.error_help(codes::TOO_LARGE, Some(item.place), path, message, help);
+            Err(())
         }
+        Ok(ports) => Ok(Some(ports)),
         Err(why) => {
             let message = format!("{text:?} is not a port: {why}");
             let help = "write one port, or a range such as \"8000-8003\"";
             let path = format!("{path}.published");
             report.error_help(codes::PORT, Some(published.place), &path, message, help);
-            None
+            Err(())
         }
     }
+}
+
+/// Whether a long form is small enough to be there thousands of times.
+fn repeatable(item: &Node) -> bool {
+    let (values, text) = item.cost();
+    values <= MOST_VALUES && text <= MOST_TEXT
+}
+
+/// A long form for each port of its range.
+fn each_of_range(item: &Node, ports: Ports, out: &mut Vec<Node>) {
+    out.extend(ports.map(|port| {
+        let mut one = item.clone();
+        if let Some(published) = one.get_mut("published") {
+            published.value = Value::Int(i64::from(port));
+        }
+        one
+    }));
 }
 
 /// The address that a port was asked for on is not honoured.
@@ -171,8 +191,37 @@ struct Short {
     /// An address that was asked for and cannot be had.
     address: Option<String>,
     protocol: String,
-    /// Target and published port.
-    pairs: Vec<(u16, Option<u16>)>,
+    targets: Ports,
+    /// As many as there are targets, or several for one target.
+    published: Option<Ports>,
+}
+
+impl Short {
+    /// How many ports these are.
+    fn count(&self) -> usize {
+        let published = self.published.as_ref().map_or(0, ExactSizeIterator::len);
+        self.targets.len().max(published)
+    }
+
+    /// Target and published port of each.
+    fn pairs(&self) -> Vec<(u16, Option<u16>)> {
+        let targets = self.targets.clone();
+        let mut pairs: Vec<(u16, Option<u16>)> = match self.published.clone() {
+            None => targets.map(|t| (t, None)).collect(),
+            Some(published) => {
+                // One target may be behind several published ports.
+                let last = *targets.end();
+                let targets = targets.chain(std::iter::repeat(last));
+                targets.zip(published.map(Some)).collect()
+            }
+        };
+        // In the order of their text: what Docker prints, and stable.
+        pairs.sort_by_cached_key(|(target, published)| (target.to_string(), *published));
+        for pair in &mut pairs {
+            pair.1 = pair.1.filter(|p| *p > 0);
+        }
+        pairs
+    }
 }
 
 fn short(text: &str) -> Result<Short, String> {
@@ -206,37 +255,29 @@ fn short(text: &str) -> Result<Short, String> {
             (!parsed.is_unspecified()).then(|| plain.to_owned())
         }
     };
-    let (first, last) = range(target).map_err(|why| bad(&why))?;
-    if first == 0 {
+    let targets = range(target).map_err(|why| bad(&why))?;
+    if *targets.start() == 0 {
         return Err(bad("ports are 1 to 65535"));
     }
-    let targets = first..=last;
     let published = match published {
         None | Some("") => None,
         Some(published) => Some(range(published).map_err(|why| bad(&why))?),
     };
-    let mut pairs: Vec<(u16, Option<u16>)> = match published {
-        None => targets.map(|t| (t, None)).collect(),
-        // One target behind several published ports.
-        Some((from, to)) if first == last => (from..=to).map(|p| (first, Some(p))).collect(),
-        Some((from, to)) if to - from == last - first => {
-            targets.zip(from..=to).map(|(t, p)| (t, Some(p))).collect()
-        }
-        Some(_) => return Err(bad("the two ranges differ in length")),
-    };
-    // In the order of their text: what Docker prints, and stable.
-    pairs.sort_by_cached_key(|(target, published)| (target.to_string(), *published));
-    for pair in &mut pairs {
-        pair.1 = pair.1.filter(|p| *p > 0);
+    if let Some(published) = &published
+        && targets.len() > 1
+        && published.len() != targets.len()
+    {
+        return Err(bad("the two ranges differ in length"));
     }
     Ok(Short {
         address,
         protocol,
-        pairs,
+        targets,
+        published,
     })
 }
 
-fn range(text: &str) -> Result<(u16, u16), String> {
+fn range(text: &str) -> Result<Ports, String> {
     let port = |text: &str| {
         let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         good.then(|| text.parse::<u16>().ok())
@@ -244,13 +285,13 @@ fn range(text: &str) -> Result<(u16, u16), String> {
             .ok_or_else(|| format!("{text:?} is not a number from 1 to 65535"))
     };
     match text.split_once('-') {
-        None => port(text).map(|p| (p, p)),
+        None => port(text).map(|p| p..=p),
         Some((from, to)) => {
             let (from, to) = (port(from)?, port(to)?);
             if from > to {
                 return Err(format!("the range {text} runs backwards"));
             }
-            Ok((from, to))
+            Ok(from..=to)
         }
     }
 }
@@ -260,7 +301,7 @@ mod tests {
     use super::*;
 
     fn pairs(text: &str) -> Vec<(u16, Option<u16>)> {
-        short(text).map(|s| s.pairs).unwrap_or_default()
+        short(text).map(|s| s.pairs()).unwrap_or_default()
     }
 
     #[test]

@@ -174,6 +174,14 @@ impl Client {
 
     /// Makes one change and returns the id of what it made or touched.
     pub async fn change(&self, change: Change) -> Result<Bytes> {
+        let ids = self.change_told(change).await?.ids;
+        ids.into_iter()
+            .next()
+            .context("the manager did not say which object it changed")
+    }
+
+    /// Makes one change and returns all that is told of it.
+    pub async fn change_told(&self, change: Change) -> Result<pb::ChangeResponse> {
         if self.stale {
             return Err(usage(
                 "--stale is for reading: leave it out to change something",
@@ -184,17 +192,8 @@ impl Client {
                 change: Some(change),
             }],
         };
-        let answer = self
-            .control()
-            .change(request)
-            .await
-            .map_err(CliError::from)?;
-        answer
-            .into_inner()
-            .ids
-            .into_iter()
-            .next()
-            .context("the manager did not say which object it changed")
+        let answer = self.control().change(request).await;
+        Ok(answer.map_err(CliError::from)?.into_inner())
     }
 
     /// What a change would lead to.

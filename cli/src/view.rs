@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use skep_proto::{id, pb, task_with_spec};
 use skep_types::{
     Config, JobRun, Network, Node, NodeId, NodeState, Secret, Service, ServiceId, ServiceMode,
-    Slot, Task, TaskSpec, TaskState, Timestamp,
+    Slot, Stack, Task, TaskSpec, TaskState, Timestamp,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,6 +26,8 @@ pub struct View {
     pub secrets: Vec<Secret>,
     /// Configs, by name.
     pub configs: Vec<Config>,
+    /// Stacks that were deployed as one, by name.
+    pub stacks: Vec<Stack>,
     /// When jobs with a schedule run next.
     pub dues: BTreeMap<ServiceId, Timestamp>,
     /// Why tasks are where they are.
@@ -57,8 +59,7 @@ impl View {
             configs,
             explained,
             dues,
-            // No command asks for them.
-            stacks: _,
+            stacks,
         } = answer;
         let mut shared: BTreeMap<(ServiceId, u64), Arc<TaskSpec>> = BTreeMap::new();
         for entry in specs {
@@ -100,6 +101,7 @@ impl View {
         view.networks = decode(networks)?;
         view.secrets = decode(secrets)?;
         view.configs = decode(configs)?;
+        view.stacks = decode(stacks)?;
         view.services
             .sort_by(|a, b| natural(&a.spec.name, &b.spec.name));
         view.networks
@@ -107,6 +109,8 @@ impl View {
         view.secrets
             .sort_by(|a, b| natural(&a.spec.name, &b.spec.name));
         view.configs
+            .sort_by(|a, b| natural(&a.spec.name, &b.spec.name));
+        view.stacks
             .sort_by(|a, b| natural(&a.spec.name, &b.spec.name));
         Ok(view)
     }

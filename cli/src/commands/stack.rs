@@ -1,14 +1,15 @@
 //! `skep stack`.
 
+mod asked;
 mod config;
 mod deploy;
 mod file;
 mod findings;
 mod ls;
+mod networks;
 mod ps;
 mod rm;
 mod services;
-mod standing;
 
 use crate::client::Host;
 use anyhow::Result;

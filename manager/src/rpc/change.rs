@@ -1,6 +1,7 @@
 //! Changes users ask for: checked, turned into actions, agreed on.
 
 mod data;
+pub(super) mod objects;
 mod stack;
 
 use super::status;
@@ -34,40 +35,50 @@ pub(crate) async fn change(
 ) -> Result<pb::ChangeResponse, Status> {
     let count = request.changes.len();
     let mut ids = Vec::with_capacity(count);
+    let mut objects = Vec::new();
     for change in request.changes {
         let change = change
             .change
             .ok_or_else(|| Status::invalid_argument("field change.change is missing"))?;
-        let (touched, proposed) = match make(shared, change).await? {
-            (touched, Ok(proposed)) => (touched, proposed),
+        let made = make(shared, change).await?;
+        let proposed = match made.proposed {
+            Ok(proposed) => proposed,
             // A refusal to lead stands for the whole call, of which nothing was done.
-            (_, Err(ProposeError::NotLeader { .. })) if !ids.is_empty() => {
+            Err(ProposeError::NotLeader { .. }) if !ids.is_empty() => {
                 return Err(Status::unavailable(format!(
                     "the leader was lost after {} of {count} changes; look which were made, and \
                      ask again",
                     ids.len()
                 )));
             }
-            (_, Err(error)) => return Err(status::propose(error)),
+            Err(error) => return Err(status::propose(error)),
         };
         proposed.results.iter().try_for_each(status::refused)?;
-        ids.push(touched);
+        ids.push(made.touched);
+        objects.extend(made.objects);
     }
-    Ok(pb::ChangeResponse { ids })
+    Ok(pb::ChangeResponse { ids, objects })
+}
+
+/// A change that was proposed.
+struct Made {
+    /// Id of what it makes or touches.
+    touched: Bytes,
+    /// What it does to objects, of a stack's.
+    objects: Vec<pb::ChangedObject>,
+    proposed: Result<Proposed, ProposeError>,
 }
 
 /// Has one change agreed on. That of a stack has many objects, any of which somebody may
 /// change meanwhile: then it is worked out anew.
-async fn make(
-    shared: &Shared,
-    change: Change,
-) -> Result<(Bytes, Result<Proposed, ProposeError>), Status> {
+async fn make(shared: &Shared, change: Change) -> Result<Made, Status> {
     let mut tries = 0;
     loop {
         let snapshot = shared.state.snapshot();
         let (touched, action) = action(&snapshot, shared.state.now(), change.clone())?;
         keeps_quorum(shared, &snapshot, &action)?;
         let is_stack = matches!(action, Action::Stack(_));
+        let objects = objects::of(&snapshot, &action, false);
         let proposed = shared.propose(&[action]).await;
         tries += 1;
         let is_stale = |proposed: &Proposed| proposed.results.iter().any(|result| result.stale);
@@ -76,7 +87,13 @@ async fn make(
             Err(ProposeError::TooLarge(reason)) if is_stack => {
                 return Err(stack::too_large(reason));
             }
-            _ => return Ok((touched, proposed)),
+            _ => {
+                return Ok(Made {
+                    touched,
+                    objects,
+                    proposed,
+                });
+            }
         }
     }
 }

@@ -114,9 +114,9 @@ fn as_read(present: Option<&Stack>, name: &str, version: u64) -> Result<(), Stat
 /// What is new of it does not fit into one entry.
 pub(super) fn too_large(reason: &str) -> Status {
     Status::resource_exhausted(format!(
-        "{reason}; a stack is deployed at once or not at all: deploy the new contents of its \
-         secrets and configs by and by, or update them first (skep secret update, skep config \
-         update)"
+        "{reason}; a stack is deployed at once or not at all: deploy it with some of its new \
+         secrets and configs first, then with the others, or bring those that are there up to date \
+         before (skep secret update, skep config update)"
     ))
 }
 
@@ -263,13 +263,62 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_is_done_to_which_object_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = leader(&dir).await;
+        let told = async |change| {
+            let changes = vec![pb::Change {
+                change: Some(change),
+            }];
+            let made = crate::rpc::change::change(&shared, pb::ChangeRequest { changes }).await;
+            let objects = made.unwrap().objects.into_iter();
+            let words = objects.map(|o| {
+                assert!(o.service.is_none());
+                let what = o.what().as_str_name().to_lowercase();
+                format!("{what} {} {} {}", o.kind, o.name, o.keys.join("+"))
+            });
+            words.collect::<Vec<_>>().join(", ")
+        };
+        let first = spec(&["web", "api"], "a", 900_000);
+        assert_eq!(
+            told(apply(first, 0)).await,
+            "created config shop_page0 , created service shop_web , created service shop_api "
+        );
+        let mut second = spec(&["web", "db"], "b", 900_000);
+        if let Some(pb::stack_data::Content::Given(content)) = &mut second.configs[0].content {
+            *content = bytes::Bytes::from_static(b"short");
+        }
+        assert_eq!(
+            told(apply(second.clone(), 0)).await,
+            "updated config shop_page0 content, removed service shop_api , \
+             updated service shop_web , created service shop_db "
+        );
+        assert_eq!(told(apply(second, 0)).await, "");
+        let last = told(Change::RemoveStack(pb::RemoveStack {
+            name: "shop".to_owned(),
+            version: 0,
+        }));
+        let mut words: Vec<String> = last.await.split(", ").map(str::to_owned).collect();
+        words.sort_unstable();
+        assert_eq!(
+            words,
+            [
+                "removed config shop_page0 ",
+                "removed service shop_db ",
+                "removed service shop_web "
+            ]
+        );
+        shared.raft.shutdown().await;
+    }
+
+    #[tokio::test]
     async fn what_is_wrong_or_too_large_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let shared = leader(&dir).await;
         let large = ask(&shared, apply(spec(&["web"], "a", 1_800_000), 0)).await;
         let large = large.unwrap_err();
         assert_eq!(large.code(), Code::ResourceExhausted);
-        assert!(large.message().contains("by and by"), "{large}");
+        assert!(large.message().contains("then with the others"), "{large}");
         let wrong = ask(&shared, apply(spec(&["web", "api"], "", 0), 0))
             .await
             .unwrap_err();

@@ -33,7 +33,7 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Whether a command line, right or wrong, is that of a `plan`.
+/// Whether a command line, right or wrong, is that of a `plan`, or as good as.
 pub fn is_plan(line: &[OsString]) -> bool {
     let lenient = Cli::command().ignore_errors(true);
     let Ok(read) = lenient.try_get_matches_from(line) else {
@@ -44,7 +44,8 @@ pub fn is_plan(line: &[OsString]) -> bool {
     while let Some((inner, below)) = at.subcommand() {
         (name, at) = (inner, below);
     }
-    name == "plan"
+    let is_dry = at.try_get_one::<bool>("dry_run").ok().flatten();
+    name == "plan" || is_dry == Some(&true)
 }
 
 #[cfg(test)]
@@ -97,6 +98,8 @@ mod tests {
             ("skep service plan", true),
             ("skep service update --image plan plan", false),
             ("skep service plna web", false),
+            ("skep stack deploy --dry-run vote", true),
+            ("skep stack deploy -c a.yml vote", false),
             ("skep plan", false),
         ] {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();

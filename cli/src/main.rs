@@ -19,6 +19,7 @@ mod explain;
 mod filter;
 mod find;
 mod flags;
+mod foreseen;
 mod help;
 mod human;
 mod json;

@@ -7,6 +7,7 @@ mod file;
 mod findings;
 mod ls;
 mod networks;
+mod plan;
 mod ps;
 mod rm;
 mod services;
@@ -26,6 +27,8 @@ pub enum Command {
     Deploy(deploy::Args),
     /// List the stacks
     Ls(ls::Args),
+    /// Tell what a deploy would change, create, remove and restart
+    Plan(plan::Args),
     /// List the tasks of a stack
     Ps(ps::Args),
     /// Remove stacks
@@ -40,6 +43,7 @@ pub async fn run(command: Command, host: &Host) -> Result<()> {
         Command::Config(args) => config::run(args),
         Command::Deploy(args) => deploy::run(args, host).await,
         Command::Ls(args) => ls::run(args, host).await,
+        Command::Plan(args) => plan::run(args, host).await,
         Command::Ps(args) => ps::run(args, host).await,
         Command::Rm(args) => rm::run(args, host).await,
         Command::Services(args) => services::run(args, host).await,

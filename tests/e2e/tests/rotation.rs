@@ -54,7 +54,21 @@ fn secrets_and_configs_rotate_under_their_name() {
     write("page", "first");
     let deploy = ["stack", "deploy", "-c", &stack("1"), "shop"].map(str::to_owned);
     let deploy = deploy.each_ref().map(String::as_str);
+    let plan = || {
+        let mut words = deploy;
+        words[1] = "plan";
+        cluster.skep(1, &words)
+    };
+    let planned = plan().fails(2, &[]);
+    for words in [
+        "create secret shop_key",
+        "create service shop_web",
+        "shop_web.2",
+    ] {
+        assert!(planned.out.contains(words), "{planned}");
+    }
     cluster.skep(1, &deploy).succeeds();
+    assert!(plan().succeeds().out.contains("2 tasks go on"));
     let other = [
         "service",
         "create",
@@ -98,6 +112,10 @@ fn secrets_and_configs_rotate_under_their_name() {
     write("page", "second");
     let before = revisions("shop_web");
     stack("2");
+    let planned = plan().fails(2, &[]);
+    for words in ["update secret shop_key", "update service shop_web", "other"] {
+        assert!(planned.out.contains(words), "{planned}");
+    }
     let said = cluster.skep(1, &deploy).succeeds();
     assert!(said.out.contains("Updating secret shop_key"), "{said}");
     assert!(said.out.contains("Updating config shop_page"), "{said}");

@@ -91,24 +91,24 @@ pub fn tell(objects: &[pb::ChangedObject]) -> Result<()> {
     Ok(())
 }
 
-/// Puts all that speaks against a change of a stack below one line that says what was not
-/// done. `done`: e.g. `deployed`.
-pub fn refused(error: Error, done: &str, stack: &str) -> Error {
+/// Puts all that speaks against a change of a stack below one line that says so. `how`: what
+/// that means for the stack, e.g. `cannot be deployed`.
+pub fn refused(error: Error, stack: &str, how: &str) -> Error {
     let (code, said) = match error.downcast_ref() {
         Some(CliError::Refused { code, message }) => (*code, message),
         _ => return error,
     };
-    let nothing = match code {
+    match code {
         Code::FailedPrecondition
         | Code::InvalidArgument
         | Code::Aborted
         | Code::NotFound
-        | Code::ResourceExhausted => ", and nothing was changed",
-        // It may have been.
-        _ => return error.context(format!("stack {stack} was not {done}")),
-    };
+        | Code::ResourceExhausted => {}
+        // It may have been done.
+        _ => return error.context(format!("failed to ask for stack {stack}")),
+    }
     let said = said.replace('\n', "\n  ");
-    let message = format!("stack {stack} was not {done}{nothing}:\n  {said}");
+    let message = format!("stack {stack} {how}:\n  {said}");
     CliError::Refused { code, message }.into()
 }
 
@@ -163,16 +163,16 @@ mod tests {
     #[test]
     fn all_faults_are_told_below_what_was_not_done() {
         let said = |status: Status| {
-            let error = refused(CliError::from(status).into(), "deployed", "shop");
+            let error = refused(CliError::from(status).into(), "shop", "cannot be deployed");
             message(&error).unwrap_or_default()
         };
         assert_eq!(
             said(Status::failed_precondition("service a: no\nnetwork b: no")),
-            "stack shop was not deployed, and nothing was changed:\n  service a: no\n  network b: no"
+            "stack shop cannot be deployed:\n  service a: no\n  network b: no"
         );
         assert_eq!(
             said(Status::unavailable("no leader")),
-            "stack shop was not deployed: no leader"
+            "failed to ask for stack shop: no leader"
         );
     }
 }

@@ -112,7 +112,10 @@ impl<'a> Removal<'a> {
                         continue;
                     }
                     _ => {
-                        note!("skep: {:#}", refused(error, "removed", stack));
+                        note!(
+                            "skep: {:#}",
+                            refused(error, stack, "was not removed, nor anything of it")
+                        );
                         self.failed.push(stack);
                     }
                 },

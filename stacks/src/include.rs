@@ -63,6 +63,7 @@ impl Reader<'_> {
             true => (texts(item.get("path")), join(path, "path")),
             false => (vec![item.clone()], path.to_owned()),
         };
+        let number = self.entries();
         let mut sources: Vec<Rc<Source>> = Vec::with_capacity(paths.len());
         for name in &paths {
             let source = self.open(name, &path, context)?;
@@ -103,6 +104,10 @@ impl Reader<'_> {
             workdir: &workdir,
             shown: &shown,
             env: &env,
+            scope: match variables.is_empty() {
+                true => context.scope,
+                false => number,
+            },
             ..*context
         };
         let depth = chain.len();

@@ -146,6 +146,7 @@ fn read<T>(
         workdir: input.workdir,
         shown: Path::new(shown).parent().unwrap_or(Path::new("")),
         env: &given,
+        scope: 0,
         caller: input.env,
         read: input.read,
         env_files: &files_left,

@@ -36,6 +36,8 @@ pub(crate) struct Context<'a> {
     pub(crate) shown: &'a Path,
     /// All variables.
     pub(crate) env: Env<'a>,
+    /// Which variables `env` has: two contexts of one number have the same.
+    pub(crate) scope: usize,
     /// Those of the caller's own environment.
     pub(crate) caller: Env<'a>,
     pub(crate) read: Read<'a>,

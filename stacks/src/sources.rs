@@ -193,6 +193,11 @@ impl<'a> Reader<'a> {
         self.included <= MOST_INCLUDED
     }
 
+    /// How many entries have been included.
+    pub(crate) fn entries(&self) -> usize {
+        self.included
+    }
+
     /// Whether there is room for a copy of `node`; else that is said.
     pub(crate) fn pay(&mut self, node: &Node, place: Place, path: &str) -> bool {
         let (values, text) = node.cost();

@@ -48,6 +48,59 @@ fn a_file_is_read_once_and_findings_name_it_as_it_is_found_from_the_first() {
     assert_eq!(reads, 1);
 }
 
+/// The includes `a` and `b`, with `HOST` of their own, of one service each that is `rest`.
+fn two_hosts(rest: &str) -> Vec<(String, String)> {
+    let two = ["a", "b"].into_iter().flat_map(|dir| {
+        let file = format!("services:\n  {dir}: {{image: redis, {rest}}}\n");
+        [
+            (format!("/at/{dir}/f.yml"), file),
+            (format!("/at/{dir}/.env"), format!("HOST={dir}\n")),
+        ]
+    });
+    two.collect()
+}
+
+#[test]
+fn an_env_file_has_the_variables_of_the_include_that_names_it() {
+    let main = "include: [a/f.yml, b/f.yml]\nservices:\n  c: {image: redis, env_file: [{path: \
+                common.env}, bare.env]}\n";
+    let common = ("/at/common.env", "URL=http://$HOST\n".to_owned());
+    let two = two_hosts("env_file: [{path: ../common.env}, ../bare.env]");
+    let two = two.iter().map(|(path, text)| (&**path, text.clone()));
+    let bare = ("/at/bare.env", "HOST\n".to_owned());
+    let others: Vec<(&str, String)> = two.chain([common, bare]).collect();
+    let stack = loaded(main, &others).0.unwrap().stack;
+    let env = stack.services.iter().map(|service| {
+        let env = &service.spec.task.container.env;
+        (service.key.as_str(), env.join(" "))
+    });
+    let env: BTreeMap<&str, String> = env.collect();
+    assert_eq!(env["a"], "HOST=a URL=http://a");
+    assert_eq!(env["b"], "HOST=b URL=http://b");
+    assert_eq!(env["c"], "URL=http://");
+}
+
+#[test]
+fn env_files_of_many_includes_are_bounded_in_sum() {
+    let large = format!("# {}\n", "x".repeat(3 << 20));
+    let names = (0..20).map(|n| format!("d{n}/f.yml"));
+    let main = format!("include: [{}]\n", names.collect::<Vec<_>>().join(", "));
+    let files = (0..20).flat_map(|n| {
+        let file = format!("services: {{s{n}: {{image: redis, env_file: ../large.env}}}}\n");
+        [
+            (format!("/at/d{n}/f.yml"), file),
+            (format!("/at/d{n}/.env"), format!("N={n}\n")),
+        ]
+    });
+    let files: Vec<(String, String)> = files.collect();
+    let files = files.iter().map(|(path, text)| (&**path, text.clone()));
+    let others: Vec<(&str, String)> = files.chain([("/at/large.env", large)]).collect();
+    let (result, reads) = loaded(&main, &others);
+    let text = result.expect_err("more than fits");
+    assert!(text.contains("variables or 16 MiB"), "{text}");
+    assert!(reads <= 40 + 6, "{reads}");
+}
+
 #[test]
 fn what_is_copied_of_a_service_is_bounded() {
     let mut base = "services:\n  b:\n    image: redis\n    command:\n".to_owned();

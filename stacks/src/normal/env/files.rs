@@ -1,4 +1,5 @@
-//! The env files of services: each is read once, and all that they make is bounded.
+//! The env files of services: each is read once for the variables that it may use, and all
+//! that they make is bounded.
 //!
 //! Owns the two grammars: the Docker CLI's, which takes a line as it stands, for a file that
 //! is only named, and that of `dotenv` for one with `path:`.
@@ -43,7 +44,8 @@ pub(super) struct Named {
 
 /// The env files that were read, and what they may still make.
 pub(crate) struct Files {
-    read: RefCell<BTreeMap<(String, Grammar), Rc<Read>>>,
+    /// By path, and what else decides what comes of it.
+    read: RefCell<BTreeMap<(String, Grammar, usize), Rc<Read>>>,
     /// Bytes and variables; none once something did not fit.
     left: Cell<Option<(usize, usize)>>,
 }
@@ -123,10 +125,10 @@ pub(super) fn variables(
     variables.map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
-/// Reads a file the first time that it is named.
+/// Reads a file the first time that it is named where these variables are.
 fn once(file: &str, grammar: Grammar, context: &Context<'_>) -> Rc<Read> {
     let files = &context.env_files;
-    let key = (file.to_owned(), grammar);
+    let key = (file.to_owned(), grammar, context.scope);
     if let Some(read) = files.read.borrow().get(&key) {
         return Rc::clone(read);
     }
@@ -156,12 +158,13 @@ fn read(file: &str, grammar: Grammar, context: &Context<'_>) -> Read {
         }
     };
     let size = content.len();
+    // More would hide what is wrong with this one.
+    context.env_files.spend(size.min(MOST_BYTES), 0);
     if size > MOST_BYTES {
         let message = format!("the file {file} has {size} bytes; at most {MOST_BYTES} are read");
         let help = "put what is in it into a config";
         return failed(codes::FILE_SIZE, message, help);
     }
-    context.env_files.spend(size, 0);
     let Ok(text) = String::from_utf8(content) else {
         let message = format!("the file {file} is not UTF-8 text");
         return failed(codes::UNREADABLE, message, "convert it");

@@ -17,6 +17,9 @@ use std::rc::Rc;
 /// What is copied.
 const SECTIONS: [&str; 5] = ["services", "networks", "volumes", "secrets", "configs"];
 
+/// The key of the value of a variable; no file can have it.
+const VALUE: &str = "#value";
+
 /// One text, or those of a list.
 fn texts(node: Option<&Node>) -> Vec<Node> {
     match node {
@@ -114,7 +117,45 @@ impl Reader<'_> {
         chain.extend(sources.iter().map(|source| source.path.clone()));
         let tree = reading::merged(sources, &inner, self, chain);
         chain.truncate(depth);
-        tree
+        let mut tree = tree?;
+        let own = |name: &str| match (context.env)(name) {
+            None => variables.get(name),
+            Some(_) => None,
+        };
+        self.keep_values(&mut tree, own).then_some(tree)
+    }
+
+    /// Keeps the values of the variables that secrets and configs of an entry are made of, if
+    /// they are of its own files: they are not known any more where the content is read. False
+    /// when there are too many, which is said.
+    fn keep_values<'v>(
+        &mut self,
+        tree: &mut Node,
+        own: impl Fn(&str) -> Option<&'v String>,
+    ) -> bool {
+        for section in ["secrets", "configs"] {
+            let objects = tree.get_mut(section).map(|node| &mut node.value);
+            let Some(Value::Map(objects)) = objects else {
+                continue;
+            };
+            for Entry { key, value, .. } in objects {
+                let name = value.get("environment");
+                let found = name.and_then(|name| Some((name.place, own(name.as_str()?)?)));
+                let (Some((place, found)), Value::Map(entries)) = (found, &mut value.value) else {
+                    continue;
+                };
+                let found = Node::str(place, found);
+                if !self.pay(&found, place, &format!("{section}.{key}.environment")) {
+                    return false;
+                }
+                entries.push(Entry {
+                    key: VALUE.to_owned(),
+                    key_place: place,
+                    value: found,
+                });
+            }
+        }
+        true
     }
 
     /// The variables of an entry's own files: those it names, else `.env` in its directory.

@@ -498,6 +498,10 @@ section! {
         name: String,
         file: String,
         environment: String,
+        /// The value of `environment`, where the variables of an include decide it. It is not
+        /// printed, and no key of a file: it may be a password.
+        #[serde(rename = "#value", skip_serializing)]
+        value: Option<String>,
         content: Option<String>,
         external: bool,
         labels: Pairs,

@@ -4,6 +4,7 @@
 mod common;
 
 use skep_stacks::{LoadInput, Loaded, load};
+use skep_types::Content;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -24,7 +25,7 @@ fn loaded(main: &str, others: &[(&str, String)]) -> (Result<Loaded, String>, usi
         files: &[("at/main.yml", main)],
         stack: Some("st"),
         profiles: &[],
-        env: &|_| None,
+        env: &|name| (name == "OUTSIDE").then(|| "outside".to_owned()),
         env_files: &[],
         read: &read,
         workdir: Path::new("/at"),
@@ -78,6 +79,91 @@ fn an_env_file_has_the_variables_of_the_include_that_names_it() {
     assert_eq!(env["a"], "HOST=a URL=http://a");
     assert_eq!(env["b"], "HOST=b URL=http://b");
     assert_eq!(env["c"], "URL=http://");
+}
+
+/// A file of a service, and of a secret and a config of variables.
+fn of_variables(key: &str, secret: &str, config: &str) -> String {
+    format!(
+        "services: {{{key}: {{image: redis}}}}\nsecrets: {{{key}: {{environment: {secret}}}}}\n\
+         configs: {{{key}: {{environment: {config}}}}}\n"
+    )
+}
+
+#[test]
+fn a_secret_of_a_variable_has_the_value_of_the_include_that_declares_it() {
+    let main = "include: [a/f.yml, {path: b/f.yml, env_file: named.env}]\nsecrets: {own: \
+                {environment: OUTSIDE}}\n";
+    let within = "include: [c/f.yml]\n".to_owned() + &of_variables("a", "TOKEN", "OUTSIDE");
+    let others = [
+        ("/at/a/f.yml", within),
+        ("/at/a/.env", "TOKEN=of-a\nOUTSIDE=inside\n".to_owned()),
+        ("/at/a/c/f.yml", of_variables("c", "TOKEN", "ONLY")),
+        // That of the file that includes it wins.
+        ("/at/a/c/.env", "TOKEN=no\nONLY=of-c\n".to_owned()),
+        ("/at/b/f.yml", of_variables("b", "TOKEN", "TOKEN")),
+        ("/at/named.env", "TOKEN=of-b\n".to_owned()),
+    ];
+    let stack = loaded(main, &others).0.unwrap().stack;
+    let text = |key: &str, content: Option<&[u8]>| {
+        let content = String::from_utf8_lossy(content.unwrap_or_default());
+        format!("{key}={content}")
+    };
+    let secrets = stack
+        .secrets
+        .iter()
+        .map(|s| text(&s.key, given(&s.content)));
+    let secrets: Vec<String> = secrets.collect();
+    assert_eq!(secrets, ["a=of-a", "b=of-b", "c=of-a", "own=outside"]);
+    let configs = stack
+        .configs
+        .iter()
+        .map(|c| text(&c.key, given(&c.content)));
+    let configs: Vec<String> = configs.collect();
+    assert_eq!(configs, ["a=outside", "b=of-b", "c=of-c"]);
+    // It may be a password.
+    assert!(
+        stack.source.contains("environment: TOKEN"),
+        "{}",
+        stack.source
+    );
+    assert!(!stack.source.contains("of-"), "{}", stack.source);
+}
+
+fn given<Id>(content: &Content<Id>) -> Option<&[u8]> {
+    match content {
+        Content::Given(data) => Some(data),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_secret_of_two_values_is_refused() {
+    let file = "services: {}\nsecrets: {s: {environment: HOST}}\n".to_owned();
+    let mut others = two_hosts("");
+    others.retain(|(path, _)| path.ends_with(".env"));
+    let others = others.iter().map(|(path, text)| (&**path, text.clone()));
+    let files = ["/at/a/f.yml", "/at/b/f.yml"].map(|path| (path, file.clone()));
+    let others: Vec<(&str, String)> = others.chain(files).collect();
+    let main = "include: [a/f.yml, b/f.yml]\nservices: {a: {image: redis}}\n";
+    let text = refused(main, &others);
+    assert!(text.contains("another secret s"), "{text}");
+}
+
+#[test]
+fn values_of_secrets_are_bounded_in_sum() {
+    let secrets: String = (0..100)
+        .map(|n| format!("  s{n}: {{environment: LARGE}}\n"))
+        .collect();
+    let others = [
+        (
+            "/at/a/f.yml",
+            format!("services: {{}}\nsecrets:\n{secrets}"),
+        ),
+        ("/at/a/.env", format!("LARGE={}\n", "x".repeat(400_000))),
+    ];
+    let main = "include: [a/f.yml]\nservices: {a: {image: redis}}\n";
+    let text = refused(main, &others);
+    assert!(text.contains("16 MiB of text"), "{text}");
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl Maker<'_> {
             }
             "environment" => {
                 let name = &object.environment;
-                let Some(value) = (self.context.env)(name) else {
+                let value = object.value.clone();
+                let Some(value) = value.or_else(|| (self.context.env)(name)) else {
                     let message = format!("the variable {name} is not set");
                     let help = format!("set {name} in the environment");
                     self.error_help(codes::REQUIRED_VARIABLE, &path, message, help);

@@ -6,7 +6,7 @@ mod common;
 use common::{Case, cases};
 use skep_stacks::{LoadInput, load, normalize};
 use skep_types::stack::{Ids, Missing};
-use skep_types::{ConfigId, NetworkId, SecretId};
+use skep_types::{ConfigId, Dependency, NetworkId, SecretId};
 use std::cell::Cell;
 use std::io;
 use std::path::Path;
@@ -251,6 +251,35 @@ fn references_become_ids_or_are_named() {
     assert_eq!(spec.task.networks[0].aliases, ["a"]);
     assert_eq!(spec.task.container.secrets[0].id, SecretId::from_bits(2));
     assert_eq!(spec.task.container.configs[0].target.path, "c");
+}
+
+#[test]
+fn a_service_waits_for_no_more_than_the_cluster_takes() {
+    let text = |count: usize, long: bool| {
+        let services = (0..count).map(|n| format!("  s{n}: {{image: a}}\n"));
+        let names = (0..count).map(|n| match long {
+            true => format!("      s{n}: {{condition: service_started}}\n"),
+            false => format!("      - s{n}\n"),
+        });
+        let (services, names): (String, String) = (services.collect(), names.collect());
+        format!("services:\n  a:\n    image: a\n    depends_on:\n{names}{services}")
+    };
+    for long in [false, true] {
+        let most = text(Dependency::MOST, long);
+        let files = [("most.yml", most.as_str())];
+        let stack = load(alone(&files)).unwrap().stack;
+        let waits = &stack.services[0].spec.depends_on;
+        assert_eq!(waits.len(), Dependency::MOST);
+        let more = text(Dependency::MOST + 10, long);
+        let files = [("more.yml", more.as_str())];
+        let refused = load(alone(&files)).expect_err("more than fit");
+        let refused: Vec<_> = refused.errors().collect();
+        assert_eq!(refused.len(), 1, "{refused:?}");
+        assert!(refused[0].message.contains("more than 64 services"));
+        // The first that does not fit.
+        let location = refused[0].location.as_ref().unwrap();
+        assert_eq!(location.line, 5 + 64, "{}", refused[0]);
+    }
 }
 
 #[test]

@@ -27,6 +27,10 @@ impl Maker<'_> {
             if found.iter().any(|on: &Dependency| on.service == service) {
                 continue;
             }
+            if found.len() == Dependency::MOST {
+                self.too_many(key, last);
+                break;
+            }
             let condition = how.and_then(|how| how.get("condition"));
             let condition = condition.and_then(Value::as_str);
             let mut known = DependencyCondition::NAMES.iter();
@@ -41,24 +45,28 @@ impl Maker<'_> {
         found
     }
 
+    /// The cluster takes no more; said here it has a place.
+    fn too_many(&mut self, key: &str, last: Step<'_>) {
+        let message = format!(
+            "a service waits for more than {} services",
+            Dependency::MOST
+        );
+        let help = "wait for those that are up last; they may wait for the others";
+        self.error_help(codes::OUT_OF_RANGE, &entry(key, last), message, help);
+    }
+
     fn missing(&mut self, key: &str, last: Step<'_>, name: &str) {
         let declared = self.tree.get("services");
         // It was left out for its profiles, and that was said.
         if declared.is_some_and(|services| services.get(name).is_some()) {
             return;
         }
-        let path = [
-            Step::Key("services"),
-            Step::Key(key),
-            Step::Key("depends_on"),
-            last,
-        ];
         let message = format!("there is no service {name}: it is not waited for");
         let help = match nearest(name, self.file.services.keys().map(String::as_str)) {
             Some(meant) => format!("did you mean {meant}?"),
             None => "only services of the same stack can be waited for".to_owned(),
         };
-        self.warn_help(codes::NO_SUCH_SERVICE, &path, message, help);
+        self.warn_help(codes::NO_SUCH_SERVICE, &entry(key, last), message, help);
     }
 
     /// Finds services that wait for each other: none of them would ever start.
@@ -86,6 +94,12 @@ impl Maker<'_> {
             self.error_help(codes::RING, &path, message, help);
         }
     }
+}
+
+/// The path of an entry.
+fn entry<'k>(key: &'k str, last: Step<'k>) -> [Step<'k>; 4] {
+    let [services, depends_on] = ["services", "depends_on"].map(Step::Key);
+    [services, Step::Key(key), depends_on, last]
 }
 
 /// The entries of either form.

@@ -53,6 +53,7 @@ pub(crate) trait Data: Clone + 'static {
     fn drop(state: &mut Snapshot, id: Self::Id);
     fn references(container: &ContainerSpec) -> &[FileReference<Self::Id>];
     fn references_mut(container: &mut ContainerSpec) -> &mut [FileReference<Self::Id>];
+    #[cfg_attr(not(debug_assertions), expect(dead_code))]
     fn of_stack(spec: &StackSpec) -> &[StackData<Self::Id>];
 
     fn new(id: Self::Id, meta: Meta, spec: Self::Spec, generation: u32) -> Self;

@@ -93,12 +93,14 @@ impl World {
     }
 
     /// Whether a host has run, and could reach the others, for a while, and
-    /// somebody led them meanwhile.
+    /// somebody led them meanwhile. Who has an expired certificate reaches nobody until
+    /// a person has it join anew.
     pub(crate) fn is_well(&self, host: &Host) -> bool {
         let runs = host.process().is_some() && host.stopped_until <= self.now;
         let known = host.node().zip(self.observer.newest.as_ref());
         let calm = self.now > self.led_since.max(host.disturbed) + RECOVERS;
         runs && calm
+            && !host.is_expired(self.wall(host))
             && self.fabric.is_whole()
             && known.is_some_and(|(node, state)| state.node(node).is_some())
     }

@@ -10,7 +10,7 @@ wire_enum!(RevisionOutcome, RevisionOutcome, outcome, "revision.outcome", {
     Completed = Completed, Failed = Failed, Superseded = Superseded,
 });
 
-fn on_wire(revision: &Revision, spec: Option<&ServiceSpec>) -> pb::Revision {
+pub(super) fn on_wire(revision: &Revision, spec: Option<&ServiceSpec>) -> pb::Revision {
     let Revision {
         number,
         made_at,
@@ -26,7 +26,7 @@ fn on_wire(revision: &Revision, spec: Option<&ServiceSpec>) -> pb::Revision {
     }
 }
 
-fn read(revision: pb::Revision) -> Result<(Revision, Option<pb::ServiceSpec>), Invalid> {
+pub(super) fn read(revision: pb::Revision) -> Result<(Revision, Option<pb::ServiceSpec>), Invalid> {
     let pb::Revision {
         number,
         made_at_ms,

@@ -1,12 +1,12 @@
 //! Stacks: what was asked for by name, and what the cluster keeps of it.
 
 use super::basic::{WireId, id, id_bytes, require};
-use super::revision::outcome;
+use super::revision;
 use crate::pb::stack_data::Content as WireContent;
 use crate::{Invalid, pb};
 use skep_types::{
     Content, FileTarget, PastStack, Revision, Stack, StackData, StackNetwork, StackService,
-    StackSpec, StackVolume, Timestamp,
+    StackSpec, StackVolume,
 };
 use std::sync::Arc;
 
@@ -268,37 +268,17 @@ fn file(file: pb::stack_service::File) -> (String, FileTarget) {
 }
 
 fn revision_on_wire(revision: &Revision, spec: &StackSpec) -> pb::StackRevision {
-    let Revision {
-        number,
-        made_at,
-        returns_to,
-        outcome,
-    } = revision;
     pb::StackRevision {
-        number: *number,
-        made_at_ms: made_at.0,
-        returns_to: *returns_to,
-        outcome: outcome.map(|outcome| pb::RevisionOutcome::from(outcome).into()),
+        revision: Some(revision::on_wire(revision, None)),
         spec: Some(spec.into()),
     }
 }
 
 impl TryFrom<pb::StackRevision> for PastStack {
     type Error = Invalid;
-    fn try_from(revision: pb::StackRevision) -> Result<Self, Invalid> {
-        let pb::StackRevision {
-            number,
-            made_at_ms,
-            returns_to,
-            outcome: outcome_field,
-            spec,
-        } = revision;
-        let revision = Revision {
-            number,
-            made_at: Timestamp(made_at_ms),
-            returns_to,
-            outcome: outcome_field.map(outcome).transpose()?,
-        };
+    fn try_from(past: pb::StackRevision) -> Result<Self, Invalid> {
+        let pb::StackRevision { revision, spec } = past;
+        let (revision, _) = revision::read(require(revision, "stack_revision.revision")?)?;
         let spec = require(spec, "stack_revision.spec")?.try_into()?;
         Ok(PastStack {
             revision,

@@ -30,6 +30,14 @@ pub enum DependencyCondition {
 impl Dependency {
     /// Most of one service.
     pub const MOST: usize = 64;
+
+    /// In words, how the services of a ring wait for each other; of a long one its beginning.
+    pub fn ring_text(ring: &[impl AsRef<str>]) -> String {
+        const TOLD: usize = 8;
+        let told: Vec<&str> = ring.iter().take(TOLD).map(AsRef::as_ref).collect();
+        let more = if ring.len() > TOLD { " …" } else { "" };
+        format!("{}{more}", told.join(" waits for "))
+    }
 }
 
 impl DependencyCondition {

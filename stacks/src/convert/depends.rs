@@ -9,9 +9,6 @@ use serde_yaml::Value;
 use skep_types::{Dependency, DependencyCondition, StackService};
 use std::collections::BTreeMap;
 
-/// Services of a ring that are named.
-const RING_TOLD: usize = 8;
-
 impl Maker<'_> {
     pub(super) fn depends_on(&mut self, key: &str, service: &model::Service) -> Vec<Dependency> {
         let mut found = Vec::new();
@@ -86,10 +83,8 @@ impl Maker<'_> {
                 Step::Key(ring[0]),
                 Step::Key("depends_on"),
             ];
-            let told = &ring[..ring.len().min(RING_TOLD)];
-            let more = if told.len() < ring.len() { " …" } else { "" };
-            let told = told.join(" waits for ");
-            let message = format!("services wait for each other: {told}{more}");
+            let told = Dependency::ring_text(&ring);
+            let message = format!("services wait for each other: {told}");
             let help = "let one of them start without the other";
             self.error_help(codes::RING, &path, message, help);
         }

@@ -5,9 +5,6 @@ use crate::snapshot::Snapshot;
 use skep_types::Dependency;
 use std::collections::BTreeSet;
 
-/// Services of a ring that are named.
-const RING_TOLD: usize = 8;
-
 /// # Errors
 /// The first thing that is wrong with what the service of this name is to wait for.
 pub(super) fn check(
@@ -33,13 +30,10 @@ pub(super) fn check(
     }
     match ring(snapshot, name, depends_on) {
         None => Ok(()),
-        Some(ring) => {
-            let told = ring[..ring.len().min(RING_TOLD)].join(" waits for ");
-            let more = if ring.len() > RING_TOLD { " …" } else { "" };
-            Err(Invalid::Spec(format!(
-                "its tasks would wait for each other without end: {told}{more}"
-            )))
-        }
+        Some(ring) => Err(Invalid::Spec(format!(
+            "its tasks would wait for each other without end: {}",
+            Dependency::ring_text(&ring)
+        ))),
     }
 }
 

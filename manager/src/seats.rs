@@ -26,25 +26,34 @@ pub(crate) struct Seats {
 
 #[derive(Default)]
 struct Seen {
-    /// Its Raft id, and the node it was on. `None` at first: the leader that a manager finds
-    /// is no change.
-    leader: Option<Option<(u64, NodeId)>>,
+    leader: Leader,
     /// By Raft id.
     answers: BTreeMap<u64, bool>,
+}
+
+/// A leader, by its Raft id, and the node it is on.
+#[derive(Clone, Copy, Default)]
+enum Leader {
+    /// There was none yet.
+    #[default]
+    Unknown,
+    /// The one that this manager found when it began, which is no change. The store here has no
+    /// node for it yet.
+    Found(u64),
+    /// People know of this one, or that there is none.
+    Told(Option<(u64, NodeId)>),
 }
 
 impl Seats {
     /// The leader that is known now, by its Raft id.
     fn lead(&self, state: &State, raft_id: Option<u64>) {
         let mut seen = self.seen();
-        let known = seen.leader.flatten();
-        if known.is_some_and(|(id, _)| raft_id == Some(id)) {
+        if matches!(seen.leader, Leader::Told(Some((id, _))) if raft_id == Some(id)) {
             return;
         }
         let snapshot = state.snapshot();
-        // One that the store here does not know yet is told of once it does.
-        let leader = raft_id.and_then(|id| Some((id, holder(&snapshot, id)?.id)));
-        let events = seen.lead(leader).into_iter();
+        let events = seen.lead(raft_id, |id| Some(holder(&snapshot, id)?.id));
+        let events = events.into_iter();
         let events = events.filter_map(|(node, leads)| {
             let was = if leads { "false" } else { "true" };
             let is = if leads { "true" } else { "false" };
@@ -108,13 +117,26 @@ impl Seats {
 
 impl Seen {
     /// Takes the leader in, and gives the nodes that lead or do not lead now.
-    fn lead(&mut self, leader: Option<(u64, NodeId)>) -> Vec<(NodeId, bool)> {
-        if self.leader.is_none() && leader.is_none() {
-            return Vec::new();
-        }
-        let Some(former) = self.leader.replace(leader) else {
-            return Vec::new();
+    fn lead(
+        &mut self,
+        raft_id: Option<u64>,
+        node: impl Fn(u64) -> Option<NodeId>,
+    ) -> Vec<(NodeId, bool)> {
+        // One that the store here does not know yet is told of once it does.
+        let leader = raft_id.and_then(|id| Some((id, node(id)?)));
+        let former = match (self.leader, raft_id) {
+            (Leader::Told(former), _) => former,
+            (Leader::Unknown, None) => return Vec::new(),
+            (Leader::Unknown, Some(found)) | (Leader::Found(found), _) => match node(found) {
+                Some(node) => Some((found, node)),
+                None if raft_id == Some(found) => {
+                    self.leader = Leader::Found(found);
+                    return Vec::new();
+                }
+                None => None,
+            },
         };
+        self.leader = Leader::Told(leader);
         let (former, leader) = (former.map(|(_, node)| node), leader.map(|(_, node)| node));
         if former == leader {
             return Vec::new();
@@ -238,17 +260,7 @@ mod tests {
         let (state, seats) = (State::new(), Seats::default());
         let entry = skep_proto::encode_entry(Format::FIRST, Timestamp(1), &[node(1), node(2)]);
         state.apply(1, &entry).unwrap();
-        // 3 is not known here.
-        for leader in [
-            None,
-            Some(3),
-            Some(1),
-            Some(1),
-            None,
-            None,
-            Some(1),
-            Some(2),
-        ] {
+        for leader in [None, Some(1), Some(1), None, None, Some(1), Some(2)] {
             seats.lead(&state, leader);
         }
         let of_leaders = [
@@ -258,6 +270,11 @@ mod tests {
             "m2 false true",
         ];
         assert_eq!(told(&state), of_leaders);
+        // 3 is not known here.
+        seats.lead(&state, Some(3));
+        assert_eq!(told(&state)[4..], ["m2 true false"]);
+        seats.lead(&state, Some(2));
+        assert_eq!(told(&state)[5..], ["m2 false true"]);
 
         seats.answer(&state, [(1, true), (2, false), (3, false)]);
         assert_eq!(seats.found(), (vec![1], vec![2, 3]));
@@ -268,6 +285,23 @@ mod tests {
             "m1 reachable unreachable",
             "m2 unreachable reachable",
         ];
-        assert_eq!(told(&state)[4..], of_answers);
+        assert_eq!(told(&state)[6..], of_answers);
+    }
+    #[test]
+    fn a_leader_that_is_lost_before_its_node_is_known_is_told_of() {
+        let (state, seats) = (State::new(), Seats::default());
+        seats.lead(&state, Some(1));
+        let entry = skep_proto::encode_entry(Format::FIRST, Timestamp(1), &[node(1), node(2)]);
+        state.apply(1, &entry).unwrap();
+        seats.lead(&state, None);
+        seats.lead(&state, Some(2));
+        assert_eq!(told(&state), ["m1 true false", "m2 false true"]);
+
+        // Once it is known it is what it was.
+        let (state, seats) = (State::new(), Seats::default());
+        seats.lead(&state, Some(1));
+        state.apply(1, &entry).unwrap();
+        seats.lead(&state, Some(1));
+        assert_eq!(told(&state), [""; 0]);
     }
 }

@@ -131,7 +131,7 @@ fn service(node: &mut Node, path: &str, context: &Context<'_>, report: &mut Repo
         match key.as_str() {
             "command" | "entrypoint" => words::split(value, &path, report),
             "dns" | "dns_search" | "env_file" | "label_file" | "tmpfs" => listed(value),
-            "cpus" | "expose" => texts(value),
+            "cpus" | "expose" | "group_add" => texts(value),
             "mem_limit" | "mem_reservation" => {
                 texts(value);
                 sizes::bytes(value, &path, report);

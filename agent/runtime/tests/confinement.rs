@@ -112,6 +112,22 @@ async fn capabilities_and_the_filter_follow_the_spec() -> TestResult {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn groups_of_the_spec_are_added_to_those_of_the_user() -> TestResult {
+    let node = Node::new();
+    let mut request = node.request("id -G");
+    request.spec.user = "web".into();
+    request.spec.groups = vec!["root".into(), "44".into()];
+    let (_, output) = node.finish(request).await?;
+    assert_eq!(output, "1001 0 44 2000\n");
+    let mut request = node.request("true");
+    request.spec.groups = vec!["video".into()];
+    let refused = node.run(request).await.map(drop).map_err(|e| e.chain());
+    let reason = "unable to find group video: no matching entries in group file";
+    assert_eq!(refused, Err(reason.into()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_broken_pipe_ends_the_writer_silently() -> TestResult {
     let node = Node::new();
     let (_, output) = node.finish(node.request("yes | head -n 1")).await?;

@@ -119,7 +119,7 @@ impl Maker<'_> {
             env,
             dir: service.working_dir.clone(),
             user: service.user.clone(),
-            groups: Vec::new(),
+            groups: service.group_add.clone(),
             tty: service.tty,
             open_stdin: service.stdin_open,
             read_only: service.read_only,

@@ -67,7 +67,7 @@ impl Maker<'_> {
     }
 
     /// Two keys for one thing have to say the same.
-    fn one_of(&mut self, same: bool, path: &[Step<'_>], other: &str) {
+    pub(super) fn one_of(&mut self, same: bool, path: &[Step<'_>], other: &str) {
         if !same {
             let message = format!("`{other}` says something else");
             let help = "leave one of the two out";

@@ -6,10 +6,11 @@ use crate::codes;
 use crate::model;
 use crate::tree::Step;
 use skep_types::constraint::{Constraint, Fault, NODE_KEYS};
-use skep_types::{InvalidPlatform, Placement, Spread};
+use skep_types::{InvalidPlatform, Placement, Platform, Spread};
 
 impl Maker<'_> {
-    pub(super) fn placement(&mut self, key: &str, deploy: &model::Deploy) -> Placement {
+    pub(super) fn placement(&mut self, key: &str, service: &model::Service) -> Placement {
+        let deploy = &service.deploy;
         let placement = &deploy.placement;
         let at = |section, index| -> [Step<'_>; 6] {
             let [services, service, deploy, placement, list] =
@@ -54,6 +55,12 @@ impl Maker<'_> {
                 }
             }
         }
+        if let Some(platform) = self.platform(key, &service.platform) {
+            let same = platforms.is_empty() || platforms == [platform.clone()];
+            let path = [Step::Key("services"), Step::Key(key), Step::Key("platform")];
+            self.one_of(same, &path, "deploy.placement.x-platforms");
+            platforms = vec![platform];
+        }
         let path = deploy_path(key, "placement", "max_replicas_per_node");
         let most = i64::from(u32::MAX);
         Placement {
@@ -62,6 +69,34 @@ impl Maker<'_> {
             platforms,
             max_replicas_per_node: self.number(&path, placement.max_replicas_per_node, 0, most),
         }
+    }
+
+    /// `platform` of a service, as Compose has it: `linux/arm64/v8`.
+    fn platform(&mut self, key: &str, text: &str) -> Option<Platform> {
+        if text.is_empty() {
+            return None;
+        }
+        let path = [Step::Key("services"), Step::Key(key), Step::Key("platform")];
+        let (named, variant) = match text.match_indices('/').nth(1) {
+            Some((at, _)) => (&text[..at], Some(&text[at + 1..])),
+            None => (text, None),
+        };
+        let platform: Platform = match named.parse() {
+            Ok(platform) => platform,
+            Err(invalid) => {
+                let message = InvalidPlatform::to_string(&invalid);
+                self.error(codes::PLACEMENT, &path, message);
+                return None;
+            }
+        };
+        // Of arm64 there is one variant only.
+        let only = |variant: &&str| platform.architecture == "arm64" && *variant == "v8";
+        if let Some(variant) = variant.filter(|variant| !only(variant)) {
+            let message = format!("the variant {variant} has no effect");
+            let help = "nodes are told apart by system and architecture; use labels for more";
+            self.warn_help(codes::VALUE_WITHOUT_EFFECT, &path, message, help);
+        }
+        Some(platform)
     }
 
     fn max_skew(&mut self, path: &[Step<'_>], mode: &str, most: i64) -> Option<u32> {

@@ -43,7 +43,7 @@ impl Maker<'_> {
                 container: self.container(key, service),
                 resources: self.resources(key, service, &deploy.resources),
                 restart: self.restart(key, service),
-                placement: self.placement(key, &service.deploy),
+                placement: self.placement(key, service),
                 networks: Vec::new(),
                 log_driver,
                 force_update: 0,

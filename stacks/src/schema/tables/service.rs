@@ -147,9 +147,7 @@ pub(super) static SERVICE: Object = object(
         )
         .spec()
         .none("let the nodes name what they have, and reserve it under `generic_resources`"),
-        key("group_add", Set(&SCALAR), "More groups of the user")
-            .spec()
-            .none("give the user its groups in the image"),
+        key("group_add", Set(&SCALAR), "More groups of the user, by name or number").spec(),
         key(
             "healthcheck",
             Shape::Object(&HEALTHCHECK),
@@ -222,9 +220,12 @@ pub(super) static SERVICE: Object = object(
             "Processes that it may have; as deploy.resources.limits.pids",
         )
         .spec(),
-        key("platform", Text, "What the image runs on")
-            .spec()
-            .none("list it under deploy.placement.x-platforms"),
+        key(
+            "platform",
+            Text,
+            "What the image runs on; as deploy.placement.x-platforms",
+        )
+        .spec(),
         key(
             "ports",
             Set(&OneOf(&[Text, Number, Shape::Object(&PORT)])),

@@ -113,6 +113,7 @@ impl Executor {
             .await
             .map_err(Failure::Temporary)?;
         let hostname = match spec.hostname.as_str() {
+            _ if spec.host_uts => name_of_this_host()?,
             "" => container.chars().take(12).collect(),
             name => name.to_owned(),
         };
@@ -257,6 +258,15 @@ impl Executor {
         self.network.detach(task);
         removed
     }
+}
+
+/// What the kernel calls this machine.
+fn name_of_this_host() -> Result<String, Failure> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let name = name.map_err(|error| {
+        Failure::Temporary(format!("cannot read the name of this host: {error}"))
+    })?;
+    Ok(name.trim_end().to_owned())
 }
 
 fn root_image(image: &Image) -> RootImage {

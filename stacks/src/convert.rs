@@ -11,6 +11,7 @@ mod deploy;
 mod health;
 mod ignored;
 mod image;
+mod isolation;
 mod limits;
 mod mode;
 mod mounts;

@@ -202,6 +202,7 @@ section! {
         user: String,
         oom_score_adj: i64,
         userns_mode: String,
+        uts: String,
         volumes: Vec<Mount>,
         working_dir: String,
         #[serde(rename = "x-readiness")]

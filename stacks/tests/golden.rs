@@ -36,7 +36,7 @@ fn found(case: &Case) -> Result<String, String> {
 /// What a debug text says beyond defaults: a new field that nobody sets shows
 /// in no expectation.
 fn said(debug: &str) -> String {
-    const NOTHING: [&str; 6] = ["[],", "{},", "None,", "\"\",", "false,", "0,"];
+    const NOTHING: [&str; 7] = ["[],", "{},", "None,", "\"\",", "false,", "0,", "Private,"];
     let lines = debug.lines().filter(|line| {
         let value = line.split_once(": ").map(|(_, value)| value);
         !value.is_some_and(|v| NOTHING.contains(&v))

@@ -23,6 +23,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("ignored.yml", "Docker knows format 3 alone"),
     ("include.yml", "Docker knows format 3 alone"),
     ("named.yml", "Docker knows format 3 alone"),
+    ("namespaces.yml", "Docker knows format 3 alone"),
     ("profiles.yml", "Docker knows format 3 alone"),
     ("profiles-all.yml", "Docker knows format 3 alone"),
     ("profiles-variable.yml", "Docker knows format 3 alone"),

@@ -261,6 +261,7 @@ impl Runtime {
             cgroup_path,
             process,
             new_network: request.netns.is_none(),
+            host_pid: request.spec.host_pid,
             tty: request.spec.tty,
             open_stdin: request.spec.open_stdin,
             devices: DeviceRule::docker_default(),

@@ -11,7 +11,7 @@ use crate::{Error, Result};
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::{Map, Value, json};
 use skep_agent_shim_api::{Bundle, Cgroup, DeviceRule, ProcessSpec};
-use skep_types::{Resources, Ulimit};
+use skep_types::{ContainerSpec, Ipc, Resources, Ulimit};
 use std::path::Path;
 
 /// Size of `/dev/shm` unless the spec says otherwise, in bytes.
@@ -74,34 +74,47 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Value> {
         let limits: Result<Vec<Value>> = spec.ulimits.iter().map(rlimit).collect();
         process["rlimits"] = Value::from(limits?);
     }
+    let cgroup = Cgroup::locate(parts.cgroup_path)
+        .map_err(Error::file("find the cgroup", parts.cgroup_path))?;
+    let mut config = json!({
+        "ociVersion": "1.0.2",
+        "process": process,
+        "root": {"path": parts.bundle.rootfs(), "readonly": spec.read_only},
+        "mounts": mounts(&parts),
+        "linux": {
+            "namespaces": namespaces(&parts),
+            "cgroupsPath": parts.cgroup_path,
+            "resources": resources(&parts.request.resources, &cgroup),
+            "sysctl": sysctls(spec)?,
+            "maskedPaths": MASKED,
+            "readonlyPaths": READ_ONLY,
+        },
+    });
+    // It would be the node's that is changed.
+    if !spec.host_uts {
+        config["hostname"] = json!(parts.hostname);
+    }
+    Ok(config)
+}
+
+/// Those that the container has of its own.
+fn namespaces(parts: &Parts<'_>) -> Vec<Value> {
+    let spec = &parts.request.spec;
+    let own = [
+        ("pid", !spec.host_pid),
+        ("mount", true),
+        ("ipc", spec.ipc != Ipc::Host),
+        ("uts", !spec.host_uts),
+        ("cgroup", true),
+    ];
+    let own = own.into_iter().filter(|(_, own)| *own);
+    let mut namespaces: Vec<Value> = own.map(|(kind, _)| json!({"type": kind})).collect();
     let mut network = json!({"type": "network"});
     if parts.request.netns.is_some() {
         network["path"] = json!(parts.bundle.netns());
     }
-    let cgroup = Cgroup::locate(parts.cgroup_path)
-        .map_err(Error::file("find the cgroup", parts.cgroup_path))?;
-    Ok(json!({
-        "ociVersion": "1.0.2",
-        "process": process,
-        "root": {"path": parts.bundle.rootfs(), "readonly": spec.read_only},
-        "hostname": parts.hostname,
-        "mounts": mounts(&parts),
-        "linux": {
-            "namespaces": [
-                {"type": "pid"},
-                {"type": "mount"},
-                {"type": "ipc"},
-                {"type": "uts"},
-                {"type": "cgroup"},
-                network,
-            ],
-            "cgroupsPath": parts.cgroup_path,
-            "resources": resources(&parts.request.resources, &cgroup),
-            "sysctl": sysctls(&parts),
-            "maskedPaths": MASKED,
-            "readonlyPaths": READ_ONLY,
-        },
-    }))
+    namespaces.push(network);
+    namespaces
 }
 
 fn mounts(parts: &Parts<'_>) -> Vec<Value> {
@@ -137,9 +150,13 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
             .iter()
             .any(|(other, _)| Path::new(other) == Path::new(target))
     };
+    let ipc = parts.request.spec.ipc;
     let mut mounts = Vec::new();
     for (target, kind, options) in standard {
-        if !taken(target) {
+        if taken(target) {
+            continue;
+        }
+        if target != "/dev/shm" || ipc == Ipc::Private {
             mounts.push(json!({
                 "destination": target,
                 "type": kind,
@@ -147,6 +164,14 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
                 "options": options.split(',').collect::<Vec<_>>(),
             }));
         }
+    }
+    if ipc == Ipc::Host && !taken("/dev/shm") {
+        mounts.push(json!({
+            "destination": "/dev/shm",
+            "type": "bind",
+            "source": "/dev/shm",
+            "options": ["rbind", "rprivate", "nosuid", "nodev", "noexec"],
+        }));
     }
     mounts.extend(parts.volumes.iter().map(|(_, mount)| mount.clone()));
     for file in &parts.files {
@@ -217,16 +242,22 @@ fn resources(limits: &Resources, cgroup: &Cgroup) -> Value {
     Value::Object(resources)
 }
 
-fn sysctls(parts: &Parts<'_>) -> Value {
+fn sysctls(spec: &ContainerSpec) -> Result<Value> {
     // Docker's: no capability needed for low ports and ping, as nobody else is
     // in the namespace.
     let mut all = Map::new();
     all.insert("net.ipv4.ip_unprivileged_port_start".into(), json!("0"));
     all.insert("net.ipv4.ping_group_range".into(), json!("0 2147483647"));
-    for (key, value) in &parts.request.spec.sysctls {
+    for (key, value) in &spec.sysctls {
+        // libcontainer would set it for the whole node.
+        if !spec.owns_sysctl(key) {
+            return Err(Error::Spec(format!(
+                "the setting {key} of the kernel is the node's, not the container's"
+            )));
+        }
         all.insert(key.clone(), json!(value));
     }
-    Value::Object(all)
+    Ok(Value::Object(all))
 }
 
 fn rlimit(ulimit: &Ulimit) -> Result<Value> {

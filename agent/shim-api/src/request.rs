@@ -15,6 +15,9 @@ pub struct ShimRequest {
     pub process: ProcessSpec,
     /// The network namespace is a new one whose loopback is to be brought up.
     pub new_network: bool,
+    /// It is in the PID namespace of the node: nothing ends its processes when the
+    /// first one does.
+    pub host_pid: bool,
     /// Standard input, output and error are one terminal.
     pub tty: bool,
     /// Standard input stays open instead of being empty.

@@ -345,6 +345,12 @@ impl Monitor {
     }
 
     fn finish(&mut self, status: WaitStatus) -> Result<(), Error> {
+        let cgroup =
+            Cgroup::locate(&self.request.cgroup_path).map_err(Error::kernel("find the cgroup"))?;
+        if self.request.host_pid {
+            // They would go on, and hold the output open.
+            cgroup.signal_all(Signal::SIGKILL);
+        }
         self.drain()?;
         while self.report.is_some() && self.started {
             // All writers are dead: this reads to the end.
@@ -355,8 +361,6 @@ impl Monitor {
                 self.answer_start();
             }
         }
-        let cgroup =
-            Cgroup::locate(&self.request.cgroup_path).map_err(Error::kernel("find the cgroup"))?;
         let (code, signal) = match status {
             WaitStatus::Exited(_, code) => (code, None),
             WaitStatus::Signaled(_, signal, _) => (128 + signal as i32, Some(signal as i32)),
@@ -380,6 +384,8 @@ impl Monitor {
         }
         self.clients.clear();
         remove::clean(&self.bundle);
+        // What was killed above is ours to take the status of.
+        self.reap()?;
         if is_written {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use super::{head, labels, lean, publish_mode};
 use crate::human::timestamp;
 use serde_json::{Value, json};
 use skep_types::{
-    ContainerSpec, EndpointMode, FailureAction, FileReference, HealthCheck, JobRun, Mount,
+    ContainerSpec, EndpointMode, FailureAction, FileReference, HealthCheck, Ipc, JobRun, Mount,
     MountKind, PortConfig, Rebalance, RestartCondition, Service, ServiceMode, ServiceSpec,
     TaskSpec, UpdateConfig, UpdateOrder, UpdateState,
 };
@@ -227,6 +227,13 @@ fn container(spec: &ContainerSpec) -> Value {
         })).collect::<Vec<_>>(),
         "OomScoreAdj": (spec.oom_score_adj != 0).then_some(spec.oom_score_adj),
         "ShmSize": spec.shm_size.map(|size| size.0),
+        "PidMode": spec.host_pid.then_some("host"),
+        "IpcMode": match spec.ipc {
+            Ipc::Private => None,
+            Ipc::NoShm => Some("none"),
+            Ipc::Host => Some("host"),
+        },
+        "UTSMode": spec.host_uts.then_some("host"),
     })
 }
 

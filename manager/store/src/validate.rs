@@ -6,6 +6,7 @@
 
 mod data;
 mod dependencies;
+mod isolation;
 mod job;
 mod placement;
 mod resources;

@@ -237,6 +237,35 @@ fn services_are_checked_part_by_part() {
 }
 
 #[test]
+fn what_a_container_shares_with_its_node_has_to_go_together() {
+    let swarm = Fixture::new();
+    let said =
+        |edit: &dyn Fn(&mut ContainerSpec)| said(&swarm, |_, task| edit(&mut task.container));
+    let sysctl = |name: &str| [(name.to_owned(), "1".to_owned())].into();
+    assert_eq!(
+        said(&|container| {
+            container.host_pid = true;
+            container.host_uts = true;
+            container.ipc = Ipc::Host;
+            container.sysctls = sysctl("net.core.somaxconn");
+        }),
+        "fine"
+    );
+    assert_eq!(
+        said(&|container| {
+            container.host_uts = true;
+            container.hostname = "here".into();
+        }),
+        "ContainerSpec: a Hostname does not go with the UTS namespace of the node"
+    );
+    assert_eq!(
+        said(&|container| container.sysctls = sysctl("vm.swappiness")),
+        "ContainerSpec: the sysctl vm.swappiness is a setting of the node, not of the container; \
+         set it on the nodes"
+    );
+}
+
+#[test]
 fn what_services_wait_for_makes_no_ring() {
     let on = |service: &str| Dependency {
         service: service.to_owned(),

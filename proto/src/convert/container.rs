@@ -1,12 +1,16 @@
 //! Containers and what they are given.
 
-use super::basic::{WireId, id, id_bytes, millis, port, require};
+use super::basic::{WireId, id, id_bytes, millis, port, require, wire_enum};
 use crate::{Invalid, pb};
 use skep_types::{
-    ByteCount, ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Mount, MountKind,
-    Ulimit,
+    ByteCount, ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Ipc, Mount,
+    MountKind, Ulimit,
 };
 use std::time::Duration;
+
+wire_enum!(Ipc, Ipc, ipc, "container.ipc", {
+    Private = Private, NoShm = NoShm, Host = Host,
+});
 
 impl From<&ContainerSpec> for pb::ContainerSpec {
     fn from(spec: &ContainerSpec) -> Self {
@@ -42,6 +46,9 @@ impl From<&ContainerSpec> for pb::ContainerSpec {
             shm_size,
             readiness,
             shutdown_delay,
+            host_pid,
+            ipc,
+            host_uts,
         } = spec;
         pb::ContainerSpec {
             image: image.clone(),
@@ -75,6 +82,9 @@ impl From<&ContainerSpec> for pb::ContainerSpec {
             shm_size_bytes: shm_size.map(|size| size.0),
             readiness: readiness.as_ref().map(Into::into),
             shutdown_delay_ms: shutdown_delay.map(millis),
+            host_pid: *host_pid,
+            ipc: pb::Ipc::from(*ipc).into(),
+            host_uts: *host_uts,
         }
     }
 }
@@ -114,6 +124,9 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             shm_size_bytes,
             readiness,
             shutdown_delay_ms,
+            host_pid,
+            ipc: shared,
+            host_uts,
         } = spec;
         Ok(ContainerSpec {
             image,
@@ -156,6 +169,9 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             shm_size: shm_size_bytes.map(ByteCount),
             readiness: readiness.map(TryInto::try_into).transpose()?,
             shutdown_delay: shutdown_delay_ms.map(Duration::from_millis),
+            host_pid,
+            ipc: ipc(shared)?,
+            host_uts,
         })
     }
 }

@@ -116,6 +116,9 @@ pub fn container() -> ContainerSpec {
         init: Some(false),
         oom_score_adj: -5,
         shm_size: Some(ByteCount(1 << 20)),
+        host_pid: true,
+        ipc: Ipc::NoShm,
+        host_uts: true,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::health::HealthCheck;
 use crate::id::{ConfigId, SecretId};
+use crate::isolation::Ipc;
 use crate::meta::Labels;
 use crate::resources::ByteCount;
 use std::time::Duration;
@@ -81,6 +82,12 @@ pub struct ContainerSpec {
     pub oom_score_adj: i32,
     /// Size of `/dev/shm`; 64 MiB when not set.
     pub shm_size: Option<ByteCount>,
+    /// It sees the processes of the node.
+    pub host_pid: bool,
+    /// Shared memory, semaphores and message queues.
+    pub ipc: Ipc,
+    /// It has the host name of the node.
+    pub host_uts: bool,
 }
 
 /// A secret or config put into the container as a file.

@@ -20,6 +20,7 @@ pub mod error;
 pub mod format;
 pub mod health;
 pub mod id;
+pub mod isolation;
 pub mod job;
 pub mod meta;
 pub mod network;
@@ -50,6 +51,7 @@ pub use health::{HealthCheck, HealthTest};
 pub use id::{
     ClusterId, ConfigId, NetworkId, NodeId, ParseIdError, SecretId, ServiceId, StackId, TaskId,
 };
+pub use isolation::Ipc;
 pub use job::{Concurrency, JobRun, JobSpec, JobStatus, Outcome, RunCause, RunEnd, Schedule};
 pub use meta::{Labels, Meta, Timestamp, Version};
 pub use network::{BlockOwner, Network, NetworkAttachmentSpec, NetworkSpec};

@@ -110,7 +110,7 @@ impl Maker<'_> {
             })
             .collect();
         env.sort();
-        ContainerSpec {
+        let mut container = ContainerSpec {
             image: service.image.clone(),
             labels: self.labels(&service.labels),
             command: service.entrypoint.clone(),
@@ -155,7 +155,10 @@ impl Maker<'_> {
             init: service.init,
             oom_score_adj,
             shm_size,
-        }
+            ..ContainerSpec::default()
+        };
+        self.isolation(key, service, &mut container);
+        container
     }
 
     /// Capabilities to add and to drop: what is in both is added, `ALL` stands

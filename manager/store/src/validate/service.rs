@@ -1,6 +1,6 @@
 //! Checks of a service's spec.
 
-use super::{Invalid, dependencies, dns_name, job, placement, resources};
+use super::{Invalid, dependencies, dns_name, isolation, job, placement, resources};
 use crate::data::Data;
 use crate::snapshot::Snapshot;
 use skep_types::template;
@@ -203,6 +203,7 @@ fn check_container(snapshot: &Snapshot, container: &ContainerSpec) -> Result<(),
     {
         return refuse("ContainerSpec: ShutdownDelay cannot be more than one hour");
     }
+    isolation::check(container)?;
     let mut files = BTreeSet::new();
     for secret in &container.secrets {
         if snapshot.secret(secret.id).is_none() {

@@ -158,10 +158,7 @@ pub(super) static SERVICE: Object = object(
         key("init", Bool, "A first process that reaps others")
             .since(7)
             .partly("no effect: the program itself is process 1"),
-        key("ipc", Text, "IPC namespace").none_but(
-            &["private", "shareable"],
-            "every task has its own IPC namespace",
-        ),
+        key("ipc", Text, "IPC namespace").partly("with private, shareable, none and host"),
         key("isolation", Text, "How containers are apart, on Windows")
             .since(5)
             .none_but(&["default"], "it is for Windows containers"),
@@ -212,8 +209,7 @@ pub(super) static SERVICE: Object = object(
             .spec()
             .none("set oom_score_adj"),
         key("oom_score_adj", Int, "How soon it is ended when memory is short").since(13),
-        key("pid", OneOf(&[Text, Null]), "PID namespace")
-            .none("every task has its own PID namespace"),
+        key("pid", OneOf(&[Text, Null]), "PID namespace").partly("with host"),
         key(
             "pids_limit",
             Int,
@@ -296,9 +292,7 @@ pub(super) static SERVICE: Object = object(
         key("user", Text, "Who runs it"),
         key("userns_mode", Text, "User namespace")
             .none_but(&["host"], "it cannot be chosen for a task"),
-        key("uts", Text, "UTS namespace")
-            .spec()
-            .none("every task has its own UTS namespace"),
+        key("uts", Text, "UTS namespace").spec().partly("with host"),
         key("volume_driver", Any, "The driver of its volumes")
             .old("declare the volume under the top-level `volumes` with its `driver`"),
         key(

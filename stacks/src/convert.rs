@@ -17,6 +17,7 @@ mod mode;
 mod mounts;
 mod placement;
 mod resources;
+mod security;
 mod service;
 
 use crate::codes::{self, Code};

@@ -154,6 +154,7 @@ section! {
         depends_on: Value,
         deploy: Deploy,
         devices: Vec<Value>,
+        device_cgroup_rules: Vec<String>,
         dns: Vec<String>,
         dns_opt: Vec<String>,
         dns_search: Vec<String>,

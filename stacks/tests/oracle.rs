@@ -27,6 +27,7 @@ const DIFFERENT: &[(&str, &str)] = &[
     ("profiles.yml", "Docker knows format 3 alone"),
     ("profiles-all.yml", "Docker knows format 3 alone"),
     ("profiles-variable.yml", "Docker knows format 3 alone"),
+    ("security.yml", "Docker knows format 3 alone"),
     ("version-2.yml", "Docker knows format 3 alone"),
     (
         "version-too-new.yml",

@@ -11,6 +11,7 @@
 mod adopt;
 mod alive;
 mod apart;
+mod devices;
 mod error;
 mod exec;
 mod fill;

@@ -5,6 +5,7 @@ use crate::request::ContainerRequest;
 use crate::users::User;
 use crate::{Error, Result};
 use skep_agent_shim_api::{CapabilitySet, ProcessSpec, Seccomp};
+use skep_types::ContainerSpec;
 
 const DEFAULT_PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -22,8 +23,12 @@ pub(crate) fn build(
             "no command specified, neither by the service nor by its image".to_owned(),
         ));
     }
-    let capabilities = CapabilitySet::with_changes(&spec.cap_add, &spec.cap_drop)
-        .map_err(|error| Error::Spec(error.to_string()))?;
+    let capabilities = capabilities(spec)?;
+    let seccomp = if spec.privileged || spec.seccomp_unconfined {
+        Seccomp::Unconfined
+    } else {
+        Seccomp::Default
+    };
     Ok(ProcessSpec {
         args,
         env: environment(
@@ -38,10 +43,31 @@ pub(crate) fn build(
         gid: user.gid,
         groups: user.groups.clone(),
         capabilities,
-        no_new_privileges: false,
-        seccomp: Seccomp::Default,
+        no_new_privileges: spec.no_new_privileges,
+        seccomp,
         oom_score_adj: spec.oom_score_adj,
     })
+}
+
+/// All stands for what the node itself has: in a container or a virtual machine it
+/// may lack some.
+fn capabilities(spec: &ContainerSpec) -> Result<CapabilitySet> {
+    let asked = match spec.privileged {
+        true => CapabilitySet::all(),
+        false => CapabilitySet::with_changes(&spec.cap_add, &spec.cap_drop)
+            .map_err(|error| Error::Spec(error.to_string()))?,
+    };
+    if !spec.privileged
+        && !spec
+            .cap_add
+            .iter()
+            .any(|name| name.eq_ignore_ascii_case("ALL"))
+    {
+        return Ok(asked);
+    }
+    let ours = CapabilitySet::all_of_this_process()
+        .map_err(Error::file("read the capabilities in", "/proc/self/status"))?;
+    Ok(CapabilitySet(asked.0 & ours.0))
 }
 
 /// A command in the spec replaces entrypoint and command of the image; arguments

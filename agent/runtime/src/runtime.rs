@@ -6,11 +6,11 @@ use crate::rootfs::{self, private_dir};
 use crate::shim::{self, NoAnswer};
 use crate::signal::StopSignal;
 use crate::volumes::Volumes;
-use crate::{Error, Result, apart, process, spec, users};
+use crate::{Error, Result, apart, devices, process, spec, users};
 use serde::{Deserialize, Serialize};
 use skep_agent_shim_api::exit::unix_nanos_now;
 use skep_agent_shim_api::{
-    Bundle, Cgroup, ControlRequest, ControlResponse, DeviceRule, ExitRecord, LogConfig, ShimRequest,
+    Bundle, Cgroup, ControlRequest, ControlResponse, ExitRecord, LogConfig, ShimRequest,
 };
 use skep_types::{Labels, TaskId};
 use std::collections::HashMap;
@@ -246,6 +246,7 @@ impl Runtime {
         }
         let mut files = rootfs::write_etc(bundle, request, hostname)?;
         files.extend(rootfs::write_files(bundle, request)?);
+        let devices = devices::find(&request.spec)?;
         let cgroup_path = format!("/{}/{id}", self.inner.config.cgroup_parent);
         let config = spec::build(spec::Parts {
             bundle,
@@ -253,6 +254,7 @@ impl Runtime {
             process: &process,
             hostname,
             cgroup_path: &cgroup_path,
+            devices: &devices,
             volumes,
             files,
         })?;
@@ -264,7 +266,7 @@ impl Runtime {
             host_pid: request.spec.host_pid,
             tty: request.spec.tty,
             open_stdin: request.spec.open_stdin,
-            devices: DeviceRule::docker_default(),
+            devices: devices.allowed,
             log: LogConfig {
                 path: bundle.log(),
                 max_bytes: request

@@ -5,6 +5,7 @@
 //! shim itself (see `skep_agent_shim_api::ProcessSpec`), because libcontainer
 //! has holes there; so they are left out here.
 
+use crate::devices::Devices;
 use crate::request::ContainerRequest;
 use crate::rootfs::FileMount;
 use crate::{Error, Result};
@@ -51,6 +52,7 @@ pub(crate) struct Parts<'a> {
     pub(crate) process: &'a ProcessSpec,
     pub(crate) hostname: &'a str,
     pub(crate) cgroup_path: &'a str,
+    pub(crate) devices: &'a Devices,
     /// Volumes, binds, tmpfs: target and OCI mount, outer ones first.
     pub(crate) volumes: Vec<(String, Value)>,
     pub(crate) files: Vec<FileMount>,
@@ -84,12 +86,17 @@ pub(crate) fn build(parts: Parts<'_>) -> Result<Value> {
         "linux": {
             "namespaces": namespaces(&parts),
             "cgroupsPath": parts.cgroup_path,
-            "resources": resources(&parts.request.resources, &cgroup),
+            "resources": resources(&parts.request.resources, &parts.devices.allowed, &cgroup),
             "sysctl": sysctls(spec)?,
-            "maskedPaths": MASKED,
-            "readonlyPaths": READ_ONLY,
         },
     });
+    if !parts.devices.nodes.is_empty() {
+        config["linux"]["devices"] = json!(parts.devices.nodes);
+    }
+    if !(spec.privileged || spec.system_paths_unconfined) {
+        config["linux"]["maskedPaths"] = json!(MASKED);
+        config["linux"]["readonlyPaths"] = json!(READ_ONLY);
+    }
     // It would be the node's that is changed.
     if !spec.host_uts {
         config["hostname"] = json!(parts.hostname);
@@ -118,7 +125,9 @@ fn namespaces(parts: &Parts<'_>) -> Vec<Value> {
 }
 
 fn mounts(parts: &Parts<'_>) -> Vec<Value> {
-    let shm = parts.request.spec.shm_size.map_or(SHM_BYTES, |size| size.0);
+    let spec = &parts.request.spec;
+    let shm = spec.shm_size.map_or(SHM_BYTES, |size| size.0);
+    let system = if spec.privileged { "rw" } else { "ro" };
     let standard = [
         ("/proc", "proc", "nosuid,noexec,nodev".to_owned()),
         (
@@ -131,11 +140,11 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
             "devpts",
             "nosuid,noexec,newinstance,ptmxmode=0666,mode=0620,gid=5".to_owned(),
         ),
-        ("/sys", "sysfs", "nosuid,noexec,nodev,ro".to_owned()),
+        ("/sys", "sysfs", format!("nosuid,noexec,nodev,{system}")),
         (
             "/sys/fs/cgroup",
             "cgroup",
-            "nosuid,noexec,nodev,relatime,ro".to_owned(),
+            format!("nosuid,noexec,nodev,relatime,{system}"),
         ),
         ("/dev/mqueue", "mqueue", "nosuid,noexec,nodev".to_owned()),
         (
@@ -150,7 +159,7 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
             .iter()
             .any(|(other, _)| Path::new(other) == Path::new(target))
     };
-    let ipc = parts.request.spec.ipc;
+    let ipc = spec.ipc;
     let mut mounts = Vec::new();
     for (target, kind, options) in standard {
         if taken(target) {
@@ -193,7 +202,7 @@ fn mounts(parts: &Parts<'_>) -> Vec<Value> {
     mounts
 }
 
-fn resources(limits: &Resources, cgroup: &Cgroup) -> Value {
+fn resources(limits: &Resources, allowed: &[DeviceRule], cgroup: &Cgroup) -> Value {
     let mut memory = Map::new();
     if limits.memory_limit.0 > 0 {
         memory.insert("limit".into(), json!(limits.memory_limit.0));
@@ -224,7 +233,7 @@ fn resources(limits: &Resources, cgroup: &Cgroup) -> Value {
         resources.insert("pids".into(), json!({"limit": pids}));
     }
     let mut devices = vec![json!({"allow": false, "access": "rwm"})];
-    devices.extend(DeviceRule::docker_default().iter().map(|rule| {
+    devices.extend(allowed.iter().map(|rule| {
         let mut device = json!({
             "allow": true,
             "type": rule.kind.to_string(),

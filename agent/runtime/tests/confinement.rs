@@ -222,26 +222,13 @@ async fn limits_reach_the_kernel() -> TestResult {
 
 #[test]
 fn the_same_holds_where_cgroup_v2_is_all_there_is() -> TestResult {
-    // A mount namespace in which the machine looks like that; its controllers
-    // stay with v1, so what needs limits is left out.
-    let pretend = "umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && \
-                   exec \"$0\" --exact \"$@\"";
-    let output = std::process::Command::new("unshare")
-        .args(["-m", "sh", "-e", "-c", pretend])
-        .arg(std::env::current_exe()?)
-        .args([
-            "a_broken_pipe_ends_the_writer_silently",
-            "a_command_beside_a_container_is_confined_as_its_first_process",
-            "a_command_that_takes_too_long_is_killed",
-            "devices_beyond_the_list_cannot_be_used",
-            "namespaces_cannot_be_made_inside_nor_beside_a_container",
-        ])
-        .env("SKEP_TEST_SHIM", node::shim())
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{text}");
-    assert!(text.contains("5 passed"), "{text}");
-    Ok(())
+    node::as_on_cgroup_v2(&[
+        "a_broken_pipe_ends_the_writer_silently",
+        "a_command_beside_a_container_is_confined_as_its_first_process",
+        "a_command_that_takes_too_long_is_killed",
+        "devices_beyond_the_list_cannot_be_used",
+        "namespaces_cannot_be_made_inside_nor_beside_a_container",
+    ])
 }
 
 #[tokio::test(flavor = "multi_thread")]

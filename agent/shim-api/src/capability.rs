@@ -4,7 +4,7 @@
 //! decided elsewhere.
 
 use serde::{Deserialize, Serialize};
-use std::fmt;
+use std::{fmt, fs, io};
 
 /// Names in the order of their numbers (`linux/capability.h`).
 const NAMES: [&str; 41] = [
@@ -108,6 +108,18 @@ impl CapabilitySet {
     /// All known capabilities.
     pub const fn all() -> Self {
         Self((1 << Self::COUNT) - 1)
+    }
+
+    /// All known capabilities that this process may have.
+    ///
+    /// # Errors
+    /// `/proc` that does not say.
+    pub fn all_of_this_process() -> io::Result<Self> {
+        let status = fs::read_to_string("/proc/self/status")?;
+        let permitted = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+        let bits = permitted.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+        let bits = bits.ok_or(io::ErrorKind::InvalidData)?;
+        Ok(Self(bits & Self::all().0))
     }
 
     /// Docker's default set.

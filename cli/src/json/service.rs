@@ -234,6 +234,19 @@ fn container(spec: &ContainerSpec) -> Value {
             Ipc::Host => Some("host"),
         },
         "UTSMode": spec.host_uts.then_some("host"),
+        "Privileged": spec.privileged.then_some(true),
+        "Devices": spec.devices.iter().map(|device| json!({
+            "PathOnHost": device.source,
+            "PathInContainer": device.target,
+            "CgroupPermissions": device.access.to_string(),
+        })).collect::<Vec<_>>(),
+        "DeviceCgroupRules": spec.device_rules.iter().map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        "Privileges": {
+            "NoNewPrivileges": spec.no_new_privileges.then_some(true),
+            "Seccomp": spec.seccomp_unconfined.then(|| json!({"Mode": "unconfined"})),
+            "SystemPaths": spec.system_paths_unconfined.then(|| json!({"Mode": "unconfined"})),
+        },
     })
 }
 

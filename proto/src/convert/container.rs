@@ -3,8 +3,8 @@
 use super::basic::{WireId, id, id_bytes, millis, port, require, wire_enum};
 use crate::{Invalid, pb};
 use skep_types::{
-    ByteCount, ContainerSpec, FileReference, FileTarget, HealthCheck, HealthTest, Ipc, Mount,
-    MountKind, Ulimit,
+    ByteCount, ContainerSpec, Device, FileReference, FileTarget, HealthCheck, HealthTest,
+    InvalidDevice, Ipc, Mount, MountKind, Ulimit,
 };
 use std::time::Duration;
 
@@ -49,6 +49,12 @@ impl From<&ContainerSpec> for pb::ContainerSpec {
             host_pid,
             ipc,
             host_uts,
+            privileged,
+            devices,
+            device_rules,
+            no_new_privileges,
+            seccomp_unconfined,
+            system_paths_unconfined,
         } = spec;
         pb::ContainerSpec {
             image: image.clone(),
@@ -85,6 +91,12 @@ impl From<&ContainerSpec> for pb::ContainerSpec {
             host_pid: *host_pid,
             ipc: pb::Ipc::from(*ipc).into(),
             host_uts: *host_uts,
+            privileged: *privileged,
+            devices: devices.iter().map(Into::into).collect(),
+            device_rules: device_rules.iter().map(ToString::to_string).collect(),
+            no_new_privileges: *no_new_privileges,
+            seccomp_unconfined: *seccomp_unconfined,
+            system_paths_unconfined: *system_paths_unconfined,
         }
     }
 }
@@ -127,6 +139,12 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             host_pid,
             ipc: shared,
             host_uts,
+            privileged,
+            devices,
+            device_rules,
+            no_new_privileges,
+            seccomp_unconfined,
+            system_paths_unconfined,
         } = spec;
         Ok(ContainerSpec {
             image,
@@ -172,6 +190,18 @@ impl TryFrom<pb::ContainerSpec> for ContainerSpec {
             host_pid,
             ipc: ipc(shared)?,
             host_uts,
+            privileged,
+            devices: devices
+                .into_iter()
+                .map(TryInto::try_into)
+                .collect::<Result<_, _>>()?,
+            device_rules: device_rules
+                .iter()
+                .map(|rule| rule.parse().map_err(invalid("container.device_rules")))
+                .collect::<Result<_, _>>()?,
+            no_new_privileges,
+            seccomp_unconfined,
+            system_paths_unconfined,
         })
     }
 }
@@ -304,6 +334,38 @@ impl TryFrom<pb::Mount> for Mount {
             read_only,
             kind,
         })
+    }
+}
+
+fn invalid(field: &'static str) -> impl Fn(InvalidDevice) -> Invalid {
+    move |wrong| Invalid::Value(field, wrong.to_string())
+}
+
+impl From<&Device> for pb::Device {
+    fn from(device: &Device) -> Self {
+        let Device {
+            source,
+            target,
+            access,
+        } = device;
+        pb::Device {
+            source: source.clone(),
+            target: target.clone(),
+            access: access.to_string(),
+        }
+    }
+}
+
+impl TryFrom<pb::Device> for Device {
+    type Error = Invalid;
+    fn try_from(device: pb::Device) -> Result<Self, Invalid> {
+        let pb::Device {
+            source,
+            target,
+            access,
+        } = device;
+        let access = access.parse().map_err(invalid("device.access"))?;
+        Device::new(&source, &target, access).map_err(invalid("device"))
     }
 }
 

@@ -119,6 +119,12 @@ pub fn container() -> ContainerSpec {
         host_pid: true,
         ipc: Ipc::NoShm,
         host_uts: true,
+        privileged: true,
+        devices: vec!["/dev/fuse:/dev/other:rw".parse().unwrap()],
+        device_rules: vec!["b 8:* r".parse().unwrap()],
+        no_new_privileges: true,
+        seccomp_unconfined: true,
+        system_paths_unconfined: true,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a container is made of: the part of a task's spec that the runtime reads.
 
+use crate::device::{Device, DeviceRule};
 use crate::health::HealthCheck;
 use crate::id::{ConfigId, SecretId};
 use crate::isolation::Ipc;
@@ -88,6 +89,19 @@ pub struct ContainerSpec {
     pub ipc: Ipc,
     /// It has the host name of the node.
     pub host_uts: bool,
+    /// All capabilities and devices of the node, no system call filter, and the
+    /// settings of the kernel writable.
+    pub privileged: bool,
+    /// Devices that it finds.
+    pub devices: Vec<Device>,
+    /// Further devices that it may use.
+    pub device_rules: Vec<DeviceRule>,
+    /// Set-uid programs and the like give it no privileges.
+    pub no_new_privileges: bool,
+    /// No system call filter.
+    pub seccomp_unconfined: bool,
+    /// What of `/proc` and `/sys` is hidden or read-only elsewhere is not here.
+    pub system_paths_unconfined: bool,
 }
 
 /// A secret or config put into the container as a file.

@@ -15,6 +15,7 @@ pub mod constraint;
 pub mod container;
 pub mod cron;
 pub mod dependency;
+pub mod device;
 pub mod endpoint;
 pub mod error;
 pub mod format;
@@ -44,6 +45,7 @@ pub use container::{
 };
 pub use cron::{Cron, InvalidCron};
 pub use dependency::{Dependency, DependencyCondition};
+pub use device::{Access, Device, DeviceKind, DeviceRule, InvalidDevice};
 pub use endpoint::{Endpoint, EndpointMode, EndpointSpec, PortConfig, Protocol, PublishMode, Vip};
 pub use error::{chain, with_causes};
 pub use format::Format;

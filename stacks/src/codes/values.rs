@@ -212,6 +212,19 @@ pub(crate) const RESERVED_ABOVE_LIMIT: &Code = &code(
      rest is lost to everybody. Lower the reservation or raise the limit.",
 );
 
+pub(crate) const DEVICE: &Code = &code(
+    "SK0424",
+    "this is not a device",
+    "A device is written as HOST[:CONTAINER][:PERMISSIONS]: its path on the node, where the \
+     container finds it, below /dev, and some of r, w and m (to make nodes). A rule under \
+     `device_cgroup_rules` has the kind (a, b or c), the major and minor number, and the same \
+     letters; `*` is any number.",
+)
+.example(
+    "devices: [dev/ttyUSB0]",
+    "devices: [\"/dev/ttyUSB0:/dev/ttyUSB0:rw\"]",
+);
+
 pub(super) const ALL: &[&Code] = &[
     DURATION,
     SIZE,
@@ -236,4 +249,5 @@ pub(super) const ALL: &[&Code] = &[
     NOT_SUPPORTED,
     DECIMAL_MODE,
     RESERVED_ABOVE_LIMIT,
+    DEVICE,
 ];

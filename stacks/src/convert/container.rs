@@ -158,6 +158,7 @@ impl Maker<'_> {
             ..ContainerSpec::default()
         };
         self.isolation(key, service, &mut container);
+        self.security(key, service, &mut container);
         container
     }
 

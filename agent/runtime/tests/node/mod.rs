@@ -46,6 +46,23 @@ pub fn shim() -> &'static Path {
     built.as_deref().expect("the shim cannot be built")
 }
 
+/// Runs tests of this program in a mount namespace in which the machine has cgroup
+/// v2 alone. Its controllers stay with v1, so what needs limits is not for this.
+pub fn as_on_cgroup_v2(tests: &[&str]) -> TestResult {
+    let pretend = "umount -R -l /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && \
+                   exec \"$0\" --exact \"$@\"";
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-e", "-c", pretend])
+        .arg(std::env::current_exe()?)
+        .args(tests)
+        .env("SKEP_TEST_SHIM", shim())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{text}");
+    assert!(text.contains(&format!("{} passed", tests.len())), "{text}");
+    Ok(())
+}
+
 pub struct Node {
     pub runtime: Runtime,
     pub dir: tempfile::TempDir,

@@ -102,15 +102,12 @@ pub(super) static SERVICE: Object = object(
         )
         .spec()
         .none("it is for the machine that the image is built on"),
-        key("device_cgroup_rules", TEXTS, "Devices that may be used")
-            .spec()
-            .none("tasks cannot have devices yet"),
+        key("device_cgroup_rules", TEXTS, "Further devices that may be used").spec(),
         key(
             "devices",
             Set(&OneOf(&[Text, Shape::Object(&DEVICE)])),
             "Devices of the node",
-        )
-        .none("tasks cannot have devices yet"),
+        ),
         key("dns", TEXT_OR_LIST, "Name servers"),
         key("dns_opt", TEXTS, "Options of the resolver").spec(),
         key("dns_search", TEXT_OR_LIST, "Domains that names are looked up in"),
@@ -241,7 +238,7 @@ pub(super) static SERVICE: Object = object(
         )
         .spec()
         .none("let the program do it when it is told to stop"),
-        key("privileged", Bool, "All that the node may do").none("name what is needed under `cap_add`"),
+        key("privileged", Bool, "All that the node may do"),
         key("profiles", TEXTS, "It is there only when one of these is asked for").spec(),
         key("provider", Any, "A program that stands for the service")
             .spec()
@@ -269,7 +266,7 @@ pub(super) static SERVICE: Object = object(
         )
         .since(1),
         key("security_opt", TEXTS, "What is forbidden or allowed beyond the usual")
-            .none("the default profiles apply"),
+            .partly("with no-new-privileges, and with unconfined for seccomp and systempaths"),
         key("shm_size", SCALAR, "Size of /dev/shm"),
         key("stdin_open", Bool, "Standard input stays open"),
         key("stop_grace_period", Duration, "How long it has to stop"),

@@ -158,12 +158,13 @@ impl<'a> Draft<'a> {
                     continue;
                 }
                 if task.desired != known.desired {
-                    desired.push(DesiredChange {
+                    let change = DesiredChange {
                         task: task.id,
                         version,
                         desired: task.desired,
                         cause: task.stop_cause.filter(|_| known.stop_cause.is_none()),
-                    });
+                    };
+                    desired.push((task.node, change));
                 }
                 if !task.placed && !task.attachments.is_empty() {
                     attach.push(Attached {
@@ -200,7 +201,8 @@ impl<'a> Draft<'a> {
                 }
             }
             let version = work.service.map_or(Version(0), |known| known.meta.version);
-            create.extend(new.into_iter().map(|(spec_version, tasks)| {
+            create.extend(new.into_iter().map(|(spec_version, mut tasks)| {
+                tasks.sort_by_key(|task| task.node);
                 Action::Task(TaskAction::Create {
                     service,
                     version,
@@ -209,6 +211,11 @@ impl<'a> Draft<'a> {
                 })
             }));
         }
+        // A plan of many tasks is agreed on in parts, and what a node is told together costs
+        // it and its manager one message.
+        desired.sort_by_key(|(node, _)| *node);
+        let desired = desired.into_iter().map(|(_, change)| change).collect();
+        place.sort_by_key(|placement: &Placement| placement.node);
         let plan = &mut self.plan;
         // What stops comes first: a slot is never filled twice in between.
         push(&mut plan.actions, desired, |tasks| TaskAction::SetDesired {

@@ -11,7 +11,7 @@ use skep_types::assignment::AssignmentSet;
 use skep_types::{
     GenericResource, Generics, HealthCheck, LogDriver, ServiceId, Task, TaskId, Version, chain,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,8 +74,10 @@ impl Executor {
 
     /// Secrets and configs are looked up in this set from now on.
     pub(crate) fn told(&self, set: Arc<AssignmentSet>) {
+        // Of services that nobody can reach only their tasks here are known.
+        let here: BTreeSet<ServiceId> = set.tasks.values().map(|task| task.service).collect();
         self.asked()
-            .retain(|service, _| set.services.contains_key(service));
+            .retain(|service, _| set.services.contains_key(service) || here.contains(service));
         self.told.send_replace(Some(set));
     }
 

@@ -7,7 +7,7 @@ use skep_manager_ca::Credentials;
 use skep_proto::pb;
 use skep_proto::pb::assignment_change::Change;
 use skep_proto::pb::dispatcher_client::DispatcherClient;
-use skep_transport::{connect, redirected_to};
+use skep_transport::{Channels, redirected_to};
 use skep_types::{NodeDescription, TaskState};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -102,7 +102,8 @@ impl Agent {
     async fn session(&mut self, address: String) -> Result<std::convert::Infallible, Error> {
         // This process has its limits, too: it dials a few hundred at a time.
         let slot = self.dialling.clone().acquire_owned().await?;
-        let channel = connect(&address, self.credentials.client_config()?)?;
+        let channels = Channels::new(self.credentials.client_config()?).patient();
+        let channel = channels.to(&address)?;
         let mut client = DispatcherClient::new(channel).max_decoding_message_size(64 << 20);
         let mut description = description(self.bits);
         if self.works {

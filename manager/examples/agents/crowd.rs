@@ -19,7 +19,8 @@ const JOINING: usize = 4;
 /// How often the leader is looked for.
 const TRIES: usize = 20;
 
-/// Says when all have their assignments, and at the end how often one lost its session.
+/// Says when all have their assignments, and at the end how often one lost its session and how
+/// many messages told what all are told.
 pub(crate) async fn run(count: usize, token: &str, managers: &[String]) -> Result<(), Error> {
     let token: JoinToken = token.parse()?;
     let first = managers.first().ok_or("name a manager: HOST:PORT")?;
@@ -70,7 +71,7 @@ pub(crate) async fn run(count: usize, token: &str, managers: &[String]) -> Resul
     let took = begun.elapsed().as_secs_f64();
     println!("ready in {took:.1} s, {again} tried again");
     let end = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
-    let mut lost = 0_usize;
+    let (mut lost, mut told) = (0_usize, 0_usize);
     tokio::pin!(end);
     loop {
         tokio::select! {
@@ -78,15 +79,19 @@ pub(crate) async fn run(count: usize, token: &str, managers: &[String]) -> Resul
                 ended??;
                 break;
             }
-            said = said.recv() => if let Some(Said::Lost(reason)) = said {
-                if lost == 0 {
-                    eprintln!("(the first session that was lost: {reason})");
+            said = said.recv() => match said {
+                Some(Said::Lost(reason)) => {
+                    if lost == 0 {
+                        eprintln!("(the first session that was lost: {reason})");
+                    }
+                    lost += 1;
                 }
-                lost += 1;
+                Some(Said::Told(_)) => told += 1,
+                Some(Said::Connected(_)) | None => {}
             }
         }
     }
-    println!("{lost} sessions were lost");
+    println!("{lost} sessions were lost; {told} messages were of what all are told");
     Ok(())
 }
 

@@ -54,8 +54,9 @@ impl Views {
             new.nodes().for_each(|node| set_peer(node.id, Some(node)));
         }
         for id in outdated(old, new, difference) {
-            let view = new.service(id).map(|service| service_view(new, service));
-            put(&mut self.services, id, view.map(Arc::new), |id, view| {
+            let service = new.service(id).filter(|service| is_reached(service));
+            let view = service.map(|service| Arc::new(service_view(new, service)));
+            put(&mut self.services, id, view, |id, view| {
                 changes.push(AssignmentChange::Service(id, view));
             });
         }
@@ -144,10 +145,8 @@ fn service_view(snapshot: &Snapshot, service: &Service) -> ServiceView {
         (attachment.network, on)
     });
     let tasks = snapshot.tasks_of(service.id);
-    let mut endpoints: Vec<EndpointView> = tasks
-        .filter(|_| is_reached(service))
-        .filter_map(|task| endpoint(snapshot, task))
-        .collect();
+    let mut endpoints: Vec<EndpointView> =
+        tasks.filter_map(|task| endpoint(snapshot, task)).collect();
     endpoints.sort_by_key(|endpoint| endpoint.task);
     ServiceView {
         name: service.spec.name.clone(),
@@ -158,8 +157,8 @@ fn service_view(snapshot: &Snapshot, service: &Service) -> ServiceView {
 }
 
 /// Whether there is a way to its tasks from elsewhere: a network on which they have a
-/// name, or a port. To tell all nodes of each of ten thousand tasks that nobody can ask
-/// for anything is most of the work of starting them.
+/// name, or a port. To tell all nodes of services that nobody can ask for anything, and of
+/// each of their tasks, is most of the work of starting them.
 fn is_reached(service: &Service) -> bool {
     !service.spec.task.networks.is_empty()
         || !service.spec.endpoint.ports.is_empty()
@@ -221,9 +220,9 @@ mod tests {
         TaskStatus, Timestamp, Version,
     };
 
-    /// The view of a service with these ports, and whether its task's start changed
-    /// anything.
-    fn told(ports: Vec<PortConfig>) -> (Arc<ServiceView>, bool) {
+    /// The view of a service with these ports, if there is one, and whether its task's start
+    /// changed anything.
+    fn told(ports: Vec<PortConfig>) -> (Option<Arc<ServiceView>>, bool) {
         let (node, id, task) = (
             NodeId::from_bits(1),
             ServiceId::from_bits(1),
@@ -294,13 +293,12 @@ mod tests {
         };
         step(1, &make);
         let changed = !step(2, &[Action::Task(run)]).is_empty();
-        (views.services[&id].clone(), changed)
+        (views.services.get(&id).cloned(), changed)
     }
 
     #[test]
-    fn of_tasks_that_nobody_can_send_anything_no_node_is_told() {
-        let (view, changed) = told(Vec::new());
-        assert_eq!((view.endpoints.len(), changed), (0, false));
+    fn of_a_service_that_nobody_can_send_anything_no_node_is_told() {
+        assert_eq!(told(Vec::new()), (None, false));
         let (view, changed) = told(vec![PortConfig {
             protocol: Protocol::Tcp,
             target: 80,
@@ -308,6 +306,6 @@ mod tests {
             mode: PublishMode::Host,
             masquerade: false,
         }]);
-        assert_eq!((view.endpoints.len(), changed), (1, true));
+        assert_eq!((view.unwrap().endpoints.len(), changed), (1, true));
     }
 }

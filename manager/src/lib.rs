@@ -20,6 +20,7 @@ mod keeper;
 mod leader;
 mod machine;
 mod manager;
+mod port;
 mod proposer;
 mod reconciler;
 mod registrations;

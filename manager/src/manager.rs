@@ -8,48 +8,26 @@ use crate::leader;
 use crate::machine::State;
 use crate::proposer::Proposer;
 use crate::rpc::control::Control;
-use crate::rpc::gate::Gate;
-use crate::rpc::{ca, dispatcher, raft, relay};
+use crate::rpc::{ca, raft};
 use crate::seats;
 use crate::shared::Shared;
-use crate::{address, admission};
+use crate::{address, admission, port};
 use skep_manager_ca::Credentials;
 use skep_manager_raft::{Raft, RaftConfig, Status, seed};
-use skep_manager_store::format::{NEWEST, VERSION};
+use skep_manager_store::format::NEWEST;
 use skep_manager_store::{Action, ClusterAction, NetworkAction, NodeAction, Snapshot};
 use skep_proto::pb;
-use skep_transport::{Channels, Network, Secured};
+use skep_transport::{Channels, Network};
 use skep_types::{Cluster, ManagerStatus, NetworkId, NetworkSpec, Node};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::Server;
 
 /// How long a planned stop waits for leadership to go elsewhere and for calls
 /// under way to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(3);
-
-/// Largest change another manager may forward.
-const CHANGE_MAX_BYTES: usize = 64 << 20;
-/// Largest request of somebody who may not have a certificate yet.
-const REQUEST_MAX_BYTES: usize = 16 << 10;
-/// Calls under way at once on one connection, streams among them; the gate allows
-/// most peers fewer.
-const CALLS_MAX: u32 = 1024;
-/// What a call may send before it is read, and all calls of a connection: one that
-/// nobody reads must not hold up the others, heartbeats among them.
-const STREAM_WINDOW_BYTES: u32 = 128 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
-
-/// A peer that is not heard for so long is asked whether it is there; who is sends
-/// something twice as often. It has the second to answer. What a peer sent before it was
-/// cut off, and arrives when the connection has ended, is not done any more: nobody
-/// waits for it.
-const KEEP_ALIVE: Duration = Duration::from_secs(3);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What a manager is made of.
 pub struct ManagerConfig {
@@ -168,7 +146,7 @@ impl Manager {
         tasks.spawn(admission::follow(shared.state.clone(), credentials, ask));
         let secured = skep_transport::accept(listener, server_tls, Some(recheck));
         let mut server = JoinSet::new();
-        server.spawn(serve(shared.clone(), secured, stopping));
+        server.spawn(port::serve(shared.clone(), secured, stopping));
         Ok(Manager {
             shared,
             stop,
@@ -266,52 +244,6 @@ async fn form(raft: &Raft, state: &Arc<State>, actions: &[Action]) -> Result<(),
 async fn mourn(raft: Raft) {
     if let Some(reason) = raft.stopped().await {
         tracing::error!(%reason, "this manager takes no part any more; mend it, then restart the daemon");
-    }
-}
-
-async fn serve(
-    shared: Shared,
-    secured: ReceiverStream<std::io::Result<Secured>>,
-    mut stopping: watch::Receiver<bool>,
-) {
-    let gate = Gate {
-        shared: shared.clone(),
-    };
-    let dispatcher = dispatcher::DispatcherService::new(shared.clone());
-    let dispatcher = pb::dispatcher_server::DispatcherServer::new(dispatcher)
-        .max_decoding_message_size(dispatcher::MESSAGE_MAX_BYTES);
-    let relay = pb::relay_server::RelayServer::new(relay::RelayService {
-        shared: shared.clone(),
-    })
-    .max_decoding_message_size(relay::MESSAGE_MAX_BYTES);
-    let raft = pb::raft_server::RaftServer::new(raft::RaftService {
-        shared: shared.clone(),
-    })
-    .max_decoding_message_size(raft::MESSAGE_MAX_BYTES)
-    .max_encoding_message_size(raft::MESSAGE_MAX_BYTES);
-    let control = pb::control_server::ControlServer::new(Control::remote(shared.clone()))
-        .max_decoding_message_size(CHANGE_MAX_BYTES);
-    let ca = pb::ca_server::CaServer::new(ca::CaService { shared })
-        .max_decoding_message_size(REQUEST_MAX_BYTES);
-    let server = Server::builder()
-        .layer(skep_transport::name_version(VERSION))
-        .layer(gate)
-        .http2_keepalive_interval(Some(KEEP_ALIVE))
-        .http2_keepalive_timeout(Some(PROBE_TIMEOUT))
-        .max_concurrent_streams(CALLS_MAX)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .add_service(raft)
-        .add_service(dispatcher)
-        .add_service(relay)
-        .add_service(control)
-        .add_service(ca)
-        .serve_with_incoming_shutdown(secured, async move {
-            // An error means that the manager is gone: the same.
-            let _ = stopping.wait_for(|stop| *stop).await;
-        });
-    if let Err(error) = server.await {
-        tracing::error!(%error, "the manager's port is not served any more");
     }
 }
 

@@ -15,16 +15,29 @@ use tonic::transport::{Channel, Endpoint, Uri};
 
 /// How long a TCP connection and its handshake may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
-/// A connection on which nothing is heard for this long is probed: a silent host
-/// must not hold a call for ever. It is longer than the second between two
-/// heartbeats of an agent, whose answers make probes needless.
-const KEEP_ALIVE: Duration = Duration::from_millis(1500);
-/// It is given up when the probe is not answered in this time.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// A silent host must not hold a call for ever.
+static PROMPT: Probes = Probes {
+    after: Duration::from_millis(1500),
+    timeout: Duration::from_secs(1),
+};
+/// For who finds out by calls of its own whether the peer is there.
+static PATIENT: Probes = Probes {
+    after: Duration::from_secs(10),
+    timeout: Duration::from_secs(10),
+};
 /// How long it is news that no connection could be made.
 const FRESH: Duration = Duration::from_millis(250);
 /// How long a connection may lie unused that nobody waited for. The peer may have gone.
 const UNUSED: Duration = Duration::from_secs(5);
+
+/// How it is found out that a peer is gone that said nothing.
+#[derive(Debug, Clone, Copy)]
+pub struct Probes {
+    /// A connection on which nothing is heard for this long is probed.
+    pub after: Duration,
+    /// It is given up when the probe is not answered in this time.
+    pub timeout: Duration,
+}
 
 /// An address no channel can be made for.
 #[derive(Debug, thiserror::Error)]
@@ -40,13 +53,14 @@ pub struct ChannelError {
 /// # Errors
 /// When the address is not `HOST:PORT`.
 pub fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, ChannelError> {
-    connect_over(Tcp::network(), address, tls)
+    connect_over(Tcp::network(), address, tls, &PROMPT)
 }
 
 fn connect_over(
     network: Arc<dyn Network>,
     address: &str,
     tls: Arc<ClientConfig>,
+    probes: &'static Probes,
 ) -> Result<Channel, ChannelError> {
     let bad = || ChannelError {
         address: address.to_owned(),
@@ -54,8 +68,8 @@ fn connect_over(
     let endpoint = Endpoint::from_shared(format!("http://{address}"))
         .map_err(|_| bad())?
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(PROBE_TIMEOUT)
+        .http2_keep_alive_interval(probes.after)
+        .keep_alive_timeout(probes.timeout)
         .keep_alive_while_idle(true);
     let connector = TlsConnector::from(tls);
     let dial = move |uri: Uri| {
@@ -122,6 +136,7 @@ where
 pub struct Channels {
     network: Arc<dyn Network>,
     tls: Arc<ClientConfig>,
+    probes: &'static Probes,
     open: Arc<Mutex<HashMap<String, Channel>>>,
 }
 
@@ -136,7 +151,20 @@ impl Channels {
         Channels {
             network,
             tls,
+            probes: &PROMPT,
             open: Arc::default(),
+        }
+    }
+
+    /// For a caller whose own calls, such as heartbeats, tell it in time that a peer has gone.
+    /// Its connections outlast a peer that is busy for some seconds, and thousands of such
+    /// callers do not cost the peer a probe each.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Channels {
+            probes: &PATIENT,
+            open: Arc::default(),
+            ..self
         }
     }
 
@@ -152,7 +180,7 @@ impl Channels {
         if let Some(channel) = open.get(address) {
             return Ok(channel.clone());
         }
-        let channel = connect_over(self.network.clone(), address, self.tls.clone())?;
+        let channel = connect_over(self.network.clone(), address, self.tls.clone(), self.probes)?;
         open.insert(address.to_owned(), channel.clone());
         Ok(channel)
     }

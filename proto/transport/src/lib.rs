@@ -16,7 +16,7 @@ mod recheck;
 mod redirect;
 mod unknown;
 
-pub use channel::{ChannelError, Channels, connect};
+pub use channel::{ChannelError, Channels, Probes, connect};
 pub use listener::{PeerConnection, Secured, accept};
 pub use network::{ByteStream, Connection, Listener, Network, Tcp};
 pub use places::{Call, Calls, Load};

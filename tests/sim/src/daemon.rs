@@ -101,7 +101,7 @@ async fn node(site: &Arc<Site>) -> Outcome<()> {
         work: Arc::new(Worker::open(site.containers.clone(), reporter.clone())),
         reporter,
         told,
-        channels: Channels::over(site.network.clone(), credentials.client_config()?),
+        channels: Channels::over(site.network.clone(), credentials.client_config()?).patient(),
         known: site.files().managers.clone(),
         described,
         held: Held::default(),

@@ -32,12 +32,6 @@ fn warning(message: impl Into<String>, help: &'static str) -> Option<Finding> {
     })
 }
 
-/// Of an init process in the container.
-pub(crate) fn init(wanted: Option<bool>) -> Option<Finding> {
-    let help = "the program itself is process 1; it has to reap its children";
-    wanted?.then(|| warning("an init process is not supported and has no effect", help))?
-}
-
 /// Of a text that may be a template, such as `{{.Task.Slot}}`.
 pub(crate) fn template(text: &str) -> Option<Finding> {
     let wrong = Template::parse(text, Place::Spec).err()?;
@@ -110,7 +104,6 @@ pub fn without_effect(spec: &ServiceSpec) -> Vec<Diagnostic> {
         }));
     };
     let container = &spec.task.container;
-    add("init".to_owned(), init(container.init));
     add("hostname".to_owned(), template(&container.hostname));
     for variable in &container.env {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));

@@ -47,6 +47,7 @@ impl Runtime {
         let of_container: ShimRequest = read_json(&bundle.request())?;
         let mut process = of_container.process;
         process.args = command.to_vec();
+        process.init = false;
         let request = ExecRequest {
             container_id: of_container.container_id,
             process,

@@ -46,6 +46,7 @@ pub(crate) fn build(
         no_new_privileges: spec.no_new_privileges,
         seccomp,
         oom_score_adj: spec.oom_score_adj,
+        init: spec.init.unwrap_or_default(),
     })
 }
 

@@ -55,6 +55,8 @@ pub struct ProcessSpec {
     pub seccomp: Seccomp,
     /// OOM killer adjustment.
     pub oom_score_adj: i32,
+    /// An init process runs it: hands signals on to it, and reaps.
+    pub init: bool,
 }
 
 /// System call filter of a container.

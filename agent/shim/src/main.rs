@@ -4,6 +4,8 @@
 //! poll loop that owns the container's output, its log and its end, and that
 //! outlives the daemon. The container does not outlive it.
 //!
+//! Under another name it is process 1 of a container that asks for an init.
+//!
 //! It has one thread from first to last: libcontainer clones its caller. What
 //! is run, with which limits and mounts, is decided by the runtime.
 
@@ -13,6 +15,7 @@ mod devices;
 mod error;
 mod events;
 mod exec;
+mod init;
 mod log;
 mod monitor;
 mod profile;
@@ -35,8 +38,14 @@ const USAGE: &str = "usage: skep-shim create --bundle DIR    make a container an
 skep-shim is started by the skep daemon; there is no need to run it by hand.";
 
 fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args_os()
-        .skip(1)
+    let mut words = std::env::args_os();
+    if words.next().is_some_and(|name| name == init::NAME) {
+        return match words.next() {
+            Some(program) => init::run(program, words),
+            None => ExitCode::from(2),
+        };
+    }
+    let args: Vec<String> = words
         .map(|arg| arg.to_string_lossy().into_owned())
         .collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();

@@ -5,6 +5,8 @@
 use nix::libc;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 {
@@ -50,6 +52,18 @@ pub fn reset_signals() {
         let mut set = std::mem::zeroed::<libc::sigset_t>();
         libc::sigemptyset(&mut set);
         libc::sigprocmask(libc::SIG_SETMASK, &set, std::ptr::null_mut());
+    }
+}
+
+/// Lets a program start with every signal at its default and none blocked.
+pub fn unblock_signals_in(command: &mut Command) {
+    let reset = || {
+        reset_signals();
+        Ok(())
+    };
+    // SAFETY: it makes two system calls on data of its own and takes no lock.
+    unsafe {
+        command.pre_exec(reset);
     }
 }
 

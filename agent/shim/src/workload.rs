@@ -5,7 +5,7 @@
 //! made), binds the life of the container to that of the shim, and runs the
 //! program confined.
 
-use crate::{confine, sys};
+use crate::{confine, init, sys};
 use libcontainer::oci_spec::runtime::Spec;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -82,6 +82,15 @@ impl Workload {
                 126,
                 format!("exec: {name:?}: an argument holds a zero byte"),
             );
+        };
+        let (path, args) = match self.process.init {
+            // This very binary; the program is its first argument.
+            true => {
+                let name = CString::new(init::NAME).unwrap_or_default();
+                let words = [vec![name, path], args].concat();
+                (c"/proc/self/exe".to_owned(), words)
+            }
+            false => (path, args),
         };
         let filter = self.filter.as_ref().map(|filter| filter.as_slice());
         if let Err((step, error)) = confine::apply(&self.process, filter) {

@@ -26,10 +26,6 @@ impl Maker<'_> {
             if let Some(logging) = &service.logging {
                 self.ignored_logging(&base, logging);
             }
-            self.found(
-                &down(&base, &[Step::Key("init")]),
-                effect::init(service.init),
-            );
             self.template(&base, "hostname", &service.hostname);
             for (name, value) in service.environment.iter() {
                 let path = down(&base, &[Step::Key("environment")]);

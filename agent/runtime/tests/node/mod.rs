@@ -134,6 +134,19 @@ impl Node {
         }
     }
 
+    /// Puts the libraries of the shim into the image, for what runs as that in the
+    /// container: the one that is installed is static and needs none.
+    pub fn with_libraries_of_the_shim(&self) {
+        let said = Command::new("ldd").arg(shim()).output().unwrap();
+        let said = String::from_utf8_lossy(&said.stdout);
+        let paths = said.split_whitespace().filter(|word| word.starts_with('/'));
+        for path in paths.map(Path::new) {
+            let copy = self.layer().join(path.strip_prefix("/").unwrap());
+            fs::create_dir_all(copy.parent().unwrap()).unwrap();
+            fs::copy(path, copy).unwrap();
+        }
+    }
+
     pub async fn run(&self, request: ContainerRequest) -> Result<(TaskId, Started), Error> {
         let task = request.task;
         self.runtime.create(request).await?;

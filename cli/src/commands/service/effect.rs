@@ -37,7 +37,14 @@ mod tests {
     #[test]
     fn only_what_is_new_is_spoken_of() -> Result<()> {
         let mut before = ServiceSpec::default();
-        Arc::make_mut(&mut before.task).container.init = Some(true);
+        Arc::make_mut(&mut before.task).container.mounts = vec![skep_types::Mount {
+            target: "/data".to_owned(),
+            read_only: false,
+            kind: skep_types::MountKind::Bind {
+                source: "/data".to_owned(),
+                propagation: "rshared".to_owned(),
+            },
+        }];
         assert!(added(&before, &before)?.is_empty());
         let mut after = before.clone();
         let log_driver = skep_types::LogDriver {

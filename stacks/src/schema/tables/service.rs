@@ -152,9 +152,7 @@ pub(super) static SERVICE: Object = object(
         ),
         key("hostname", Text, "The host name in the container"),
         key("image", Text, "The image"),
-        key("init", Bool, "A first process that reaps others")
-            .since(7)
-            .partly("no effect: the program itself is process 1"),
+        key("init", Bool, "A first process that hands signals on, and reaps others").since(7),
         key("ipc", Text, "IPC namespace").partly("with private, shareable, none and host"),
         key("isolation", Text, "How containers are apart, on Windows")
             .since(5)

@@ -39,6 +39,7 @@ pub fn run(program: OsString, mut args: impl Iterator<Item = OsString>) -> ExitC
 }
 
 fn supervise(mut command: Command) -> io::Result<ExitCode> {
+    prctl::set_name(c"skep-init")?;
     // This binary is the node's: nobody in the container gets at it by way of us.
     prctl::set_dumpable(false)?;
     // Among the node's processes we are not the first: what the program leaves

@@ -60,6 +60,7 @@ impl View {
             explained,
             dues,
             stacks,
+            asked: _,
         } = answer;
         let mut shared: BTreeMap<(ServiceId, u64), Arc<TaskSpec>> = BTreeMap::new();
         for entry in specs {

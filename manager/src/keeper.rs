@@ -250,6 +250,7 @@ mod tests {
             last_raft_id: 0,
             format: NEWEST,
             unlock_key: None,
+            clients: BTreeMap::new(),
         })))
     }
 

@@ -142,7 +142,7 @@ impl Manager {
             tasks.spawn(autolock::follow(state, raft, keeper, stopping.clone()));
         }
         let (ask, asked) = watch::channel(());
-        let recheck = admission::recheck(&credentials, asked);
+        let recheck = admission::recheck(shared.state.clone(), &credentials, asked);
         tasks.spawn(admission::follow(shared.state.clone(), credentials, ask));
         let secured = skep_transport::accept(listener, server_tls, Some(recheck));
         let mut server = JoinSet::new();

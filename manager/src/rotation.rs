@@ -121,7 +121,7 @@ async fn take(
 /// The tokens pin the root, and whoever held the old ones may hold its key.
 fn flip(cluster: &Cluster, now: Timestamp) -> Result<Vec<Action>, String> {
     let version = cluster.meta.version;
-    let root_ca = rotated(&cluster.root_ca, cluster.certificates_end(now))
+    let root_ca = rotated(&cluster.root_ca, cluster.all_certificates_end(now))
         .ok_or("there is no next root CA")?;
     let secret = || JoinToken::new_secret().map_err(|error| error.to_string());
     let secrets = JoinSecrets {
@@ -168,7 +168,9 @@ mod tests {
     use crate::testing::swarm;
     use skep_manager_ca::next_root;
     use skep_manager_store::{NodeAction, Store};
-    use skep_types::{FormerRoot, Meta, Node, NodeId, NodeStatus, Role, Version};
+    use skep_types::{
+        Client, ClientRole, FormerRoot, Meta, Node, NodeId, NodeStatus, Role, Version,
+    };
     use std::time::SystemTime;
 
     /// A swarm in which a rotation goes on.
@@ -256,6 +258,33 @@ mod tests {
         // It came back before the end: it follows like the others.
         let back = done.node(old, NodeState::Ready);
         assert_eq!(back.next(), Step::Wait(None));
+    }
+
+    #[test]
+    fn a_replaced_root_is_known_as_long_as_certificates_of_clients_live() {
+        let mut begun = Rotating::begin();
+        let version = begun.store.version();
+        let client = Client {
+            role: ClientRole::Admin,
+            certificate: [1; 32],
+            created_at: Timestamp(1),
+            until: Timestamp(u64::MAX / 2),
+        };
+        let clients = [("alice".to_owned(), client)].into();
+        let set = [Action::Cluster(ClusterAction::SetClients {
+            version,
+            clients,
+        })];
+        let applied = begun.store.apply(Version(2), Timestamp(2), &set);
+        applied.into_result().unwrap();
+        let cluster = begun.store.snapshot().cluster().cloned().unwrap();
+        let actions = flip(&cluster, Timestamp(50)).unwrap();
+        let Action::Cluster(ClusterAction::SetRootCa { root_ca, .. }) = &actions[0] else {
+            panic!("{actions:?}");
+        };
+        assert_eq!(root_ca.former[0].until, Timestamp(u64::MAX / 2));
+        // Removed nodes are not remembered for longer because of them.
+        assert!(cluster.certificates_end(Timestamp(50)) < Timestamp(u64::MAX / 2));
     }
 
     #[test]

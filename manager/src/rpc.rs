@@ -2,6 +2,7 @@
 
 pub(crate) mod ca;
 pub(crate) mod change;
+pub(crate) mod client;
 pub mod control;
 pub(crate) mod describe;
 pub(crate) mod dispatcher;

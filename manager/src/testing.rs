@@ -65,5 +65,6 @@ pub(crate) fn swarm() -> Cluster {
         last_raft_id: 0,
         format: Default::default(),
         unlock_key: None,
+        clients: BTreeMap::new(),
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod assignment;
 pub(crate) mod basic;
+pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod container;
 pub(crate) mod data;

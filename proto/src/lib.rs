@@ -17,6 +17,7 @@ pub mod pb {
 mod convert;
 
 pub use convert::basic::{address, address_bytes, id, id_bytes, ipv4};
+pub use convert::client::{client_role, clients, clients_on_wire};
 pub use convert::cluster::{unlock_key, unlock_key_bytes};
 pub use convert::log::{ActionResult, decode_entry, decode_results, encode_entry, encode_results};
 pub use convert::revision::service_on_wire;

@@ -183,6 +183,10 @@ fn actions() -> Vec<Action> {
             key: cluster().unlock_key,
         }),
         Action::Cluster(ClusterAction::SetUnlockKey { version, key: None }),
+        Action::Cluster(ClusterAction::SetClients {
+            version,
+            clients: clients(),
+        }),
         Action::Node(NodeAction::Create(Box::new(node()))),
         Action::Node(NodeAction::Update {
             id,

@@ -102,6 +102,7 @@ fn cluster(root: &Root, spec: ClusterSpec) -> Result<Cluster> {
         last_raft_id: 0,
         format: Default::default(),
         unlock_key: None,
+        clients: BTreeMap::new(),
     })
 }
 

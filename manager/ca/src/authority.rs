@@ -8,6 +8,7 @@ use rustls_pki_types::CertificateDer;
 use skep_types::{FormerRoot, RootCa, Timestamp};
 
 use crate::bundle::{CaBundle, Digest};
+use crate::client::ClientIdentity;
 use crate::error::CaError;
 use crate::root::{Issued, Root, Subject};
 
@@ -64,6 +65,22 @@ impl Authority {
         now: SystemTime,
     ) -> Result<Issued, CaError> {
         let mut issued = self.signer.issue(request, subject, validity, now)?;
+        push(&mut issued.pem, &self.chain);
+        Ok(issued)
+    }
+
+    /// The same for a client.
+    ///
+    /// # Errors
+    /// As [`Root::issue_client`].
+    pub fn issue_client(
+        &self,
+        request: &str,
+        client: &ClientIdentity,
+        validity: Duration,
+        now: SystemTime,
+    ) -> Result<Issued, CaError> {
+        let mut issued = self.signer.issue_client(request, client, validity, now)?;
         push(&mut issued.pem, &self.chain);
         Ok(issued)
     }

@@ -15,7 +15,7 @@ use skep_types::{ClusterId, NodeId};
 use crate::bundle::{CaBundle, Digest, fingerprint};
 use crate::error::CaError;
 use crate::identity::{Identity, provider};
-use crate::verify::{Trusted, Verifier, check};
+use crate::verify::{Trusted, Verifier, admit, whose};
 
 /// gRPC runs over HTTP/2.
 const ALPN: &[u8] = b"h2";
@@ -68,7 +68,9 @@ impl Former {
     }
 }
 
-fn client_verifier(roots: &Arc<RootCertStore>) -> Result<Arc<dyn ClientCertVerifier>, CaError> {
+pub(crate) fn client_verifier(
+    roots: &Arc<RootCertStore>,
+) -> Result<Arc<dyn ClientCertVerifier>, CaError> {
     WebPkiClientVerifier::builder_with_provider(roots.clone(), Arc::new(provider()))
         .allow_unauthenticated()
         .build()
@@ -169,12 +171,14 @@ impl Credentials {
     /// Why it may not: it was removed, or its root was replaced.
     pub fn recheck(&self, certificate: &CertificateDer<'_>) -> Result<(), CaError> {
         let trust = self.trust();
-        let peer = check(&trust, certificate)?;
+        admit(&trust, certificate)?;
         match &trust.excused {
             Some(former)
                 if former.ca.issuer_of(certificate).is_some() && !former.excuses(certificate) =>
             {
-                Err(CaError::Replaced { node: peer.node })
+                Err(CaError::Replaced {
+                    whose: whose(certificate),
+                })
             }
             _ => Ok(()),
         }
@@ -250,6 +254,19 @@ impl std::fmt::Debug for Credentials {
 pub fn joining_config(ca: &CaBundle) -> Result<Arc<ClientConfig>, CaError> {
     let trust = Trust::new(ca, None, Arc::default(), None)?;
     let mut config = client(Trusted::Root(Arc::new(trust)))?.with_no_client_auth();
+    finish(&mut config);
+    Ok(Arc::new(config))
+}
+
+/// For a client of this swarm, which shows `own`: the server must be one of its
+/// managers.
+pub(crate) fn client_config(
+    ca: &CaBundle,
+    cluster: ClusterId,
+    own: Arc<dyn ResolvesClientCert>,
+) -> Result<Arc<ClientConfig>, CaError> {
+    let trust = Trust::new(ca, Some(cluster), Arc::default(), None)?;
+    let mut config = client(Trusted::Root(Arc::new(trust)))?.with_client_cert_resolver(own);
     finish(&mut config);
     Ok(Arc::new(config))
 }

@@ -60,6 +60,24 @@ pub enum CaError {
         /// The time here.
         now: SystemTime,
     },
+    /// A client's certificate does not hold now.
+    #[error("the certificate of client {name} {reason}")]
+    ClientTime {
+        /// Whose it is.
+        name: String,
+        /// When it does, and what to do.
+        reason: String,
+    },
+    /// A client's certificate for another cluster.
+    #[error("the certificate of client {name} is for swarm {found}, this is swarm {expected}")]
+    ClientOfOther {
+        /// Whose it is.
+        name: String,
+        /// The swarm in it.
+        found: ClusterId,
+        /// Our swarm.
+        expected: ClusterId,
+    },
     /// A certificate of another CA.
     #[error(
         "the certificate of node {node} was not issued by this swarm; the node is, or was, part of another one"
@@ -101,11 +119,11 @@ pub enum CaError {
     /// A certificate under a root that was replaced while its node was away,
     /// and not the one the node last showed.
     #[error(
-        "the certificate of node {node} was issued under a root CA that was replaced; the node must leave the swarm and join again"
+        "the certificate of {whose} was issued under a root CA that was replaced; a node must leave the swarm and join again, a client needs a new certificate"
     )]
     Replaced {
-        /// Whose it is.
-        node: NodeId,
+        /// Which node or client.
+        whose: String,
     },
     /// A root that cannot take the place of the present one.
     #[error("{reason}")]

@@ -37,17 +37,80 @@ pub(crate) fn from_unix(seconds: i64) -> SystemTime {
 /// that is why it failed. Looks through the sources of `error` (an I/O or
 /// gRPC error, say) for TLS's. Our own checks already carry their words.
 pub fn explain(error: &(dyn Error + 'static)) -> Option<String> {
+    of_tls(tls_in(error)?)
+}
+
+/// The same for a client, which is no node.
+pub fn explain_to_client(error: &(dyn Error + 'static)) -> Option<String> {
+    const ANOTHER: &str = "have an admin of the swarm run \"skep swarm client create\", and use the \
+         file that it writes";
+    let told = told_by_peer(error);
+    let words = match told.as_ref().or_else(|| tls_in(error))? {
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "the manager there is of another swarm than the client's certificate",
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            "the manager says that the client's certificate is not valid at this time; look whether the clocks of both are right"
+        }
+        rustls::Error::AlertReceived(
+            AlertDescription::UnknownCA | AlertDescription::DecryptError,
+        ) => {
+            return Some(format!(
+                "the manager says that the client's certificate is of another swarm, or was ended there since the root CA was replaced; {ANOTHER}"
+            ));
+        }
+        rustls::Error::AlertReceived(
+            AlertDescription::CertificateUnknown
+            | AlertDescription::AccessDenied
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::BadCertificate,
+        ) => {
+            return Some(format!(
+                "the manager refuses the client's certificate; {ANOTHER}"
+            ));
+        }
+        other => return of_tls(other),
+    };
+    Some(words.into())
+}
+
+/// What the other side thinks of our certificate comes when the handshake is over here, and
+/// HTTP/2 passes it on as text alone.
+fn told_by_peer(error: &(dyn Error + 'static)) -> Option<rustls::Error> {
+    let alerts = [
+        AlertDescription::CertificateExpired,
+        AlertDescription::UnknownCA,
+        AlertDescription::DecryptError,
+        AlertDescription::CertificateUnknown,
+        AlertDescription::AccessDenied,
+        AlertDescription::CertificateRevoked,
+        AlertDescription::BadCertificate,
+    ];
+    let mut next = Some(error);
+    while let Some(current) = next {
+        let text = current.to_string();
+        let mut alerts = alerts.iter().map(|it| rustls::Error::AlertReceived(*it));
+        if let Some(alert) = alerts.find(|alert| text.contains(&alert.to_string())) {
+            return Some(alert);
+        }
+        next = current.source();
+    }
+    None
+}
+
+/// The error of TLS that lies in this one.
+fn tls_in<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
     let mut next = Some(error);
     while let Some(current) = next {
         if let Some(tls) = current.downcast_ref::<rustls::Error>() {
-            return of_tls(tls);
+            return Some(tls);
         }
         // An I/O error hides what it wraps from `source`.
         if let Some(inner) = current
             .downcast_ref::<std::io::Error>()
             .and_then(std::io::Error::get_ref)
         {
-            return explain(inner);
+            return tls_in(inner);
         }
         next = current.source();
     }
@@ -128,5 +191,13 @@ mod tests {
         let io = std::io::Error::other(tls);
         assert!(explain(&io).unwrap().contains("join again"));
         assert_eq!(explain(&std::io::Error::other("something else")), None);
+    }
+
+    #[test]
+    fn a_client_is_told_also_what_was_passed_on_as_text() {
+        let text = rustls::Error::AlertReceived(AlertDescription::DecryptError).to_string();
+        let told = explain_to_client(&std::io::Error::other(text)).unwrap();
+        assert!(told.contains("skep swarm client create"), "{told}");
+        assert_eq!(explain_to_client(&std::io::Error::other("else")), None);
     }
 }

@@ -44,12 +44,16 @@ impl Request {
         &self.pem
     }
 
+    pub(crate) fn key_pem(&self) -> String {
+        self.key.serialize_pem()
+    }
+
     /// Puts the certificate (PEM) that came back to the key.
     ///
     /// # Errors
     /// If it is for another key or of another CA.
     pub fn complete(self, certificate: &str, ca: CaBundle) -> Result<Identity, CaError> {
-        Identity::from_pem(&self.key.serialize_pem(), certificate, ca)
+        Identity::from_pem(&self.key_pem(), certificate, ca)
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod authority;
 mod bundle;
+mod client;
 mod credentials;
 mod error;
 mod explain;
@@ -23,9 +24,10 @@ mod verify;
 
 pub use authority::{Authority, former_roots, rotated, trusted_pem};
 pub use bundle::{CaBundle, Digest, fingerprint};
+pub use client::{ClientIdentity, ClientKey};
 pub use credentials::{Credentials, Excused, bootstrap_config, joining_config};
 pub use error::CaError;
-pub use explain::explain;
+pub use explain::{explain, explain_to_client};
 pub use identity::{Identity, Request};
 pub use new_root::next_root;
 pub use peer::{PeerIdentity, Validity};

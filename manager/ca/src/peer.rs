@@ -17,6 +17,8 @@ pub(crate) const BACKDATE: Duration = Duration::from_secs(3600);
 /// OU of managers and of workers.
 pub(crate) const MANAGER: &str = "swarm-manager";
 pub(crate) const WORKER: &str = "swarm-worker";
+/// OU of clients, which are no nodes.
+pub(crate) const CLIENT: &str = "swarm-client";
 
 pub(crate) fn unit_of(role: Role) -> &'static str {
     match role {
@@ -50,7 +52,7 @@ fn invalid(reason: impl std::fmt::Display) -> CaError {
     CaError::invalid("node certificate", reason)
 }
 
-fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CaError> {
+pub(crate) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CaError> {
     X509Certificate::from_der(der)
         .map(|(_, certificate)| certificate)
         .map_err(invalid)
@@ -58,7 +60,7 @@ fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CaError> {
 
 /// The one value of an attribute; two would be for two readers to disagree
 /// about.
-fn only<'a>(
+pub(crate) fn only<'a>(
     what: &str,
     mut values: impl Iterator<Item = &'a AttributeTypeAndValue<'a>>,
 ) -> Result<&'a str, CaError> {
@@ -75,6 +77,7 @@ fn read(subject: &X509Name<'_>) -> Result<PeerIdentity, CaError> {
     let role = match only("role (OU)", subject.iter_organizational_unit())? {
         MANAGER => Role::Manager,
         WORKER => Role::Worker,
+        CLIENT => return Err(invalid("it is that of a client, which is no node")),
         other => return Err(invalid(format!("{other:?} is not a role"))),
     };
     Ok(PeerIdentity {

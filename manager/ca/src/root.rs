@@ -12,9 +12,10 @@ use skep_types::{ClusterId, NodeId, Role};
 use x509_parser::der_parser::asn1_rs::Tag;
 use x509_parser::x509::X509Name;
 
-use crate::bundle::CaBundle;
+use crate::bundle::{CaBundle, Digest, fingerprint};
+use crate::client::ClientIdentity;
 use crate::error::CaError;
-use crate::peer::{self, BACKDATE, Validity};
+use crate::peer::{self, BACKDATE, CLIENT, Validity};
 
 /// CN of the root, and a name under which managers serve it.
 const NAME: &str = "swarm-ca";
@@ -40,6 +41,19 @@ pub struct Subject {
     pub cluster: ClusterId,
 }
 
+/// What a certificate says of whom it is for.
+struct Wording {
+    /// O.
+    cluster: ClusterId,
+    /// OU.
+    unit: &'static str,
+    /// CN.
+    name: String,
+    /// Other names of it.
+    alternatives: Vec<String>,
+    purposes: Vec<ExtendedKeyUsagePurpose>,
+}
+
 /// A certificate that was just made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
@@ -47,6 +61,8 @@ pub struct Issued {
     pub pem: String,
     /// From when to when it holds.
     pub validity: Validity,
+    /// SHA-256 of it.
+    pub fingerprint: Digest,
 }
 
 /// The node that a request (PEM, signed by its key) is for when it joins. The
@@ -170,15 +186,42 @@ impl Root {
         validity: Duration,
         now: SystemTime,
     ) -> Result<Issued, CaError> {
+        self.sign(request, subject, &self.life(validity, now)?)
+    }
+
+    /// As [`Root::issue`], for a client.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn issue_client(
+        &self,
+        request: &str,
+        client: &ClientIdentity,
+        validity: Duration,
+        now: SystemTime,
+    ) -> Result<Issued, CaError> {
+        let wording = Wording {
+            cluster: client.cluster,
+            unit: CLIENT,
+            name: client.name.clone(),
+            alternatives: Vec::new(),
+            // It serves nobody.
+            purposes: vec![ExtendedKeyUsagePurpose::ClientAuth],
+        };
+        self.certify(request, wording, &self.life(validity, now)?)
+    }
+
+    fn life(&self, validity: Duration, now: SystemTime) -> Result<Validity, CaError> {
         if validity < MIN_VALIDITY {
             return Err(CaError::TooShort { asked: validity });
         }
         let root_ends = Validity::from_der(self.certificate.first())?.not_after;
-        let validity = Validity {
+        // What is too far off to be told ends with the root as well.
+        let not_after = now.checked_add(validity).unwrap_or(root_ends);
+        Ok(Validity {
             not_before: now - BACKDATE,
-            not_after: (now + validity).min(root_ends),
-        };
-        self.sign(request, subject, &validity)
+            not_after: not_after.min(root_ends),
+        })
     }
 
     /// As [`Root::issue`], with the times as they are given.
@@ -188,23 +231,49 @@ impl Root {
         subject: &Subject,
         validity: &Validity,
     ) -> Result<Issued, CaError> {
-        let mut csr = read(request)?;
         let unit = peer::unit_of(subject.role);
         let node = subject.node.to_string();
-        let mut names = vec![unit.to_owned(), node.clone()];
+        let mut alternatives = vec![unit.to_owned(), node.clone()];
         if subject.role == Role::Manager {
-            names.push(NAME.into());
+            alternatives.push(NAME.into());
         }
-        let mut params = CertificateParams::new(names)
+        let wording = Wording {
+            cluster: subject.cluster,
+            unit,
+            name: node,
+            alternatives,
+            purposes: vec![
+                ExtendedKeyUsagePurpose::ServerAuth,
+                ExtendedKeyUsagePurpose::ClientAuth,
+            ],
+        };
+        self.certify(request, wording, validity)
+    }
+
+    fn certify(
+        &self,
+        request: &str,
+        wording: Wording,
+        validity: &Validity,
+    ) -> Result<Issued, CaError> {
+        let Wording {
+            cluster,
+            unit,
+            name,
+            alternatives,
+            purposes,
+        } = wording;
+        let mut csr = read(request)?;
+        let mut params = CertificateParams::new(alternatives)
             .map_err(|e| CaError::invalid("certificate subject", e))?;
         params.distinguished_name = DistinguishedName::new();
         params
             .distinguished_name
-            .push(DnType::OrganizationName, subject.cluster.to_string());
+            .push(DnType::OrganizationName, cluster.to_string());
         params
             .distinguished_name
             .push(DnType::OrganizationalUnitName, unit);
-        params.distinguished_name.push(DnType::CommonName, node);
+        params.distinguished_name.push(DnType::CommonName, name);
         params.not_before = validity.not_before.into();
         params.not_after = validity.not_after.into();
         params.is_ca = IsCa::ExplicitNoCa;
@@ -212,10 +281,7 @@ impl Root {
             KeyUsagePurpose::DigitalSignature,
             KeyUsagePurpose::KeyEncipherment,
         ];
-        params.extended_key_usages = vec![
-            ExtendedKeyUsagePurpose::ServerAuth,
-            ExtendedKeyUsagePurpose::ClientAuth,
-        ];
+        params.extended_key_usages = purposes;
         params.use_authority_key_identifier_extension = true;
         csr.params = params;
         let certificate = csr
@@ -223,6 +289,7 @@ impl Root {
             .map_err(|e| CaError::crypto("sign a certificate")(&e))?;
         Ok(Issued {
             validity: Validity::from_der(certificate.der())?,
+            fingerprint: fingerprint(certificate.der()),
             pem: certificate.pem(),
         })
     }

@@ -18,6 +18,7 @@ use rustls::{
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use skep_types::Role;
 
+use crate::client::ClientIdentity;
 use crate::credentials::{Credentials, Former, Trust};
 use crate::error::CaError;
 use crate::peer::PeerIdentity;
@@ -73,6 +74,33 @@ pub(crate) fn check(trust: &Trust, der: &CertificateDer<'_>) -> Result<PeerIdent
     Ok(peer)
 }
 
+/// The same for who connects: a client will do. Whether it still is one is asked at
+/// each of its calls, where it can be told why not.
+pub(crate) fn admit(trust: &Trust, der: &CertificateDer<'_>) -> Result<(), CaError> {
+    let Some(client) = ClientIdentity::of(der)? else {
+        return check(trust, der).map(drop);
+    };
+    match trust.cluster {
+        Some(expected) if client.cluster != expected => Err(CaError::ClientOfOther {
+            name: client.name,
+            found: client.cluster,
+            expected,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Whose a certificate says it is, in words.
+pub(crate) fn whose(der: &CertificateDer<'_>) -> String {
+    let node = PeerIdentity::from_der(der).map(|peer| format!("node {}", peer.node));
+    node.or_else(|_| match ClientIdentity::of(der) {
+        Ok(Some(client)) => Ok(format!("client {}", client.name)),
+        Ok(None) => Ok("nobody".to_owned()),
+        Err(error) => Err(error),
+    })
+    .unwrap_or_else(|error| format!("somebody ({error})"))
+}
+
 /// A chain that leads to no root of ours may lead to one that was replaced.
 /// Says how to go on: `Some` if the certificate is excused.
 fn excuse<'a>(
@@ -87,8 +115,7 @@ fn excuse<'a>(
     match &trust.excused {
         Some(former) if foreign && former.excuses(own) => Ok(Some(former)),
         Some(former) if foreign && former.ca.issuer_of(own).is_some() => {
-            let node = PeerIdentity::from_der(own).map_err(refused)?.node;
-            Err(refused(CaError::Replaced { node }))
+            Err(refused(CaError::Replaced { whose: whose(own) }))
         }
         _ => Ok(None),
     }
@@ -185,7 +212,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// A node of the swarm, or nobody: one that joins has no certificate yet.
+/// A node or a client of the swarm, or nobody: one that joins has no certificate yet.
 impl ClientCertVerifier for Verifier {
     fn client_auth_mandatory(&self) -> bool {
         false
@@ -211,7 +238,7 @@ impl ClientCertVerifier for Verifier {
                 None => return Err(error),
             },
         };
-        check(&trust, own).map_err(refused)?;
+        admit(&trust, own).map_err(refused)?;
         Ok(verified)
     }
 

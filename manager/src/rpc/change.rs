@@ -1,5 +1,6 @@
 //! Changes users ask for: checked, turned into actions, agreed on.
 
+mod client;
 mod data;
 pub(super) mod objects;
 mod stack;
@@ -18,15 +19,15 @@ use skep_manager_store::{
 use skep_proto::pb::change::Change;
 use skep_proto::{id, id_bytes, pb};
 use skep_types::{
-    ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec, NodeState,
+    Clients, ClusterSpec, JoinSecrets, NetworkId, NetworkSpec, Node, NodeId, NodeSpec, NodeState,
     NodeStatus, Role, RootCa, Service, ServiceId, ServiceSpec, Timestamp, UnlockKey, UpdateStatus,
     Version,
 };
 use std::time::SystemTime;
 use tonic::Status;
 
-/// How often a change of a stack is worked out before it is given up.
-const STACK_TRIES: usize = 10;
+/// How often a change of what others change as well is worked out before it is given up.
+const TRIES: usize = 10;
 
 /// Applies the changes in order; the first that is refused ends the call.
 pub(crate) async fn change(
@@ -36,6 +37,7 @@ pub(crate) async fn change(
     let count = request.changes.len();
     let mut ids = Vec::with_capacity(count);
     let mut objects = Vec::new();
+    let mut client = None;
     for change in request.changes {
         let change = change
             .change
@@ -56,8 +58,13 @@ pub(crate) async fn change(
         proposed.results.iter().try_for_each(status::refused)?;
         ids.push(made.touched);
         objects.extend(made.objects);
+        client = made.client.or(client);
     }
-    Ok(pb::ChangeResponse { ids, objects })
+    Ok(pb::ChangeResponse {
+        ids,
+        objects,
+        client,
+    })
 }
 
 /// A change that was proposed.
@@ -66,24 +73,37 @@ struct Made {
     touched: Bytes,
     /// What it does to objects, of a stack's.
     objects: Vec<pb::ChangedObject>,
+    /// What a client gets that it makes.
+    client: Option<pb::IssuedClient>,
     proposed: Result<Proposed, ProposeError>,
 }
 
-/// Has one change agreed on. That of a stack has many objects, any of which somebody may
-/// change meanwhile: then it is worked out anew.
+/// Has one change agreed on. That of a stack has many objects, that of a client is one of the
+/// cluster object, and somebody may change any of them meanwhile: then it is worked out anew.
 async fn make(shared: &Shared, change: Change) -> Result<Made, Status> {
     let mut tries = 0;
     loop {
         let snapshot = shared.state.snapshot();
-        let (touched, action) = action(&snapshot, shared.state.now(), change.clone())?;
+        let (touched, action, client) = match change.clone() {
+            Change::CreateClient(asked) => {
+                let (touched, action, issued) =
+                    client::create(&snapshot, shared.state.now(), asked)?;
+                (touched, action, Some(issued))
+            }
+            change => {
+                let (touched, action) = action(&snapshot, shared.state.now(), change)?;
+                (touched, action, None)
+            }
+        };
         keeps_quorum(shared, &snapshot, &action)?;
         let is_stack = matches!(action, Action::Stack(_));
+        let of_client = matches!(action, Action::Cluster(ClusterAction::SetClients { .. }));
         let objects = objects::of(&snapshot, &action, false);
         let proposed = shared.propose(&[action]).await;
         tries += 1;
         let is_stale = |proposed: &Proposed| proposed.results.iter().any(|result| result.stale);
         match &proposed {
-            Ok(stale) if is_stack && is_stale(stale) && tries < STACK_TRIES => {}
+            Ok(stale) if (is_stack || of_client) && is_stale(stale) && tries < TRIES => {}
             Err(ProposeError::TooLarge(reason)) if is_stack => {
                 return Err(stack::too_large(reason));
             }
@@ -91,6 +111,7 @@ async fn make(shared: &Shared, change: Change) -> Result<Made, Status> {
                 return Ok(Made {
                     touched,
                     objects,
+                    client,
                     proposed,
                 });
             }
@@ -348,6 +369,11 @@ pub(super) fn action(
             }
             set_unlock_key(cluster, Some(fresh_unlock_key()?))
         }
+        Change::CreateClient(asked) => {
+            let (touched, action, _) = client::create(snapshot, now, asked)?;
+            (touched, action)
+        }
+        Change::RemoveClient(name) => client::remove(snapshot, &name)?,
         Change::UpdateCluster(pb::UpdateCluster { version, spec }) => {
             let cluster = cluster(snapshot)?;
             let spec: ClusterSpec = required(spec, "update_cluster.spec")?
@@ -407,6 +433,12 @@ fn set_update_status(service: &Service, status: UpdateStatus) -> Action {
 fn set_unlock_key(cluster: &skep_types::Cluster, key: Option<UnlockKey>) -> (Bytes, Action) {
     let version = cluster.meta.version;
     let action = ClusterAction::SetUnlockKey { version, key };
+    (id_bytes(cluster.id), Action::Cluster(action))
+}
+
+fn set_clients(cluster: &skep_types::Cluster, clients: Clients) -> (Bytes, Action) {
+    let version = cluster.meta.version;
+    let action = ClusterAction::SetClients { version, clients };
     (id_bytes(cluster.id), Action::Cluster(action))
 }
 

@@ -3,11 +3,12 @@
 //! Reads are answered here, after the leader confirmed that nothing newer is
 //! agreed on. Changes, and what only the leader knows, go to the leader.
 
+use super::client::Client;
 use super::{change, foresee, logs, peer, read, status, watch};
 use crate::anew::Backup;
 use crate::shared::{Lead, Shared};
-use skep_proto::pb;
 use skep_proto::pb::control_client::ControlClient;
+use skep_proto::{id_bytes, pb};
 use skep_transport::{never_taken, not_leader};
 use skep_types::Role;
 use std::pin::Pin;
@@ -24,8 +25,24 @@ const ANSWER_MAX_BYTES: usize = 64 << 20;
 #[derive(Clone)]
 pub struct Control {
     shared: Shared,
-    /// Callers come by the node's own socket, whose file mode is their right.
-    local: bool,
+    callers: Callers,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Callers {
+    /// Users, whom this manager serves: by the node's own socket, whose file mode is their
+    /// right, or as clients.
+    Users,
+    /// Managers, for users whom they serve.
+    Managers,
+}
+
+/// What a call does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Does {
+    Look,
+    Change,
 }
 
 /// How long a change waits for a majority. Raft itself goes on waiting: what was
@@ -47,34 +64,43 @@ impl Control {
     pub(crate) fn local(shared: Shared) -> Self {
         Control {
             shared,
-            local: true,
+            callers: Callers::Users,
         }
     }
 
-    /// For port 2377, where only managers may call.
+    /// For port 2377, where managers and clients may call.
     pub(crate) fn remote(shared: Shared) -> Self {
         Control {
             shared,
-            local: false,
+            callers: Callers::Managers,
         }
     }
 
-    fn allow<T>(&self, request: &Request<T>) -> Result<(), Status> {
-        if !self.local {
-            let peer = peer::of(request)?;
-            // A certificate outlives a demotion.
-            let snapshot = self.shared.state.snapshot();
-            if snapshot
-                .node(peer.node)
-                .is_none_or(|node| node.role != Role::Manager)
-            {
-                return Err(Status::permission_denied(format!(
-                    "node {} is not a manager any more",
-                    peer.node
-                )));
-            }
+    /// The service for who makes this call, if it may.
+    fn allow<T>(&self, request: &Request<T>, does: Does) -> Result<Control, Status> {
+        if self.callers == Callers::Users {
+            return Ok(self.clone());
         }
-        Ok(())
+        if let Some(client) = client_of(request) {
+            if does == Does::Change {
+                client.may_change()?;
+                tracing::info!(client = client.name(), "a change is asked for");
+            }
+            return Ok(Control::local(self.shared.clone()));
+        }
+        let peer = peer::of(request)?;
+        // A certificate outlives a demotion.
+        let snapshot = self.shared.state.snapshot();
+        if snapshot
+            .node(peer.node)
+            .is_none_or(|node| node.role != Role::Manager)
+        {
+            return Err(Status::permission_denied(format!(
+                "node {} is not a manager any more",
+                peer.node
+            )));
+        }
+        Ok(self.clone())
     }
 
     /// Whether Raft still runs here; it does not on a disk that failed.
@@ -141,7 +167,7 @@ impl Control {
             leadership.borrow_and_update();
             let refused = match call().await {
                 // Who passed it on is who makes it again.
-                Err(refused) if self.local && never_taken(&refused) => refused,
+                Err(refused) if self.callers == Callers::Users && never_taken(&refused) => refused,
                 answer => return answer,
             };
             // The same manager may lead again, at the same address: so not for long.
@@ -151,6 +177,18 @@ impl Control {
                 return Err(refused);
             }
         }
+    }
+
+    async fn answered(&self, request: pb::ReadRequest) -> Result<pb::ReadResponse, Status> {
+        if request.stale {
+            return read::read(&self.shared, &request);
+        }
+        let read = self.until_taken(READ_TIMEOUT, || self.read_agreed(request.clone()));
+        let late = || Status::unavailable(format!("no answer within {READ_TIMEOUT:?}"));
+        // A reason is worth waiting for a little longer.
+        let read = tokio::time::timeout(READ_TIMEOUT + LOOK_PAUSE, read).await;
+        read.unwrap_or_else(|_| Err(late()))
+            .map(Response::into_inner)
     }
 
     /// What the majority knows.
@@ -214,7 +252,9 @@ impl Control {
             Lead::Here => return Ok(None),
             Lead::Nowhere => return Err(not_leader(None)),
             // Forwarded once already: the caller has to look again.
-            Lead::At(address) if !self.local => return Err(not_leader(Some(&address))),
+            Lead::At(address) if self.callers == Callers::Managers => {
+                return Err(not_leader(Some(&address)));
+            }
             Lead::At(address) => address,
         };
         let channel = self
@@ -256,6 +296,11 @@ impl Control {
     }
 }
 
+/// The client that the gate has found, where it is one.
+fn client_of<T>(request: &Request<T>) -> Option<&Client> {
+    request.extensions().get()
+}
+
 /// Of a call that did not come back from the leader at this address.
 fn unanswered(address: &str, status: Status) -> Status {
     if !never_taken(&status) {
@@ -285,25 +330,24 @@ impl pb::control_server::Control for Control {
         &self,
         request: Request<pb::ReadRequest>,
     ) -> Result<Response<pb::ReadResponse>, Status> {
-        self.allow(&request)?;
-        let request = request.into_inner();
-        if request.stale {
-            return read::read(&self.shared, &request).map(Response::new);
+        let control = self.allow(&request, Does::Look)?;
+        let client = client_of(&request).cloned();
+        let mut answer = control.answered(request.into_inner()).await?;
+        answer.asked = id_bytes(self.shared.node);
+        if let Some(client) = client {
+            client.blank(&mut answer);
         }
-        let read = self.until_taken(READ_TIMEOUT, || self.read_agreed(request.clone()));
-        let late = || Status::unavailable(format!("no answer within {READ_TIMEOUT:?}"));
-        // A reason is worth waiting for a little longer.
-        let read = tokio::time::timeout(READ_TIMEOUT + LOOK_PAUSE, read).await;
-        read.unwrap_or_else(|_| Err(late()))
+        Ok(Response::new(answer))
     }
 
     async fn change(
         &self,
         request: Request<pb::ChangeRequest>,
     ) -> Result<Response<pb::ChangeResponse>, Status> {
-        self.allow(&request)?;
+        let control = self.allow(&request, Does::Change)?;
         let request = request.into_inner();
-        self.until_taken(LEADER_TIMEOUT, || self.change_agreed(request.clone()))
+        control
+            .until_taken(LEADER_TIMEOUT, || control.change_agreed(request.clone()))
             .await
     }
 
@@ -311,7 +355,7 @@ impl pb::control_server::Control for Control {
         &self,
         request: Request<pb::ForeseeRequest>,
     ) -> Result<Response<pb::ForeseeResponse>, Status> {
-        self.allow(&request)?;
+        self.allow(&request, Does::Look)?;
         let request = request.into_inner();
         if !request.stale {
             self.catch_up().await?;
@@ -324,7 +368,7 @@ impl pb::control_server::Control for Control {
         &self,
         request: Request<pb::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        self.allow(&request)?;
+        self.allow(&request, Does::Look)?;
         let events = watch::watch(&self.shared.state, request.into_inner());
         Ok(Response::new(Box::pin(events)))
     }
@@ -333,9 +377,10 @@ impl pb::control_server::Control for Control {
         &self,
         request: Request<pb::LogsRequest>,
     ) -> Result<Response<Self::LogsStream>, Status> {
-        self.allow(&request)?;
+        let control = self.allow(&request, Does::Look)?;
         let request = request.into_inner();
-        self.until_taken(LEADER_TIMEOUT, || self.logs_collected(request.clone()))
+        control
+            .until_taken(LEADER_TIMEOUT, || control.logs_collected(request.clone()))
             .await
     }
 }

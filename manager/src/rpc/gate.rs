@@ -2,6 +2,7 @@
 //! may call what, how many calls a peer may have under way, and how long it may
 //! take to say what it wants. A manager holds in memory what it reads.
 
+use super::client;
 use super::peer::{self, Peer};
 use crate::shared::Shared;
 use bytes::Bytes;
@@ -36,6 +37,14 @@ struct Allowance {
 }
 
 impl Allowance {
+    /// Commands of a person, some of which watch; a stack with all its files is sent over
+    /// whatever line that person has.
+    const CLIENT: Allowance = Allowance {
+        calls: 64,
+        logs: 0,
+        body: Duration::from_secs(60),
+    };
+
     fn of(role: Option<Role>) -> Allowance {
         let (calls, logs, seconds) = match role {
             // It joins.
@@ -59,16 +68,16 @@ enum Callers {
     All,
     Nodes,
     Managers,
+    /// And those who pass on what clients ask: managers.
+    Clients,
 }
 
 /// Who may call a method. What is not known is refused by who would serve it.
 fn callers(service: &str, method: &str) -> Callers {
     match (service, method) {
         (raft_server::SERVICE_NAME, "Leave") => Callers::Nodes,
-        (
-            raft_server::SERVICE_NAME | relay_server::SERVICE_NAME | control_server::SERVICE_NAME,
-            _,
-        ) => Callers::Managers,
+        (raft_server::SERVICE_NAME | relay_server::SERVICE_NAME, _) => Callers::Managers,
+        (control_server::SERVICE_NAME, _) => Callers::Clients,
         (dispatcher_server::SERVICE_NAME, _) => Callers::Nodes,
         // The CA's, and what is none.
         _ => Callers::All,
@@ -126,22 +135,28 @@ where
     }
 }
 
-/// The request as it goes on, with its [`Peer`] where it has to be one.
+/// The request as it goes on, with its [`Peer`] or its client where it has to be one.
 fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, Hold), Status> {
     let path = request.uri().path().trim_start_matches('/');
     let (service, method) = path.split_once('/').unwrap_or((path, ""));
     let streams = method == "PublishLogs";
-    let peer = match callers(service, method) {
+    let callers = callers(service, method);
+    let client = match callers {
+        Callers::Clients => client::caller(shared, request.extensions())?,
+        Callers::All | Callers::Nodes | Callers::Managers => None,
+    };
+    let peer = match callers {
         Callers::All => None,
+        Callers::Clients if client.is_some() => None,
         Callers::Nodes => Some(peer::node(shared, request.extensions())?),
-        Callers::Managers => Some(peer::manager(shared, request.extensions())?),
+        Callers::Managers | Callers::Clients => Some(peer::manager(shared, request.extensions())?),
     };
     let connection = peer::connection(request.extensions())?;
-    let role = match peer {
-        Some(Peer { role, .. }) => Some(role),
-        None => peer::role(connection),
+    let allowance = match (&client, peer) {
+        (Some(_), _) => Allowance::CLIENT,
+        (None, Some(Peer { role, .. })) => Allowance::of(Some(role)),
+        (None, None) => Allowance::of(peer::role(connection)),
     };
-    let allowance = Allowance::of(role);
     let (call, limit) = match streams {
         true => (
             connection.calls.begin_lasting(allowance.logs),
@@ -151,13 +166,16 @@ fn pass(shared: &Shared, mut request: Request<Body>) -> Result<(Request<Body>, H
     };
     let call = call.ok_or_else(|| {
         Status::resource_exhausted(format!(
-            "{limit} calls of this kind of this node are under way at this manager; try again \
+            "{limit} calls of this kind of this peer are under way at this manager; try again \
              when some have ended"
         ))
     })?;
     let load = Arc::new(connection.calls.load(LOAD_MAX_BYTES));
     if let Some(peer) = peer {
         request.extensions_mut().insert(peer);
+    }
+    if let Some(client) = client {
+        request.extensions_mut().insert(client);
     }
     let hold = Hold {
         _call: call,
@@ -224,7 +242,7 @@ impl Timely {
         match self.load.add(frame.data_ref().map_or(0, Bytes::len)) {
             true => Ok(frame),
             false => Err(Status::resource_exhausted(format!(
-                "{LOAD_MAX_BYTES} bytes of requests of this node are held by this manager; try \
+                "{LOAD_MAX_BYTES} bytes of requests of this peer are held by this manager; try \
                  again when some have ended"
             ))),
         }
@@ -273,7 +291,7 @@ mod tests {
             ("skep.v1.Raft", "Join", Callers::Managers),
             ("skep.v1.Raft", "Leave", Callers::Nodes),
             ("skep.v1.Relay", "PublishLogs", Callers::Managers),
-            ("skep.v1.Control", "Change", Callers::Managers),
+            ("skep.v1.Control", "Change", Callers::Clients),
             ("skep.v1.Dispatcher", "Session", Callers::Nodes),
             ("skep.v1.Ca", "Issue", Callers::All),
             ("skep.v1.LocalNode", "Info", Callers::All),

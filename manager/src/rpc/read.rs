@@ -5,7 +5,7 @@ use crate::shared::Shared;
 use skep_manager_ca::{CaBundle, JoinToken, trusted_pem, unlock_key_text};
 use skep_manager_raft::Reachability;
 use skep_manager_store::schedule::next_after;
-use skep_proto::{id, id_bytes, pb, service_on_wire, stack_on_wire, task_on_wire};
+use skep_proto::{clients_on_wire, id, id_bytes, pb, service_on_wire, stack_on_wire, task_on_wire};
 use skep_types::{Cluster, NodeId, Service, ServiceId, Task, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -156,5 +156,6 @@ fn cluster_view(cluster: &Cluster) -> Result<pb::ClusterView, Status> {
             .as_ref()
             .map(unlock_key_text)
             .unwrap_or_default(),
+        clients: clients_on_wire(&cluster.clients),
     })
 }

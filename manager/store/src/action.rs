@@ -10,8 +10,8 @@ pub use stack::{StackAction, StackPart};
 
 use ipnet::Ipv4Net;
 use skep_types::{
-    Attachment, BlockOwner, Cause, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint, Format,
-    Generics, JobStatus, JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node,
+    Attachment, BlockOwner, Cause, Clients, Cluster, ClusterSpec, ConfigId, ConfigSpec, Endpoint,
+    Format, Generics, JobStatus, JoinSecrets, Labels, ManagerStatus, NetworkId, NetworkSpec, Node,
     NodeDescription, NodeId, NodeSpec, NodeStatus, Restarts, RevisionOutcome, Role, RootCa,
     SecretId, SecretSpec, ServiceId, ServiceSpec, Slot, TaskId, TaskState, TaskStatus, Timestamp,
     UnlockKey, UpdateStatus, Version,
@@ -71,6 +71,13 @@ pub enum ClusterAction {
         version: Version,
         /// New key.
         key: Option<UnlockKey>,
+    },
+    /// Replaces who has a certificate without being a node.
+    SetClients {
+        /// Version read.
+        version: Version,
+        /// All of them.
+        clients: Clients,
     },
     /// Forgets removed nodes and former roots whose certificates have all
     /// ended.

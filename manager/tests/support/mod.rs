@@ -294,6 +294,7 @@ fn cluster(spec: ClusterSpec, root: &Root, join_secrets: JoinSecrets) -> Cluster
         last_raft_id: 0,
         format: Default::default(),
         unlock_key: None,
+        clients: Default::default(),
     }
 }
 

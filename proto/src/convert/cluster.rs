@@ -1,6 +1,7 @@
 //! The cluster object.
 
 use super::basic::{id, id_bytes, millis, port, prefix, prefixes, require};
+use super::client::{clients, clients_on_wire};
 use super::format::format;
 use crate::{Invalid, pb};
 use bytes::Bytes;
@@ -95,6 +96,7 @@ impl From<&Cluster> for pb::Cluster {
             last_raft_id,
             format,
             unlock_key,
+            clients,
         } = cluster;
         pb::Cluster {
             id: id_bytes(*id),
@@ -117,6 +119,7 @@ impl From<&Cluster> for pb::Cluster {
             next_root: next.as_ref().map(Into::into),
             former_roots: former.iter().map(Into::into).collect(),
             unlock_key: unlock_key_bytes(unlock_key.as_ref()),
+            clients: clients_on_wire(clients),
         }
     }
 }
@@ -159,6 +162,7 @@ impl TryFrom<pb::Cluster> for Cluster {
             former_roots,
             format: number,
             unlock_key: unlock_key_field,
+            clients: clients_field,
         } = cluster;
         let blocked_node = |pb::BlockedNode { node, until_ms }| {
             Ok((id(&node, "cluster.blocked.node")?, Timestamp(until_ms)))
@@ -185,6 +189,7 @@ impl TryFrom<pb::Cluster> for Cluster {
             last_raft_id,
             format: format(number),
             unlock_key: unlock_key(&unlock_key_field, "cluster.unlock_key")?,
+            clients: clients(clients_field)?,
         })
     }
 }

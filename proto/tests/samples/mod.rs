@@ -497,6 +497,19 @@ pub fn cluster_spec() -> ClusterSpec {
     }
 }
 
+pub fn clients() -> Clients {
+    let client = |role| Client {
+        role,
+        certificate: [5; 32],
+        created_at: Timestamp(13),
+        until: Timestamp(14),
+    };
+    Clients::from([
+        ("alice".to_owned(), client(ClientRole::Admin)),
+        ("watcher".to_owned(), client(ClientRole::ReadOnly)),
+    ])
+}
+
 pub fn cluster() -> Cluster {
     Cluster {
         id: ClusterId::from_bits(11),
@@ -525,5 +538,6 @@ pub fn cluster() -> Cluster {
         last_raft_id: 8,
         format: NEWEST,
         unlock_key: Some(UnlockKey([9; 32])),
+        clients: clients(),
     }
 }

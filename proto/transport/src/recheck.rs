@@ -42,10 +42,12 @@ impl Recheck {
         (self.owner)(certificate)
     }
 
-    /// For a connection that begins now.
+    /// For a connection that begins now: what was asked before is what its handshake goes by.
     pub(crate) fn watch(&self) -> Watched {
+        let mut asked = self.asked.clone();
+        asked.mark_unchanged();
         Watched {
-            asked: WatchStream::from_changes(self.asked.clone()),
+            asked: WatchStream::from_changes(asked),
             judge: self.judge.clone(),
             cut: false,
         }

@@ -1,5 +1,6 @@
 //! The cluster object: settings that hold for all nodes, and its keys.
 
+use crate::client::Clients;
 use crate::format::Format;
 use crate::id::{ClusterId, NodeId};
 use crate::meta::{Meta, Timestamp};
@@ -34,6 +35,8 @@ pub struct Cluster {
     /// What managers that restart are unlocked with; `None` while they unlock
     /// themselves.
     pub unlock_key: Option<UnlockKey>,
+    /// Who has a certificate without being a node.
+    pub clients: Clients,
 }
 
 impl Cluster {
@@ -42,6 +45,12 @@ impl Cluster {
     pub fn certificates_end(&self, now: Timestamp) -> Timestamp {
         self.certificates_until
             .max(now + self.spec.cert_expiry.saturating_mul(2))
+    }
+
+    /// The same with those of clients, which live as long as was asked for.
+    pub fn all_certificates_end(&self, now: Timestamp) -> Timestamp {
+        let clients = self.clients.values().map(|client| client.until);
+        clients.fold(self.certificates_end(now), Timestamp::max)
     }
 }
 

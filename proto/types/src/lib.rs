@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 pub mod assignment;
+pub mod client;
 pub mod cluster;
 pub mod constraint;
 pub mod container;
@@ -36,6 +37,7 @@ pub mod stack;
 pub mod task;
 pub mod template;
 
+pub use client::{CLIENTS_MAX, Client, ClientRole, Clients, InvalidClientName, check_client_name};
 pub use cluster::{
     Cluster, ClusterSpec, FormerRoot, JoinSecrets, NextRoot, RootCa, UnlockKey, heartbeat_among,
 };

@@ -325,6 +325,7 @@ fn found(site: &Site, spec: ClusterSpec) -> Outcome<(Identity, Start)> {
         last_raft_id: 0,
         format: Default::default(),
         unlock_key: None,
+        clients: Default::default(),
     };
     let node = Node {
         id: NodeId::from_bits(rand::random()),

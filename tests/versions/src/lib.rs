@@ -119,6 +119,7 @@ async fn begin(dir: PathBuf, address: &str) -> Result<Manager> {
         certificates_until: Default::default(),
         last_raft_id: 0,
         unlock_key: None,
+        clients: Default::default(),
         format: Default::default(),
     };
     let node = Node {

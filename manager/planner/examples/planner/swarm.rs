@@ -150,6 +150,7 @@ fn make(shape: Shape) -> (Store, Liveness, IdSource) {
         last_raft_id: 0,
         format: Default::default(),
         unlock_key: None,
+        clients: Default::default(),
     })))];
     let mut liveness = Liveness::new(NOW);
     for number in 0..shape.nodes {

@@ -97,6 +97,7 @@ impl World {
             last_raft_id: 0,
             format: Default::default(),
             unlock_key: None,
+            clients: BTreeMap::new(),
         };
         world.must(Action::Cluster(ClusterAction::Create(Box::new(cluster))));
         world.network(NetworkSpec {

@@ -39,6 +39,9 @@ pub(super) fn apply(write: &mut Write<'_>, action: &ClusterAction) -> Result<(),
         ClusterAction::SetUnlockKey { version, key } => change(write, *version, |cluster| {
             cluster.unlock_key = key.clone();
         }),
+        ClusterAction::SetClients { version, clients } => change(write, *version, |cluster| {
+            cluster.clients = clients.clone();
+        }),
         ClusterAction::Prune => {
             let present = write.state.cluster.clone().ok_or(Refused::NoCluster)?;
             let now = write.now;

@@ -271,5 +271,6 @@ pub fn cluster() -> Cluster {
         last_raft_id: 0,
         format: Default::default(),
         unlock_key: None,
+        clients: Default::default(),
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{data, stack};
 use crate::convert::basic::{address, id, ipv4, optional_id, prefixes, require};
+use crate::convert::client;
 use crate::convert::cluster::unlock_key;
 use crate::convert::format::known;
 use crate::convert::network::block;
@@ -64,6 +65,12 @@ impl TryFrom<pb::Action> for Action {
                 Action::Cluster(ClusterAction::SetUnlockKey {
                     version: Version(version),
                     key: unlock_key(&key, "set_unlock_key.key")?,
+                })
+            }
+            Wire::SetClients(wire::SetClients { version, clients }) => {
+                Action::Cluster(ClusterAction::SetClients {
+                    version: Version(version),
+                    clients: client::clients(clients)?,
                 })
             }
             Wire::CreateNode(node) => Action::Node(NodeAction::Create(Box::new(node.try_into()?))),

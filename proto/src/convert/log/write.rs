@@ -2,6 +2,7 @@
 
 use super::{data, stack};
 use crate::convert::basic::{address_bytes, id_bytes};
+use crate::convert::client::clients_on_wire;
 use crate::convert::cluster::unlock_key_bytes;
 use crate::convert::format::since;
 use crate::convert::network::block_on_wire;
@@ -75,6 +76,12 @@ fn cluster(action: &ClusterAction) -> wire::Action {
             wire::Action::SetUnlockKey(wire::SetUnlockKey {
                 version: version.0,
                 key: unlock_key_bytes(key.as_ref()),
+            })
+        }
+        ClusterAction::SetClients { version, clients } => {
+            wire::Action::SetClients(wire::SetClients {
+                version: version.0,
+                clients: clients_on_wire(clients),
             })
         }
     }

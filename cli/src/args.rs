@@ -1,7 +1,7 @@
 //! The root of the command line.
 
-use crate::client::DEFAULT_HOST;
 use crate::commands::{self, Command};
+use crate::place::Place;
 use clap::{CommandFactory as _, Parser};
 use std::ffi::OsString;
 
@@ -21,9 +21,9 @@ use std::ffi::OsString;
   skep help exit-codes                               how commands end"
 )]
 pub struct Cli {
-    /// Socket of the daemon to talk to
-    #[arg(short = 'H', long, value_name = "SOCKET", env = "SKEP_HOST", default_value = DEFAULT_HOST)]
-    pub host: String,
+    /// Whom to talk to.
+    #[command(flatten)]
+    pub place: Place,
     /// Show what this node's manager knew last, without asking the others; for a
     /// swarm that has lost most of its managers
     #[arg(long, global = true)]

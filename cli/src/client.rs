@@ -1,28 +1,25 @@
-//! The daemon's socket: where it is, connecting to it, and the calls that more
-//! than one command makes.
+//! The calls that more than one command makes. To whom: `host.rs`.
+
+mod host;
+
+pub use host::{DEFAULT_HOST, Host, with_port};
 
 use crate::error::{CliError, is_passing, is_stale, usage};
 use crate::output::note;
 use crate::view::View;
 use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
-use hyper_util::rt::TokioIo;
 use skep_proto::pb;
 use skep_proto::pb::change::Change;
 use skep_proto::pb::control_client::ControlClient;
 use skep_proto::pb::local_node_client::LocalNodeClient;
 use skep_proto::{id, id_bytes};
 use skep_types::{NodeId, Service, ServiceId, ServiceSpec};
-use std::path::PathBuf;
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
-use tonic::transport::{Channel, Endpoint};
-use tower::service_fn;
+use tonic::transport::Channel;
 
-/// Where the daemon listens unless told otherwise.
-pub const DEFAULT_HOST: &str = "unix:///run/skep/skep.sock";
 /// Largest message either way, in bytes: a list of some 100,000 tasks.
 const MESSAGE_MAX_BYTES: usize = 64 << 20;
 /// How long a question waits for a swarm that is without a leader.
@@ -32,105 +29,66 @@ const STALE_HINT: &str = "To see what this node's manager knew last, add --stale
 /// Times a read-modify-write is tried when others change the object meanwhile.
 const ATTEMPTS: usize = 10;
 
-/// The socket of a daemon.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
-    text: String,
-    path: PathBuf,
-    stale: bool,
+/// The control service over a channel.
+pub(crate) fn connection(channel: Channel) -> ControlClient<Channel> {
+    ControlClient::new(channel)
+        .max_decoding_message_size(MESSAGE_MAX_BYTES)
+        .max_encoding_message_size(MESSAGE_MAX_BYTES)
 }
 
-impl Host {
-    /// Reads `unix:///path`; a bare absolute path is taken for one.
-    ///
-    /// # Errors
-    /// For every other kind of address.
-    pub fn parse(text: &str) -> Result<Self> {
-        let path = text.strip_prefix("unix://").unwrap_or(text);
-        if !path.starts_with('/') {
-            return Err(usage(format!(
-                "{text:?} is not the socket of a daemon: write unix:///path/to/skep.sock"
-            )));
-        }
-        Ok(Host {
-            text: format!("unix://{path}"),
-            path: PathBuf::from(path),
-            stale: false,
-        })
-    }
-
-    /// Whether its manager is asked for what it knows, without asking the others.
-    #[must_use]
-    pub fn stale(self, stale: bool) -> Self {
-        Host { stale, ..self }
-    }
-
-    /// See [`Host::stale`].
-    pub fn is_stale(&self) -> bool {
-        self.stale
-    }
-
-    /// Connects to the daemon.
-    ///
-    /// # Errors
-    /// [`CliError::Unreachable`] when nobody listens there.
-    pub async fn connect(&self) -> Result<Client> {
-        // Done by hand: tonic buries what the socket said.
-        let first = UnixStream::connect(&self.path).await;
-        let first = first.map_err(|source| CliError::Unreachable {
-            host: self.text.clone(),
-            hint: match source.kind() {
-                std::io::ErrorKind::PermissionDenied => ", and use it as root",
-                _ => "",
-            },
-            source,
-        })?;
-        // Where it breaks there is another one.
-        let mut first = Some(first);
-        let path = self.path.clone();
-        let connector = service_fn(move |_| {
-            let (first, path) = (first.take(), path.clone());
-            async move {
-                let stream = match first {
-                    Some(stream) => stream,
-                    None => UnixStream::connect(path).await?,
-                };
-                Ok::<_, std::io::Error>(TokioIo::new(stream))
-            }
-        });
-        // The name stands in for the host that HTTP/2 wants.
-        let channel = Endpoint::from_static("http://skep")
-            .connect_with_connector(connector)
-            .await
-            .with_context(|| format!("cannot talk to the daemon at {}", self.text))?;
-        Ok(Client {
-            channel,
-            stale: self.stale,
-        })
-    }
+/// A manager that is asked over the network.
+#[derive(Debug, Clone)]
+pub struct Manager {
+    /// Its node.
+    pub node: NodeId,
+    /// Where it was reached.
+    pub address: String,
 }
 
-/// A connection to the daemon. Cheap to clone.
+/// A connection to the daemon of this machine, or to a manager. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
     /// Reads are answered by this node's manager alone.
     stale: bool,
+    manager: Option<Manager>,
 }
 
 impl Client {
+    /// Calls over this channel.
+    pub(crate) fn new(channel: Channel, stale: bool, manager: Option<Manager>) -> Self {
+        Client {
+            channel,
+            stale,
+            manager,
+        }
+    }
+
+    /// The manager that is asked; `None` where it is the daemon of this machine.
+    pub fn manager(&self) -> Option<&Manager> {
+        self.manager.as_ref()
+    }
+
     /// The swarm, as far as this node's manager (or the one it knows) serves it.
     pub fn control(&self) -> ControlClient<Channel> {
-        ControlClient::new(self.channel.clone())
-            .max_decoding_message_size(MESSAGE_MAX_BYTES)
-            .max_encoding_message_size(MESSAGE_MAX_BYTES)
+        connection(self.channel.clone())
     }
 
     /// The node itself.
-    pub fn node(&self) -> LocalNodeClient<Channel> {
-        LocalNodeClient::new(self.channel.clone())
+    ///
+    /// # Errors
+    /// When it is another machine's, which nobody speaks for over the network.
+    pub fn node(&self) -> Result<LocalNodeClient<Channel>> {
+        if let Some(Manager { address, .. }) = &self.manager {
+            return Err(usage(format!(
+                "this command is about one machine, and only the daemon of that machine answers \
+                 it, over its socket: {address} is asked about the swarm alone. Run it on the \
+                 machine that it is about"
+            )));
+        }
+        Ok(LocalNodeClient::new(self.channel.clone())
             .max_decoding_message_size(MESSAGE_MAX_BYTES)
-            .max_encoding_message_size(MESSAGE_MAX_BYTES)
+            .max_encoding_message_size(MESSAGE_MAX_BYTES))
     }
 
     /// One consistent view of the kinds asked for. Waits out the moment between two
@@ -223,12 +181,15 @@ impl Client {
 
     /// What the node says of itself.
     pub async fn info(&self) -> Result<pb::InfoResponse> {
-        let answer = self.node().info(pb::InfoRequest {}).await;
+        let answer = self.node()?.info(pb::InfoRequest {}).await;
         Ok(answer.map_err(CliError::from)?.into_inner())
     }
 
-    /// Id of this node; `None` while it is in no swarm.
+    /// Id of the node that is asked; `None` while it is in no swarm.
     pub async fn self_id(&self) -> Result<Option<NodeId>> {
+        if let Some(Manager { node, .. }) = &self.manager {
+            return Ok(Some(*node));
+        }
         let info = self.info().await?;
         if info.node_id.is_empty() {
             return Ok(None);
@@ -279,49 +240,5 @@ impl Client {
             }
         }
         bail!("service {service} is being changed by others all the time; try again");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_socket_is_named_with_and_without_scheme() -> Result<()> {
-        assert_eq!(
-            Host::parse("/run/a.sock")?,
-            Host::parse("unix:///run/a.sock")?
-        );
-        for text in ["", "tcp://1.2.3.4:2375", "run/a.sock", "unix://a"] {
-            assert!(Host::parse(text).is_err(), "{text}");
-        }
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_command_connects_once() -> Result<()> {
-        let folder = tempfile::tempdir()?;
-        let path = folder.path().join("skep.sock");
-        let daemon = tokio::net::UnixListener::bind(&path)?;
-        let host = Host::parse(&path.display().to_string())?;
-        let _client = host.connect().await?;
-        daemon.accept().await?;
-        let second = tokio::time::timeout(Duration::from_millis(50), daemon.accept());
-        assert!(second.await.is_err(), "there is a second connection");
-        Ok(())
-    }
-
-    #[tokio::test]
-    async fn a_daemon_that_is_not_there_is_said_plainly() -> Result<()> {
-        let host = Host::parse("unix:///nonexistent/skep.sock")?;
-        let error = host.connect().await.err().context("it answered")?;
-        assert_eq!(
-            crate::error::message(&error).as_deref(),
-            Some(
-                "cannot reach the skep daemon at unix:///nonexistent/skep.sock: is it running? \
-                 start it with `skep daemon`: No such file or directory (os error 2)"
-            )
-        );
-        Ok(())
     }
 }

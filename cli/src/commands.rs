@@ -3,6 +3,7 @@
 mod completion;
 mod config;
 mod content;
+mod context;
 mod events;
 mod image;
 mod info;
@@ -19,6 +20,7 @@ mod why;
 
 use crate::args::Cli;
 use crate::client::Host;
+use crate::place::{Place, variable};
 use anyhow::Result;
 use clap::Subcommand;
 
@@ -48,6 +50,9 @@ pub enum Command {
     /// Files that managers keep and tasks read
     #[command(subcommand)]
     Config(config::Command),
+    /// Names for the swarms and daemons that commands talk to
+    #[command(subcommand)]
+    Context(context::Command),
     /// Images on this node
     #[command(subcommand)]
     Image(image::Command),
@@ -77,18 +82,20 @@ pub enum Command {
 /// # Errors
 /// What ended it.
 pub fn run(cli: Cli) -> Result<()> {
-    let host = Host::parse(&cli.host).map(|host| host.stale(cli.stale));
     let command = match cli.command {
+        // It has to be possible while the one in use is broken.
+        Command::Context(command) => return context::run(command, &cli.place),
         Command::Completion(args) => return completion::run(&args),
         Command::Man(args) => return man::run(&args),
         // It has a runtime of its own, and more threads.
         Command::Daemon(args) => return skep_daemon::run(args),
         command => command,
     };
+    let host = cli.place.find(variable)?.stale(cli.stale);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let done = runtime.block_on(dispatch(command, &host?));
+    let done = runtime.block_on(dispatch(command, &host));
     // Nothing that is left may hold the exit up.
     runtime.shutdown_background();
     done
@@ -103,6 +110,7 @@ async fn dispatch(command: Command, host: &Host) -> Result<()> {
         Command::Network(command) => network::run(command, host).await,
         Command::Secret(command) => secret::run(command, host).await,
         Command::Config(command) => config::run(command, host).await,
+        Command::Context(command) => context::run(command, &Place::default()),
         Command::Image(command) => image::run(command, host).await,
         Command::System(command) => system::run(command, host).await,
         Command::Events(args) => events::run(args, host).await,

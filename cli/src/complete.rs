@@ -7,10 +7,12 @@
 //! means that there are no names; a person types, and nothing may be said or waited for.
 
 use crate::args::Cli;
-use crate::client::{Client, DEFAULT_HOST, Host};
+use crate::client::{Client, Host};
+use crate::contexts::Contexts;
+use crate::place::{Place, variable};
 use crate::view::View;
 use anyhow::{Context as _, Result};
-use clap::{Arg, Command, CommandFactory as _, ValueHint};
+use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, ValueHint};
 use clap_complete::env::Shells;
 use clap_complete::{ArgValueCandidates, CompleteEnv, CompletionCandidate, Shell};
 use skep_proto::pb;
@@ -117,6 +119,8 @@ enum Kind {
     Network,
     Secret,
     Config,
+    Client,
+    Context,
     Image,
     File,
     Folder,
@@ -135,6 +139,8 @@ impl Kind {
             "NETWORK" => Kind::Network,
             "SECRET" => Kind::Secret,
             "CONFIG" => Kind::Config,
+            "CLIENT" => Kind::Client,
+            "CONTEXT" => Kind::Context,
             "IMAGE" => Kind::Image,
             "FILE" => Kind::File,
             "DIR" => Kind::Folder,
@@ -143,33 +149,33 @@ impl Kind {
     }
 
     fn candidates(self) -> Vec<CompletionCandidate> {
-        let said = std::env::var("SKEP_HOST").ok();
-        let host = host(&typed(std::env::args_os()), said.as_deref());
-        let names = within(&host, self).unwrap_or_default();
+        let names = match self {
+            Kind::Context => contexts(),
+            kind => place(&typed(std::env::args_os()))
+                .find(variable)
+                .and_then(|host| within(host, kind)),
+        };
+        let names = names.unwrap_or_default();
         names.into_iter().map(CompletionCandidate::new).collect()
     }
 }
 
-/// The socket that a command line speaks to.
-fn host(typed: &[String], variable: Option<&str>) -> String {
-    let mut words = typed.iter().skip(1);
-    while let Some(word) = words.next() {
-        let value = match word.as_str() {
-            "-H" | "--host" => words.next().map(String::as_str),
-            word => word
-                .strip_prefix("--host=")
-                .or_else(|| word.strip_prefix("-H")),
-        };
-        if let Some(value) = value {
-            return value.to_owned();
-        }
-    }
-    variable.unwrap_or(DEFAULT_HOST).to_owned()
+/// What a command line that is being typed says of whom it speaks to.
+fn place(typed: &[String]) -> Place {
+    let lenient = Cli::command().ignore_errors(true);
+    let read = lenient.try_get_matches_from(typed).ok();
+    read.and_then(|read| Place::from_arg_matches(&read).ok())
+        .unwrap_or_default()
+}
+
+fn contexts() -> Result<BTreeSet<String>> {
+    let all = Contexts::of(variable)?.all()?;
+    Ok(all.into_iter().map(|(name, _)| name).collect())
 }
 
 /// The names of a kind, within the time there is.
-fn within(host: &str, kind: Kind) -> Result<BTreeSet<String>> {
-    let host = Host::parse(host)?.stale(true);
+fn within(host: Host, kind: Kind) -> Result<BTreeSet<String>> {
+    let host = host.stale(true);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -186,7 +192,7 @@ fn within(host: &str, kind: Kind) -> Result<BTreeSet<String>> {
 
 async fn read(client: &Client, kind: Kind) -> Result<BTreeSet<String>> {
     if kind == Kind::Image {
-        let answer = client.node().list_images(pb::ListImagesRequest {}).await?;
+        let answer = client.node()?.list_images(pb::ListImagesRequest {}).await?;
         let images = answer.into_inner().images.into_iter();
         return Ok(images.flat_map(|image| image.references).collect());
     }
@@ -196,6 +202,7 @@ async fn read(client: &Client, kind: Kind) -> Result<BTreeSet<String>> {
         networks: kind == Kind::Network,
         secrets: kind == Kind::Secret,
         configs: kind == Kind::Config,
+        cluster: kind == Kind::Client,
         ..Default::default()
     };
     Ok(names(kind, &client.read_now(request).await?))
@@ -228,7 +235,11 @@ fn names(kind: Kind, view: &View) -> BTreeSet<String> {
         Kind::Network => view.networks.iter().map(|n| n.spec.name.clone()).collect(),
         Kind::Secret => view.secrets.iter().map(|s| s.spec.name.clone()).collect(),
         Kind::Config => view.configs.iter().map(|c| c.spec.name.clone()).collect(),
-        Kind::Image | Kind::File | Kind::Folder => BTreeSet::new(),
+        Kind::Client => {
+            let clients = view.cluster.iter().flat_map(|cluster| &cluster.clients);
+            clients.map(|client| client.name.clone()).collect()
+        }
+        Kind::Context | Kind::Image | Kind::File | Kind::Folder => BTreeSet::new(),
     }
 }
 
@@ -244,8 +255,8 @@ mod tests {
 
     #[test]
     fn arguments_that_are_names_in_the_swarm_are_known() {
-        const NAMES: [&str; 7] = [
-            "service", "stack", "node", "network", "secret", "config", "image",
+        const NAMES: [&str; 9] = [
+            "service", "stack", "node", "network", "secret", "config", "image", "client", "context",
         ];
         fn check(command: &Command, path: &str, known: &mut usize) {
             let path = format!("{path} {}", command.get_name());
@@ -270,17 +281,19 @@ mod tests {
 
     #[test]
     fn names_are_asked_of_the_daemon_that_the_line_speaks_to() {
-        for (line, variable, expected) in [
-            ("skep service rm", None, DEFAULT_HOST),
-            ("skep service rm", Some("/v"), "/v"),
-            ("skep -H /a service rm", Some("/v"), "/a"),
-            ("skep -H/a service rm", None, "/a"),
-            ("skep --host /a service rm", None, "/a"),
-            ("skep --host=/a service rm", None, "/a"),
-            ("skep -H", None, DEFAULT_HOST),
+        for (line, expected) in [
+            ("skep service rm", None),
+            ("skep -H /a service rm", Some("/a")),
+            ("skep -H/a service rm", Some("/a")),
+            ("skep --host /a service rm --n", Some("/a")),
+            ("skep --host=/a service r", Some("/a")),
+            ("skep -H", None),
         ] {
-            assert_eq!(host(&words(line), variable), expected, "{line}");
+            let place = place(&words(line));
+            assert_eq!(place.host.as_deref(), expected, "{line}");
         }
+        let named = place(&words("skep --context lab service rm"));
+        assert_eq!(named.context.as_deref(), Some("lab"));
         let line = ["skep", "--", "skep", "-H", "/a"].map(OsString::from);
         assert_eq!(typed(line.into_iter()), words("skep -H /a"));
     }
@@ -338,11 +351,11 @@ mod tests {
     fn a_daemon_that_hangs_or_is_not_there_keeps_nobody() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("skep.sock");
-        let path = path.to_str().context("a path in text")?;
-        assert!(within(path, Kind::Service).is_err());
+        let host = Host::parse(path.to_str().context("a path in text")?, None)?;
+        assert!(within(host.clone(), Kind::Service).is_err());
         let hung = std::os::unix::net::UnixListener::bind(path)?;
         let began = Instant::now();
-        assert!(within(path, Kind::Service).is_err());
+        assert!(within(host, Kind::Service).is_err());
         assert!(began.elapsed() < MOST_WAIT * 10);
         drop(hung);
         Ok(())

@@ -47,6 +47,14 @@ pub enum CliError {
         #[source]
         source: io::Error,
     },
+    /// No manager of the swarm lets us in.
+    #[error("cannot reach a manager at {host}: {reason}")]
+    NoManager {
+        /// Where they were looked for.
+        host: String,
+        /// What each of them said.
+        reason: String,
+    },
     /// A manager or the daemon said no, in words meant for the user.
     #[error("{message}")]
     Refused {
@@ -109,7 +117,12 @@ pub fn exit(error: &anyhow::Error) -> Exit {
         Some(CliError::RolledBack(_)) => Exit::RolledBack,
         Some(CliError::TimedOut(_)) => Exit::TimedOut,
         Some(CliError::Interrupted) => Exit::Interrupted,
-        Some(CliError::Reported | CliError::Unreachable { .. } | CliError::Refused { .. })
+        Some(
+            CliError::Reported
+            | CliError::Unreachable { .. }
+            | CliError::NoManager { .. }
+            | CliError::Refused { .. },
+        )
         | None => Exit::Failed,
     }
 }

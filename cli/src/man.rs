@@ -12,10 +12,23 @@ use std::collections::BTreeMap;
 use std::io;
 
 /// Variables that every command heeds, beside those that stand for its options.
-const VARIABLES: [(&str, &str); 3] = [
+const VARIABLES: [(&str, &str); 6] = [
+    (
+        "SKEP_CERT",
+        "File with the certificate to show to managers that --host or SKEP_HOST name.",
+    ),
+    (
+        "SKEP_CONFIG",
+        "Folder of contexts and of which one is in use, in place of ~/.skep.",
+    ),
+    (
+        "SKEP_CONTEXT",
+        "Context to use, where neither an option nor SKEP_HOST says whom to talk to.",
+    ),
     (
         "SKEP_HOST",
-        "Socket of the daemon to talk to, where --host does not say.",
+        "Socket of the daemon or address of a manager to talk to, where neither --host nor \
+         --context does.",
     ),
     (
         "NO_COLOR",
@@ -228,7 +241,7 @@ mod tests {
             .ie \n(.g .ds Aq \(aq
             .el .ds Aq '
             .SH SYNOPSIS
-            \fBskep stack rm\fR [\fB\-d\fR|\fB\-\-detach\fR] [\fB\-\-stale\fR] [\fB\-\-timeout\fR] [\fB\-h\fR|\fB\-\-help\fR] <\fISTACK\fR> 
+            \fBskep stack rm\fR [\fB\-d\fR|\fB\-\-detach\fR] [\fB\-\-timeout\fR] [\fB\-\-stale\fR] [\fB\-h\fR|\fB\-\-help\fR] <\fISTACK\fR> 
             .ie \n(.g .ds Aq \(aq
             .el .ds Aq '
             .SH DESCRIPTION
@@ -240,11 +253,11 @@ mod tests {
             \fB\-d\fR, \fB\-\-detach\fR[=\fI<DETACH>\fR]
             Do not wait until the tasks have stopped
             .TP
-            \fB\-\-stale\fR
-            Show what this node\*(Aqs manager knew last, without asking the others; for a swarm that has lost most of its managers
-            .TP
             \fB\-\-timeout\fR \fI<DURATION>\fR
             Give up waiting after this long, e.g. 5m
+            .TP
+            \fB\-\-stale\fR
+            Show what this node\*(Aqs manager knew last, without asking the others; for a swarm that has lost most of its managers
             .TP
             \fB\-h\fR, \fB\-\-help\fR
             Print help
@@ -258,8 +271,17 @@ mod tests {
             \fBNO_COLOR\fR
             Set to anything but nothing: no colours. There are none in any case where the output is no terminal.
             .TP
+            \fBSKEP_CERT\fR
+            File with the certificate to show to managers that \-\-host or SKEP_HOST name.
+            .TP
+            \fBSKEP_CONFIG\fR
+            Folder of contexts and of which one is in use, in place of ~/.skep.
+            .TP
+            \fBSKEP_CONTEXT\fR
+            Context to use, where neither an option nor SKEP_HOST says whom to talk to.
+            .TP
             \fBSKEP_HOST\fR
-            Socket of the daemon to talk to, where \-\-host does not say.
+            Socket of the daemon or address of a manager to talk to, where neither \-\-host nor \-\-context does.
             .TP
             \fBTERM\fR
             Where it is `dumb`, there are no colours, and progress is told in lines that stay.

@@ -2,6 +2,7 @@
 
 mod backup;
 mod ca;
+mod client;
 mod init;
 mod join;
 mod join_token;
@@ -13,8 +14,8 @@ mod unlock;
 mod unlock_key;
 mod update;
 
-use crate::client::Host;
-use anyhow::Result;
+use crate::client::{Host, with_port};
+use anyhow::{Result, bail};
 use clap::{Subcommand, ValueEnum};
 use skep_proto::pb;
 
@@ -23,6 +24,9 @@ use skep_proto::pb;
 pub enum Command {
     /// Show the root CA, or replace it
     Ca(ca::Args),
+    /// People and tools that use the swarm over the network
+    #[command(subcommand)]
+    Client(client::Command),
     /// Make a swarm with this node as its first manager
     Init(init::Args),
     /// Make this node part of a swarm
@@ -47,6 +51,7 @@ pub enum Command {
 pub async fn run(command: Command, host: &Host) -> Result<()> {
     match command {
         Command::Ca(args) => ca::run(args, host).await,
+        Command::Client(command) => client::run(command, host).await,
         Command::Init(args) => init::run(args, host).await,
         Command::Join(args) => join::run(args, host).await,
         Command::JoinToken(args) => join_token::run(args, host).await,
@@ -94,41 +99,15 @@ impl From<Availability> for skep_types::Availability {
     }
 }
 
-/// A port of 2377 where an address has none.
-fn with_port(address: &str) -> String {
-    let has_port = match address.rsplit_once(':') {
-        Some((host, port)) => {
-            port.parse::<u16>().is_ok() && (!host.contains(':') || host.ends_with(']'))
-        }
-        None => false,
-    };
-    match has_port {
-        true => address.to_owned(),
-        false if address.contains(':') && !address.starts_with('[') => format!("[{address}]:2377"),
-        false => format!("{address}:2377"),
+/// Whether a manager's answer has tokens and keys in it: there always are tokens.
+fn shows_secrets(cluster: &pb::ClusterView) -> Result<()> {
+    if cluster.worker_token.is_empty() {
+        bail!("join tokens and the unlock key are not shown to clients that may only look");
     }
+    Ok(())
 }
 
 /// The command that makes a machine join.
 fn join_command(token: &str, address: &str) -> String {
     format!("    skep swarm join --token {token} {}", with_port(address))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_get_swarms_port() {
-        for (given, whole) in [
-            ("10.0.0.1", "10.0.0.1:2377"),
-            ("10.0.0.1:2400", "10.0.0.1:2400"),
-            ("host", "host:2377"),
-            ("fd00::1", "[fd00::1]:2377"),
-            ("[fd00::1]", "[fd00::1]:2377"),
-            ("[fd00::1]:2400", "[fd00::1]:2400"),
-        ] {
-            assert_eq!(with_port(given), whole);
-        }
-    }
 }

@@ -1,10 +1,11 @@
 //! `skep version`.
 
-use crate::client::Host;
+use crate::client::{Client, Host};
 use crate::output::say;
 use crate::table::print_objects;
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::json;
+use skep_proto::pb;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -24,7 +25,7 @@ pub fn version_text() -> &'static str {
 /// which is an error all the same.
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     let server = match host.connect().await {
-        Ok(client) => client.info().await,
+        Ok(client) => server(&client).await,
         Err(error) => Err(error),
     };
     let (os, arch) = (std::env::consts::OS, go_arch(std::env::consts::ARCH));
@@ -33,12 +34,12 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             "Client": {"Version": version_text(), "Os": os, "Arch": arch},
             "Server": null,
         });
-        if let Ok(info) = &server {
+        if let Ok(server) = &server {
             object["Server"] = json!({
-                "Version": info.version,
-                "Os": info.os,
-                "Arch": info.architecture,
-                "KernelVersion": info.kernel,
+                "Version": server.version,
+                "Os": server.os,
+                "Arch": server.arch,
+                "KernelVersion": server.kernel,
             });
         }
         if format == "json" {
@@ -52,15 +53,52 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         "Client: skep\n Version:  {}\n OS/Arch:  {os}/{arch}",
         version_text()
     )?;
-    let info = server?;
-    say!(
-        "\nServer: skep daemon\n Version:  {}\n OS/Arch:  {}/{}\n Kernel:   {}",
-        info.version,
-        info.os,
-        info.architecture,
-        info.kernel
-    )?;
+    let Server {
+        version,
+        os,
+        arch,
+        kernel,
+    } = server?;
+    say!("\nServer: skep daemon\n Version:  {version}\n OS/Arch:  {os}/{arch}")?;
+    if let Some(kernel) = kernel {
+        say!(" Kernel:   {kernel}")?;
+    }
     Ok(())
+}
+
+/// What answers.
+struct Server {
+    version: String,
+    os: String,
+    arch: String,
+    /// Only a daemon says that, of its own machine.
+    kernel: Option<String>,
+}
+
+async fn server(client: &Client) -> Result<Server> {
+    let Some(manager) = client.manager() else {
+        let info = client.info().await?;
+        return Ok(Server {
+            version: info.version,
+            os: info.os,
+            arch: info.architecture,
+            kernel: Some(info.kernel),
+        });
+    };
+    let request = pb::ReadRequest {
+        nodes: true,
+        ..Default::default()
+    };
+    let nodes = client.read(request).await?.nodes;
+    let node = nodes.get(&manager.node);
+    let node = node.context("the manager does not know its own node")?;
+    let described = node.node.description.clone();
+    Ok(Server {
+        version: described.engine_version,
+        os: described.platform.os,
+        arch: described.platform.architecture,
+        kernel: None,
+    })
 }
 
 /// An architecture in Go's words, as images and nodes name theirs.

@@ -480,7 +480,7 @@ async fn a_daemon_that_hangs_is_waited_for_no_longer_than_asked_for() {
     let _ = std::fs::remove_file(&path);
     // Connections to it are made, and that is all that happens.
     let hung = std::os::unix::net::UnixListener::bind(&path).unwrap();
-    let host = Host::parse(&path.display().to_string()).unwrap();
+    let host = Host::parse(&path.display().to_string(), None).unwrap();
     let client = host.connect().await.unwrap();
     let how = Waiting {
         quiet: true,

@@ -52,7 +52,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             }
         }
     });
-    let answer = client.node().load_image(ReceiverStream::new(stream)).await;
+    let answer = client.node()?.load_image(ReceiverStream::new(stream)).await;
     let answer = answer.map_err(CliError::from)?.into_inner();
     let read = reader
         .await

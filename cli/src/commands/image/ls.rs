@@ -32,7 +32,7 @@ pub struct Args {
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     let filters = args.filter.read(&["reference"])?;
     let client = host.connect().await?;
-    let answer = client.node().list_images(pb::ListImagesRequest {}).await;
+    let answer = client.node()?.list_images(pb::ListImagesRequest {}).await;
     let mut images = answer.map_err(CliError::from)?.into_inner().images;
     images.sort_by(|a, b| b.created.cmp(&a.created).then(a.id.cmp(&b.id)));
     let mut table = Table::new(

@@ -29,6 +29,6 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     }
     let client = host.connect().await?;
     let request = pb::PruneImagesRequest { all: args.all };
-    let answer = client.node().prune_images(request).await;
+    let answer = client.node()?.prune_images(request).await;
     super::rm::say_gone(answer.map_err(CliError::from)?.into_inner())
 }

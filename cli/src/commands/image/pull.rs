@@ -52,7 +52,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         username: args.username,
         password: args.password,
     };
-    let stream = client.node().pull_image(request).await;
+    let stream = client.node()?.pull_image(request).await;
     let mut stream = stream.map_err(CliError::from)?.into_inner();
     let mut layers = Layers {
         live: stdout_draws(),

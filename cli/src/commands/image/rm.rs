@@ -30,7 +30,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
             reference: reference.to_owned(),
             force: args.force,
         };
-        let answer = client.node().remove_image(request).await;
+        let answer = client.node()?.remove_image(request).await;
         say_gone(answer.map_err(CliError::from)?.into_inner())
     })
     .await

@@ -4,13 +4,12 @@ use super::passphrase::PassphraseArgs;
 use crate::client::Host;
 use crate::error::CliError;
 use crate::human::binary_size;
+use crate::kept::Aside;
 use crate::output::note;
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use skep_proto::pb;
-use std::fs::{self, File, OpenOptions};
 use std::io::IsTerminal as _;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// Arguments.
@@ -45,11 +44,11 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         note!("This backup is what this manager knew last; the swarm may have gone on since.");
     }
     note!("Collecting the state of the swarm ...");
-    let pieces = client.node().backup(request).await;
+    let pieces = client.node()?.backup(request).await;
     let mut pieces = pieces.map_err(CliError::from)?.into_inner();
     let mut target = match to_stdout {
         true => Target::Stdout,
-        false => Target::create(&args.output)?,
+        false => Target::File(Aside::begin(&args.output)?),
     };
     let (mut written, mut total) = (0, 0);
     while let Some(piece) = pieces.message().await.map_err(CliError::from)? {
@@ -62,7 +61,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     if written != total || total == 0 {
         bail!("the daemon sent {written} of {total} bytes; try again");
     }
-    target.finish(&args.output)?;
+    target.finish()?;
     note!(
         "Backup written to {} ({}). It holds the keys and secrets of the swarm: without the \
          passphrase nobody can read it, you neither.",
@@ -78,61 +77,21 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
 /// Where a backup goes: under its name only once it is whole.
 enum Target {
     Stdout,
-    Aside {
-        file: File,
-        path: PathBuf,
-        kept: bool,
-    },
+    File(Aside),
 }
 
 impl Target {
-    fn create(output: &Path) -> Result<Self> {
-        let mut name = output.as_os_str().to_owned();
-        name.push(".new");
-        let path = PathBuf::from(name);
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
-        let kept = false;
-        Ok(Target::Aside { file, path, kept })
-    }
-
     fn write(&mut self, data: &[u8]) -> Result<()> {
         match self {
-            Target::Stdout => io::stdout().lock().write_all(data)?,
-            Target::Aside { file, path, .. } => file
-                .write_all(data)
-                .with_context(|| format!("cannot write {}", path.display()))?,
+            Target::Stdout => Ok(io::stdout().lock().write_all(data)?),
+            Target::File(file) => file.write(data),
         }
-        Ok(())
     }
 
-    fn finish(&mut self, output: &Path) -> Result<()> {
+    fn finish(self) -> Result<()> {
         match self {
-            Target::Stdout => io::stdout().lock().flush()?,
-            Target::Aside { file, path, kept } => {
-                file.sync_all()
-                    .and_then(|()| fs::rename(&*path, output))
-                    .with_context(|| format!("cannot write {}", output.display()))?;
-                *kept = true;
-            }
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Target {
-    fn drop(&mut self) {
-        if let Target::Aside {
-            path, kept: false, ..
-        } = self
-        {
-            // What ended the backup is said already.
-            let _ = fs::remove_file(path);
+            Target::Stdout => Ok(io::stdout().lock().flush()?),
+            Target::File(file) => file.finish(),
         }
     }
 }

@@ -127,7 +127,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         labels: flags::labels(&args.place.label),
     };
     let answer = client
-        .node()
+        .node()?
         .init(request)
         .await
         .map_err(CliError::from)?

@@ -1,8 +1,7 @@
 //! `skep swarm join`.
 
 use super::place::PlaceArgs;
-use super::with_port;
-use crate::client::Host;
+use crate::client::{Host, with_port};
 use crate::error::CliError;
 use crate::flags;
 use crate::output::say;
@@ -39,7 +38,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         labels: flags::labels(&args.place.label),
     };
     let answer = client
-        .node()
+        .node()?
         .join(request)
         .await
         .map_err(CliError::from)?

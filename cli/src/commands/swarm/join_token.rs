@@ -1,6 +1,6 @@
 //! `skep swarm join-token`.
 
-use super::join_command;
+use super::{join_command, shows_secrets};
 use crate::client::Host;
 use crate::output::say;
 use anyhow::{Context as _, Result};
@@ -49,6 +49,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     };
     let cluster = client.read(request).await?.cluster;
     let cluster = cluster.context("the manager did not answer with the swarm's tokens")?;
+    shows_secrets(&cluster)?;
     let token = match role {
         pb::Role::Worker => cluster.worker_token,
         pb::Role::Manager => cluster.manager_token,
@@ -57,7 +58,10 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         say!("{token}")?;
         return Ok(());
     }
-    let address = client.info().await?.address;
+    let address = match client.manager() {
+        Some(manager) => manager.address.clone(),
+        None => client.info().await?.address,
+    };
     say!("To add a {name} to this swarm, run the following command:\n")?;
     say!("{}\n", join_command(&token, &address))?;
     Ok(())

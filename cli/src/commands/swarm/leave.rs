@@ -19,7 +19,11 @@ pub struct Args {
 pub async fn run(args: Args, host: &Host) -> Result<()> {
     let client = host.connect().await?;
     let request = pb::LeaveRequest { force: args.force };
-    client.node().leave(request).await.map_err(CliError::from)?;
+    client
+        .node()?
+        .leave(request)
+        .await
+        .map_err(CliError::from)?;
     say!("Node left the swarm.")?;
     Ok(())
 }

@@ -57,7 +57,7 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         (!data.is_empty()).then_some(pb::RestoreRequest { settings, data })
     });
     let messages = tokio_stream::iter(std::iter::once(first).chain(pieces));
-    let answer = client.node().restore(messages).await;
+    let answer = client.node()?.restore(messages).await;
     say_initialized(&answer.map_err(CliError::from)?.into_inner())?;
     note!(
         "Nodes that were managers are workers now. Those that find this node at an address they \

@@ -21,7 +21,7 @@ pub async fn run(Args {}: Args, host: &Host) -> Result<()> {
         _ => bail!("swarm is not locked"),
     }
     let request = pb::UnlockRequest { unlock_key: key()? };
-    let answer = client.node().unlock(request).await;
+    let answer = client.node()?.unlock(request).await;
     answer.map_err(CliError::from)?;
     Ok(())
 }

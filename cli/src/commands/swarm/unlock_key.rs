@@ -1,5 +1,6 @@
 //! `skep swarm unlock-key`.
 
+use super::shows_secrets;
 use crate::client::{Client, Host};
 use crate::output::say;
 use anyhow::{Context as _, Result, bail};
@@ -47,6 +48,7 @@ pub(super) async fn current(client: &Client) -> Result<String> {
     };
     let cluster = client.read(request).await?.cluster;
     let cluster = cluster.context("the manager did not answer with the swarm's settings")?;
+    shows_secrets(&cluster)?;
     Ok(cluster.unlock_key)
 }
 

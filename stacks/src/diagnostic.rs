@@ -126,6 +126,19 @@ pub(crate) struct Place {
 /// Most findings kept; a machine-made file can be wrong ten thousand times.
 const MOST_FINDINGS: usize = 100;
 
+/// Longest message and path, in characters: either may have a text of the file in it.
+const MOST_SAID: usize = 2_000;
+
+/// `text`, or as much of it as people read.
+fn cut(mut text: String) -> String {
+    if let Some((at, _)) = text.char_indices().nth(MOST_SAID) {
+        text.truncate(at);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
+}
+
 /// Collects findings while a stack is loaded.
 pub(crate) struct Report {
     files: Vec<String>,
@@ -185,9 +198,9 @@ impl Report {
             severity,
             code,
             location,
-            path: path.to_owned(),
-            message,
-            help,
+            path: cut(path.to_owned()),
+            message: cut(message),
+            help: help.map(cut),
             excerpt: None,
         };
         // An alias repeats its content; one finding a place is enough.

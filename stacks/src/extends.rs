@@ -157,7 +157,7 @@ impl Reader<'_> {
         let before = self.report.errors();
         let mut tree = alone(key, found.key_place, found.value.clone());
         if self.interpolate {
-            interpolate::tree(&mut tree, context.env, self.report);
+            interpolate::tree(&mut tree, context.env, context.room, self.report);
         }
         let mut cleared = merge::take(&mut tree, self.report);
         cleared.retain(|path| path.len() > 2);

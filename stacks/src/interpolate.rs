@@ -7,6 +7,7 @@
 
 use crate::codes::{self, Code};
 use crate::diagnostic::{Place, Report};
+use crate::room::{Left, MOST_TEXT, Room};
 use crate::tree::{Node, Value, join};
 
 /// Looks a variable up in the environment.
@@ -14,8 +15,6 @@ pub(crate) type Env<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 /// Deepest nesting of `${…}` in defaults.
 const MOST_DEPTH: usize = 20;
-/// Most bytes of text of one file after its variables are replaced.
-const MOST_TEXT: usize = 16 << 20;
 /// Most names of unset variables that are told of one text.
 const MOST_UNSET: usize = 100;
 
@@ -39,19 +38,19 @@ fn invalid(message: impl Into<String>, help: &str) -> Invalid {
 }
 
 /// Replaces the variables of every text of a file.
-pub(crate) fn tree(root: &mut Node, env: Env<'_>, report: &mut Report) {
-    below(root, "", env, &mut 0, report);
+pub(crate) fn tree(root: &mut Node, env: Env<'_>, room: &Room, report: &mut Report) {
+    below(root, "", env, &room.replaced, report);
 }
 
-/// `made` is the text that was made of variables so far, in bytes.
-fn below(node: &mut Node, path: &str, env: Env<'_>, made: &mut usize, report: &mut Report) {
+fn below(node: &mut Node, path: &str, env: Env<'_>, left: &Left, report: &mut Report) {
     let place = node.place;
     match &mut node.value {
         Value::Str(content) if content.contains('$') => {
             let mut unset = Vec::new();
-            let replaced = text(content, env, &mut unset).and_then(|value| {
-                *made = made.saturating_add(value.len());
-                bounded(*made).map(|()| value)
+            let replaced = text(content, env, &mut unset);
+            let replaced = replaced.and_then(|value| match left.take(value.len()) {
+                true => Ok(value),
+                false => Err(too_much()),
             });
             match replaced {
                 Ok(value) => *content = value,
@@ -69,12 +68,12 @@ fn below(node: &mut Node, path: &str, env: Env<'_>, made: &mut usize, report: &m
         }
         Value::List(items) => {
             for (index, item) in items.iter_mut().enumerate() {
-                below(item, &format!("{path}[{index}]"), env, made, report);
+                below(item, &format!("{path}[{index}]"), env, left, report);
             }
         }
         Value::Map(entries) => {
             for entry in entries {
-                below(&mut entry.value, &join(path, &entry.key), env, made, report);
+                below(&mut entry.value, &join(path, &entry.key), env, left, report);
             }
         }
         _ => {}
@@ -82,16 +81,25 @@ fn below(node: &mut Node, path: &str, env: Env<'_>, made: &mut usize, report: &m
 }
 
 fn bounded(bytes: usize) -> Result<(), Invalid> {
-    if bytes <= MOST_TEXT {
-        return Ok(());
+    match bytes <= MOST_TEXT {
+        true => Ok(()),
+        false => Err(too_much()),
     }
-    let most = MOST_TEXT >> 20;
-    Err(Invalid {
+}
+
+fn too_much() -> Invalid {
+    Invalid {
         code: codes::VARIABLES_TOO_LARGE,
-        message: format!("with its variables replaced, the file has more than {most} MiB of text"),
+        message: too_much_text(),
         help: None,
         required: true,
-    })
+    }
+}
+
+/// What is said when there is no room for what variables make.
+pub(crate) fn too_much_text() -> String {
+    let most = MOST_TEXT >> 20;
+    format!("with its variables replaced, the stack has more than {most} MiB of text")
 }
 
 fn warn_of_unset(unset: &[String], place: Place, path: &str, report: &mut Report) {
@@ -360,7 +368,7 @@ mod tests {
         let items = vec![Node::str(place, "$A$A$A$A"); 100];
         let mut list = Node::new(place, Value::List(items));
         let mut report = Report::new(vec!["f".to_owned()]);
-        tree(&mut list, &long, &mut report);
+        tree(&mut list, &long, &Room::default(), &mut report);
         assert!(report.failed());
     }
 

@@ -29,6 +29,7 @@ mod profiles;
 mod reading;
 mod reference;
 mod render;
+mod room;
 mod scalar;
 mod schema;
 mod sources;
@@ -45,9 +46,9 @@ pub use schema::nearest;
 
 use diagnostic::Report;
 use model::File;
+use room::Room;
 use skep_types::StackSpec;
 use sources::Reader;
-use std::cell::Cell;
 use std::io;
 use std::path::Path;
 use tree::Node;
@@ -140,7 +141,7 @@ fn read<T>(
     let mut report = Report::new(names.map(|(path, _)| (*path).to_owned()).collect());
     let variables = variables::read(input.env_files, input.files.len(), input.env, &mut report);
     let given = |name: &str| (input.env)(name).or_else(|| variables.get(name).cloned());
-    let (files_left, ports_left) = (normal::env::Files::default(), Cell::new(normal::MOST_PORTS));
+    let (env_files, room) = (normal::env::Files::default(), Room::default());
     let shown = input.files.first().map_or("", |(path, _)| *path);
     let mut context = normal::Context {
         workdir: input.workdir,
@@ -149,8 +150,8 @@ fn read<T>(
         scope: 0,
         caller: input.env,
         read: input.read,
-        env_files: &files_left,
-        ports_left: &ports_left,
+        env_files: &env_files,
+        room: &room,
     };
     let files = reading::parse(input.files, &context, &mut report);
     let stack = name::early(input.stack, &files, interpolate.then_some(&given));

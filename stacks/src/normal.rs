@@ -14,8 +14,8 @@ use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::interpolate::Env;
 use crate::model::File;
+use crate::room::Room;
 use crate::tree::{Entry, Node, Value, join};
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
@@ -23,9 +23,6 @@ pub(crate) use sizes::{cpus, parse as size};
 
 /// Reads a file that the stack names.
 pub(crate) type Read<'a> = &'a dyn Fn(&Path) -> std::io::Result<Vec<u8>>;
-
-/// Most ports of a stack after ranges are written out.
-pub(crate) const MOST_PORTS: usize = 100_000;
 
 /// What a file is normalised with.
 #[derive(Clone, Copy)]
@@ -43,8 +40,8 @@ pub(crate) struct Context<'a> {
     pub(crate) read: Read<'a>,
     /// The env files of services.
     pub(crate) env_files: &'a env::Files,
-    /// Ports that ranges may still be written out to.
-    pub(crate) ports_left: &'a Cell<usize>,
+    /// What the stack may still take of memory.
+    pub(crate) room: &'a Room,
 }
 
 impl Context<'_> {

@@ -7,6 +7,7 @@ mod guess;
 
 use crate::codes;
 use crate::diagnostic::{Place, Report};
+use crate::room::{Cost, Room};
 use crate::scalar::{self, Scalar};
 use crate::tree::{Entry, Mark, Node, Value};
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
@@ -15,32 +16,10 @@ use std::collections::{HashMap, hash_map};
 
 /// Largest file, in bytes.
 pub(crate) const MOST_BYTES: usize = 4 << 20;
-/// Most values of one file after aliases are expanded.
-const MOST_NODES: usize = 200_000;
-/// Most bytes of text of one file after aliases are expanded.
-const MOST_TEXT: usize = 16 << 20;
 /// Deepest nesting of lists and maps.
 const MOST_DEPTH: usize = 100;
-
-/// What a subtree costs; aliases pay it again.
-#[derive(Clone, Copy, Default)]
-struct Cost {
-    nodes: usize,
-    text: usize,
-}
-
-impl Cost {
-    fn plus(self, other: Cost) -> Cost {
-        Cost {
-            nodes: self.nodes.saturating_add(other.nodes),
-            text: self.text.saturating_add(other.text),
-        }
-    }
-
-    fn fits(self) -> bool {
-        self.nodes <= MOST_NODES && self.text <= MOST_TEXT
-    }
-}
+/// Longest key: all that is below it is named with it.
+const MOST_KEY: usize = 1 << 10;
 
 enum Frame {
     List {
@@ -81,12 +60,15 @@ struct Builder<'r> {
     anchors: HashMap<usize, (Node, Cost)>,
     /// What the copies kept for aliases cost.
     kept: Cost,
+    /// What the file costs so far; an alias pays its subtree again.
     cost: Cost,
+    /// Most that it may cost.
+    most: Cost,
     root: Option<Node>,
 }
 
 /// Reads the first document of `text`. `None` means that errors were reported.
-pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> {
+pub(crate) fn parse(file: u16, text: &str, room: &Room, report: &mut Report) -> Option<Node> {
     let top = Place {
         file,
         line: 1,
@@ -106,6 +88,7 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
         anchors: HashMap::new(),
         kept: Cost::default(),
         cost: Cost::default(),
+        most: room.files(),
         root: None,
     };
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -127,6 +110,8 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
             }
             Ok((event, span)) => {
                 if builder.event(event, span).is_err() {
+                    // What was too large is not tried again with the next file.
+                    room.read(Cost::MOST);
                     return None;
                 }
             }
@@ -147,6 +132,7 @@ pub(crate) fn parse(file: u16, text: &str, report: &mut Report) -> Option<Node> 
             }
         }
     }
+    room.read(builder.cost);
     let root = builder.root.take();
     Some(root.unwrap_or(Node::new(top, Value::Null)))
 }
@@ -211,20 +197,22 @@ impl Builder<'_> {
 
     fn pay(&mut self, cost: Cost, place: Place) -> Result<(), Stop> {
         self.cost = self.cost.plus(cost);
-        self.bound(self.cost, place)
+        self.bound(self.cost, self.most, place)
     }
 
-    fn bound(&mut self, cost: Cost, place: Place) -> Result<(), Stop> {
-        if cost.fits() {
+    fn bound(&mut self, cost: Cost, most: Cost, place: Place) -> Result<(), Stop> {
+        if cost.fits(most) {
             return Ok(());
         }
         let message = format!(
-            "the file is too large: with its aliases it has more than {MOST_NODES} values \
-             or {} MiB",
-            MOST_TEXT >> 20
+            "too large: with aliases written out, the files of the stack have more than {} \
+             values or {} MiB",
+            Cost::MOST.values,
+            Cost::MOST.text >> 20
         );
+        let help = "take the aliases of aliases out, or make several stacks of it";
         self.report
-            .error(codes::TOO_LARGE, Some(place), "", message);
+            .error_help(codes::TOO_LARGE, Some(place), "", message, help);
         Err(Stop)
     }
 
@@ -246,7 +234,7 @@ impl Builder<'_> {
                 .error(codes::TOO_LARGE, Some(place), "", message);
             return Err(Stop);
         }
-        self.pay(Cost { nodes: 1, text: 0 }, place)?;
+        self.pay(Cost { values: 1, text: 0 }, place)?;
         Ok(mark)
     }
 
@@ -278,7 +266,7 @@ impl Builder<'_> {
         };
         node.mark = mark;
         let cost = Cost {
-            nodes: self.cost.nodes - before.nodes + 1,
+            values: self.cost.values - before.values + 1,
             text: self.cost.text - before.text,
         };
         self.done(node, anchor, cost)
@@ -316,8 +304,8 @@ impl Builder<'_> {
         let cost = *cost;
         // Paid before the copy is made: that is what stops a bomb.
         let paid = self.cost.plus(cost);
-        if !paid.fits() {
-            return self.bound(paid, place);
+        if !paid.fits(self.most) {
+            return self.bound(paid, self.most, place);
         }
         let node = node.clone();
         self.cost = paid;
@@ -333,7 +321,7 @@ impl Builder<'_> {
         place: Place,
     ) -> Result<(), Stop> {
         let cost = Cost {
-            nodes: 1,
+            values: 1,
             text: text.len(),
         };
         self.pay(cost, place)?;
@@ -386,7 +374,7 @@ impl Builder<'_> {
     fn done(&mut self, node: Node, anchor: usize, cost: Cost) -> Result<(), Stop> {
         if anchor > 0 {
             self.kept = self.kept.plus(cost);
-            self.bound(self.kept, node.place)?;
+            self.bound(self.kept, Cost::MOST, node.place)?;
             self.anchors.insert(anchor, (node.clone(), cost));
         }
         match self.stack.last_mut() {
@@ -419,7 +407,12 @@ fn read_key(node: &Node, seen: &mut HashMap<String, u32>, report: &mut Report) -
     let place = node.place;
     let lost = matches!(node.value, Value::List(_) | Value::Map(_));
     let name = node.scalar_text().unwrap_or_else(|| "null".to_owned());
-    if lost {
+    let lost = lost || name.len() > MOST_KEY;
+    if name.len() > MOST_KEY {
+        let size = name.len();
+        let message = format!("a key has {size} bytes; at most {MOST_KEY} are read");
+        report.error(codes::TOO_LARGE, Some(place), "", message);
+    } else if lost {
         // Reported where it began.
     } else if !matches!(node.value, Value::Str(_)) {
         let message = format!("the key {name} is {}, not text", node.kind());

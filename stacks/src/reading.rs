@@ -14,6 +14,9 @@ use std::cell::OnceCell;
 use std::path::PathBuf;
 use std::rc::Rc;
 
+/// Most services: what is made of one takes kilobytes, and the cluster takes no such stack.
+const MOST_SERVICES: usize = 5_000;
+
 /// Parses files, each a path and a text; those that cannot be are left out.
 pub(crate) fn parse(
     files: &[(&str, &str)],
@@ -32,7 +35,7 @@ pub(crate) fn parse(
             break;
         };
         let before = report.errors();
-        if let Some(tree) = parse::parse(number, text, report) {
+        if let Some(tree) = parse::parse(number, text, context.room, report) {
             parsed.push(Rc::new(Source {
                 path: String::new(),
                 workdir: context.workdir.to_owned(),
@@ -53,6 +56,17 @@ pub(crate) fn file(
     reader: &mut Reader<'_>,
 ) -> Option<(File, Node)> {
     let tree = merged(files, context, reader, &mut Vec::new())?;
+    if let Some(services) = tree.get("services")
+        && services
+            .as_map()
+            .is_some_and(|all| all.len() > MOST_SERVICES)
+    {
+        let message = format!("the stack has more than {MOST_SERVICES} services");
+        let help = "make several stacks of it";
+        let place = Some(services.place);
+        let report = &mut *reader.report;
+        report.error_help(codes::TOO_LARGE, place, "services", message, help);
+    }
     if reader.report.failed() {
         return None;
     }
@@ -77,7 +91,7 @@ pub(crate) fn merged(
         let (path, mut tree) = (source.shown.display().to_string(), source.tree);
         let before = reader.report.errors();
         if reader.interpolate {
-            interpolate::tree(&mut tree, context.env, reader.report);
+            interpolate::tree(&mut tree, context.env, context.room, reader.report);
         }
         let cleared = merge::take(&mut tree, reader.report);
         schema::check(&mut tree, reader.report);

@@ -7,6 +7,7 @@ use crate::codes;
 use crate::diagnostic::{Place, Report};
 use crate::normal::{Context, Read};
 use crate::parse;
+use crate::room::{Cost, MOST_TEXT};
 use crate::tree::{Entry, Node};
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
@@ -18,10 +19,6 @@ use std::rc::Rc;
 const MOST_FILES: usize = 64;
 /// Most entries of `include`, those of included files too.
 const MOST_INCLUDED: usize = 256;
-/// Most values that are copied out of them.
-const MOST_VALUES: usize = 200_000;
-/// Most bytes that are read of them, and most that are copied.
-const MOST_TEXT: usize = 16 << 20;
 /// Most files or services that one leads to, one after the other.
 pub(crate) const MOST_DEPTH: usize = 20;
 
@@ -68,7 +65,8 @@ pub(crate) struct Reader<'a> {
     included: usize,
     files: usize,
     bytes: usize,
-    copied: (usize, usize),
+    /// What is copied out of them.
+    copied: Cost,
 }
 
 impl<'a> Reader<'a> {
@@ -81,7 +79,7 @@ impl<'a> Reader<'a> {
             included: 0,
             files: 0,
             bytes: 0,
-            copied: (0, 0),
+            copied: Cost::default(),
         }
     }
 
@@ -118,7 +116,7 @@ impl<'a> Reader<'a> {
             .report
             .add_file(shown.display().to_string(), Some(text.clone()));
         let before = self.report.errors();
-        let tree = parse::parse(number?, &text, self.report)?;
+        let tree = parse::parse(number?, &text, context.room, self.report)?;
         Some(Source {
             workdir: Path::new(absolute).parent()?.to_owned(),
             path: absolute.to_owned(),
@@ -200,15 +198,13 @@ impl<'a> Reader<'a> {
 
     /// Whether there is room for a copy of `node`; else that is said.
     pub(crate) fn pay(&mut self, node: &Node, place: Place, path: &str) -> bool {
-        let (values, text) = node.cost();
-        self.copied.0 = self.copied.0.saturating_add(values);
-        self.copied.1 = self.copied.1.saturating_add(text);
-        let fits = self.copied.0 <= MOST_VALUES && self.copied.1 <= MOST_TEXT;
+        self.copied = self.copied.plus(node.cost());
+        let fits = self.copied.fits(Cost::MOST);
         if !fits {
-            let most = MOST_TEXT >> 20;
+            let Cost { values, text } = Cost::MOST;
             let message = format!(
-                "what is extended and included has more than {MOST_VALUES} values or {most} MiB \
-                 of text"
+                "what is extended and included has more than {values} values or {} MiB of text",
+                text >> 20
             );
             self.report
                 .error(codes::TOO_LARGE, Some(place), path, message);

@@ -5,6 +5,7 @@
 
 use crate::diagnostic::Place;
 use crate::natural;
+use crate::room::Cost;
 use crate::scalar::float_text;
 
 /// A value and where it begins.
@@ -183,19 +184,23 @@ impl Node {
         (place, node)
     }
 
-    /// Values of the tree, and bytes of its text.
-    pub(crate) fn cost(&self) -> (usize, usize) {
+    /// What a copy of the tree costs.
+    pub(crate) fn cost(&self) -> Cost {
+        let one = |text| Cost { values: 1, text };
         let below = |parts: &mut dyn Iterator<Item = (usize, &Node)>| {
-            parts.fold((1, 0), |(values, text), (key, node)| {
-                let (more, bytes) = node.cost();
-                (values + more, text + bytes + key)
+            parts.fold(one(0), |sum, (key, node)| {
+                let key = Cost {
+                    values: 0,
+                    text: key,
+                };
+                sum.plus(key).plus(node.cost())
             })
         };
         match &self.value {
-            Value::Str(text) => (1, text.len()),
+            Value::Str(text) => one(text.len()),
             Value::List(items) => below(&mut items.iter().map(|item| (0, item))),
             Value::Map(entries) => below(&mut entries.iter().map(|e| (e.key.len(), &e.value))),
-            _ => (1, 0),
+            _ => one(0),
         }
     }
 

@@ -113,8 +113,8 @@ pub(crate) const UNREADABLE: &Code = &code(
 pub(crate) const FILE_SIZE: &Code = &code(
     "SK0602",
     "a file is empty or too large",
-    "A secret has 1 byte to 500 KiB, a config 1 byte to 1000 KiB, an environment file at most \
-     4 MiB, and those of all services make at most 200,000 variables and 16 MiB. Larger data belongs into a volume or the image.",
+    "A secret has 1 byte to 500 KiB, a config 1 byte to 1000 KiB, all those of a stack at most \
+     16 MiB; an environment file has at most 4 MiB, and those of all services make at most 200,000 variables and 16 MiB. Larger data belongs into a volume or the image.",
 );
 
 pub(crate) const ENV_LINE: &Code = &code(

@@ -25,9 +25,10 @@ pub(crate) const TAB: &Code = &code(
 pub(crate) const TOO_LARGE: &Code = &code(
     "SK0103",
     "the file is too large or too deep",
-    "A stack file may have 4 MiB, 200,000 values after its aliases are written out, and 100 \
-     levels. Files that written out are that large are nearly always a mistake or an attack. \
-     Split the stack, or take the aliases of aliases out.",
+    "A stack file may have 4 MiB, 100 levels and keys of 1 KiB; all files of a stack together \
+     200,000 values and 16 MiB after their aliases are written out, and 5,000 services. Files \
+     that written out are that large are nearly always a mistake or an attack. Make several \
+     stacks of it, or take the aliases of aliases out.",
 );
 
 pub(crate) const DUPLICATE_KEY: &Code = &code(
@@ -118,7 +119,7 @@ pub(crate) const NOT_A_VARIABLE: &Code = &code(
 pub(crate) const VARIABLES_TOO_LARGE: &Code = &code(
     "SK0204",
     "variables make too much of the file",
-    "Defaults may be nested 20 levels deep, and with all variables replaced a file may have 16 \
+    "Defaults may be nested 20 levels deep, and with all variables replaced a stack may have 16 \
      MiB of text. More is a mistake. Look at the variable that is named: perhaps a whole file \
      was put into it.",
 );

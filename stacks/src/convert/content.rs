@@ -3,6 +3,7 @@
 use super::Maker;
 use crate::codes;
 use crate::model::FileObject;
+use crate::room::MOST_TEXT;
 use crate::tree::Step;
 use skep_types::template::Template;
 use std::path::Path;
@@ -68,6 +69,10 @@ impl Maker<'_> {
                 return Arc::default();
             }
         };
+        if self.context.room.contents.is_spent() {
+            // It has been said, and there is nothing to read more for.
+            return Arc::default();
+        }
         let path = [base[0], base[1], Step::Key(source)];
         let (data, what): (Vec<u8>, String) = match source {
             "file" => {
@@ -104,6 +109,11 @@ impl Maker<'_> {
             let size = data.len();
             let message = format!("{what} has {size} bytes; at most {most} fit");
             self.error(codes::FILE_SIZE, &path, message);
+        } else if !self.context.room.contents.take(data.len()) {
+            let most = MOST_TEXT >> 20;
+            let message = format!("the secrets and configs of the stack have more than {most} MiB");
+            let help = "put large data into a volume or the image";
+            self.error_help(codes::FILE_SIZE, &path, message, help);
         } else {
             return data.into();
         }

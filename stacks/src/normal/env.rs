@@ -10,6 +10,7 @@ pub(super) use labels::labels;
 use super::{Context, last_of_each, pairs};
 use crate::codes;
 use crate::diagnostic::Report;
+use crate::interpolate;
 use crate::tree::{Entry, Node, Value, join};
 use files::{Grammar, Named};
 
@@ -148,6 +149,12 @@ fn fill(entries: &mut [Entry], path: &str, context: &Context<'_>, report: &mut R
                     message,
                     help,
                 );
+            }
+            if !context.room.replaced.take(value.len()) {
+                let (code, message) = (codes::VARIABLES_TOO_LARGE, interpolate::too_much_text());
+                let path = join(path, &entry.key);
+                report.error(code, Some(entry.key_place), &path, message);
+                return;
             }
             entry.value.value = Value::Str(value);
         }

@@ -1,8 +1,9 @@
 //! Ports: `[address:][published:]target[/protocol]`, with ranges, written out.
 
-use super::{Context, MOST_PORTS};
+use super::Context;
 use crate::codes;
 use crate::diagnostic::{Place, Report};
+use crate::room::{Cost, MOST_PORTS};
 use crate::tree::{Entry, Node, Value};
 use std::ops::RangeInclusive;
 
@@ -66,15 +67,12 @@ fn paid(
     context: &Context<'_>,
     report: &mut Report,
 ) -> bool {
-    let left = context.ports_left.get().checked_sub(count);
-    match left {
-        Some(left) => context.ports_left.set(left),
-        None => {
-            let message = format!("the stack has more than {MOST_PORTS} ports");
-            report.error(codes::OUT_OF_RANGE, Some(place), path, message);
-        }
+    let fits = context.room.ports.take(count);
+    if !fits {
+        let message = format!("the stack has more than {MOST_PORTS} ports");
+        report.error(codes::OUT_OF_RANGE, Some(place), path, message);
     }
-    left.is_some()
+    fits
 }
 
 /// The range of ports that a long form publishes, if it is one: the form is repeated for each.
@@ -110,7 +108,7 @@ fn published(item: &Node, path: &str, report: &mut Report) -> Result<Option<Port
 
 /// Whether a long form is small enough to be there thousands of times.
 fn repeatable(item: &Node) -> bool {
-    let (values, text) = item.cost();
+    let Cost { values, text } = item.cost();
     values <= MOST_VALUES && text <= MOST_TEXT
 }
 

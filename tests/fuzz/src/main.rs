@@ -1,5 +1,6 @@
 //! `cargo run -p skep-fuzz [-- [--seconds N] [--seed N] [--target NAME]]`: feeds
-//! every decoder with spoilt inputs and says which one panicked, or took too long.
+//! every decoder with spoilt inputs and says which one panicked, ended, took too long
+//! or wanted too much memory.
 //!
 //! The same seed makes the same inputs in the same order, but for those that hold a
 //! key, which is made anew; how many there are depends on the time given, which the
@@ -8,20 +9,19 @@
 #![forbid(unsafe_code)]
 
 mod archives;
+mod confined;
 mod mutate;
+mod stacks;
 mod targets;
 
+use confined::Confined;
 use mutate::mutate;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use targets::Target;
 
-/// An input that keeps a decoder busy for longer is a fault as well. The machine may
-/// stand still for some of it.
-const TOO_LONG: Duration = Duration::from_secs(60);
 /// Good inputs that were spoilt and can still be read are kept as further seeds, up
 /// to so many a decoder.
 const CORPUS_MAX: usize = 256;
@@ -30,6 +30,8 @@ struct Options {
     seconds: u64,
     seed: u64,
     target: Option<String>,
+    /// Where this process, which is confined, keeps the input that it reads.
+    within: Option<String>,
 }
 
 fn options() -> Result<Options, String> {
@@ -37,6 +39,7 @@ fn options() -> Result<Options, String> {
         seconds: 60,
         seed: 1,
         target: None,
+        within: None,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -46,6 +49,7 @@ fn options() -> Result<Options, String> {
             "--seconds" => options.seconds = number()?,
             "--seed" => options.seed = number()?,
             "--target" => options.target = Some(value),
+            confined::WITHIN => options.within = Some(value),
             _ => return Err(format!("{word:?} is none of --seconds, --seed, --target")),
         }
     }
@@ -53,64 +57,82 @@ fn options() -> Result<Options, String> {
 }
 
 fn main() -> ExitCode {
-    let options = match options() {
-        Ok(options) => options,
+    match options().and_then(run) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(faults) => {
+            eprintln!("fuzz: {faults} decoders fail");
+            ExitCode::FAILURE
+        }
         Err(wrong) => {
             eprintln!("fuzz: {wrong}");
-            return ExitCode::from(2);
-        }
-    };
-    let wanted = |target: &Target| options.target.as_deref().is_none_or(|t| t == target.name);
-    let targets: Vec<Target> = targets::all().into_iter().filter(wanted).collect();
-    if targets.is_empty() {
-        eprintln!("fuzz: no decoder has that name");
-        return ExitCode::from(2);
-    }
-    let count = u32::try_from(targets.len()).unwrap_or(1);
-    let share = Duration::from_secs(options.seconds) / count;
-    let faults = targets
-        .iter()
-        .filter(|target| !run(target, options.seed, share));
-    match faults.count() {
-        0 => ExitCode::SUCCESS,
-        faults => {
-            eprintln!("fuzz: {faults} decoders fail, with --seed {}", options.seed);
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
-/// False when an input was found that the decoder cannot take.
-fn run(target: &Target, seed: u64, share: Duration) -> bool {
+/// How many decoders fail.
+fn run(options: Options) -> Result<usize, String> {
+    let wanted = |target: &Target| options.target.as_deref().is_none_or(|t| t == target.name);
+    let targets: Vec<Target> = targets::all().into_iter().filter(wanted).collect();
+    if let Some(path) = options.within {
+        let share = Duration::from_secs(options.seconds);
+        let mut confined = Confined::enter(path)?;
+        for target in &targets {
+            feed(target, options.seed, share, &mut confined)?;
+        }
+        return Ok(0);
+    }
+    let count = u64::try_from(targets.len()).unwrap_or(u64::MAX);
+    if count == 0 {
+        return Err("no decoder has that name".to_owned());
+    }
+    let share = options.seconds.div_ceil(count);
+    let mut faults = 0;
+    for target in &targets {
+        let words = [
+            ("--target", target.name.to_owned()),
+            ("--seed", options.seed.to_string()),
+            ("--seconds", share.to_string()),
+        ];
+        if let Err(fault) = confined::watch(&words)? {
+            eprintln!("{}: {fault}; with --seed {}, at", target.name, options.seed);
+            eprintln!("{}", fault.input.escape_ascii());
+            faults += 1;
+        }
+    }
+    Ok(faults)
+}
+
+/// Feeds a decoder for as long as its share.
+fn feed(
+    target: &Target,
+    seed: u64,
+    share: Duration,
+    confined: &mut Confined,
+) -> Result<(), String> {
+    let hostile = (target.hostile)();
+    for input in &hostile {
+        confined.read(target, input)?;
+    }
     let mut rng = StdRng::seed_from_u64(seed);
     let mut corpus = target.seeds.clone();
     let (begun, mut inputs) = (Instant::now(), 0_u64);
     while begun.elapsed() < share {
         let one = &corpus[rng.random_range(0..corpus.len())];
         let other = &corpus[rng.random_range(0..corpus.len())];
-        let input = mutate(&mut rng, one, other);
-        let start = Instant::now();
-        let read = catch_unwind(AssertUnwindSafe(|| (target.read)(&input)));
-        let took = start.elapsed();
-        if read.is_err() || took > TOO_LONG {
-            let what = if read.is_err() {
-                "panics"
-            } else {
-                "takes too long"
-            };
-            eprintln!(
-                "{}: {what} after {inputs} inputs ({took:?}), at",
-                target.name
-            );
-            eprintln!("{}", input.escape_ascii());
-            return false;
-        }
+        let input = mutate(&mut rng, one, other, target.words);
+        confined.read(target, &input)?;
         // Now and then one becomes a seed, so that faults can add up.
         if inputs.is_multiple_of(64) && corpus.len() < CORPUS_MAX && !input.is_empty() {
             corpus.push(input);
         }
         inputs += 1;
     }
-    println!("{}: {inputs} inputs", target.name);
-    true
+    let hostile = match hostile.len() {
+        0 => String::new(),
+        count => format!(" after {count} hostile ones"),
+    };
+    let name = target.name;
+    println!("{name}: {inputs} inputs{hostile}, {}", confined.peak());
+    Ok(())
 }

@@ -16,28 +16,25 @@ const EDGES: &[&[u8]] = &[
     // The start and the end of a group, which nothing here uses.
     &[0x0b],
     &[0x0c],
-    b"${",
-    b"&a [*a",
-    b"\n- ",
     b"-----BEGIN",
 ];
 /// Longest input.
 const MAX: usize = 1 << 20;
 
-/// A spoilt copy of `seed`, perhaps with a part of `other`.
-pub fn mutate(rng: &mut StdRng, seed: &[u8], other: &[u8]) -> Vec<u8> {
+/// A spoilt copy of `seed`, perhaps with a part of `other`, and some of `words`.
+pub fn mutate(rng: &mut StdRng, seed: &[u8], other: &[u8], words: &[&[u8]]) -> Vec<u8> {
     let mut bytes = seed.to_vec();
     for _ in 0..rng.random_range(1..=8) {
-        once(rng, &mut bytes, other);
+        once(rng, &mut bytes, other, words);
     }
     bytes.truncate(MAX);
     bytes
 }
 
-fn once(rng: &mut StdRng, bytes: &mut Vec<u8>, other: &[u8]) {
+fn once(rng: &mut StdRng, bytes: &mut Vec<u8>, other: &[u8], words: &[&[u8]]) {
     let at = rng.random_range(0..=bytes.len());
     let end = (at + rng.random_range(0..64)).min(bytes.len());
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
         0 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(0..8),
         1 if at < bytes.len() => bytes[at] = rng.random(),
         2 => bytes.truncate(at),
@@ -55,6 +52,10 @@ fn once(rng: &mut StdRng, bytes: &mut Vec<u8>, other: &[u8]) {
             let from = rng.random_range(0..=other.len());
             let until = rng.random_range(from..=other.len());
             bytes.splice(at..end, other[from..until].iter().copied());
+        }
+        7 if !words.is_empty() => {
+            let word = words[rng.random_range(0..words.len())];
+            bytes.splice(at..at, word.iter().copied());
         }
         _ => {
             // Deep nesting: the same tag and a length, over and over.

@@ -4,7 +4,7 @@
 #[allow(dead_code, reason = "some are for other tests")]
 mod samples;
 
-use crate::archives;
+use crate::{archives, stacks};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use prost::Message;
 use skep_manager_ca::{JoinToken, PeerIdentity, Request, Root, Validity, node_of};
@@ -20,7 +20,6 @@ use skep_types::{
     ClusterSpec, NetworkSpec, NodeDescription, NodeSpec, ServiceSpec, StackSpec, TaskStatus,
     Timestamp, Version,
 };
-use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -32,6 +31,10 @@ pub struct Target {
     pub name: &'static str,
     /// Good inputs.
     pub seeds: Vec<Vec<u8>>,
+    /// What is put into them, beside what is put into all.
+    pub words: &'static [&'static [u8]],
+    /// Inputs made to exhaust the decoder, which are read as they are.
+    pub hostile: fn() -> Vec<Vec<u8>>,
     /// Reads an input. Whatever it is, this must not panic.
     pub read: Read,
 }
@@ -39,7 +42,13 @@ pub struct Target {
 /// One of them.
 pub fn target(name: &'static str, seeds: Vec<Vec<u8>>, read: impl Fn(&[u8]) + 'static) -> Target {
     let read = Box::new(read);
-    Target { name, seeds, read }
+    Target {
+        name,
+        seeds,
+        words: &[],
+        hostile: Vec::new,
+        read,
+    }
 }
 
 /// All of them.
@@ -159,7 +168,6 @@ pub fn all() -> Vec<Target> {
         target("certificate request", vec![key.pem().as_bytes().to_vec()], |bytes| {
             drop(node_of(&text(bytes)));
         }),
-        target("stack file", stacks(), stack),
         target("template", vec![TEMPLATE.as_bytes().to_vec()], template),
         target(
             "image reference",
@@ -173,6 +181,7 @@ pub fn all() -> Vec<Target> {
     ];
     targets.extend(raft());
     targets.extend(archives::all());
+    targets.push(stacks::all());
     targets
 }
 
@@ -246,28 +255,6 @@ fn token(root: &Root) -> String {
     token.map(|token| token.to_string()).unwrap_or_default()
 }
 
-fn stacks() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../stacks/testdata/good");
-    let mut files: Vec<_> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| {
-            path.extension()
-                .is_some_and(|kind| kind == "yml" || kind == "yaml")
-        })
-        .collect();
-    files.sort();
-    let mut seeds: Vec<_> = files
-        .iter()
-        .filter_map(|path| std::fs::read(path).ok())
-        .collect();
-    let small =
-        "version: \"3.8\"\nservices:\n  web:\n    image: nginx:${TAG:-1}\n    ports: [\"80:80\"]\n";
-    seeds.push(small.as_bytes().to_vec());
-    seeds
-}
-
 /// All that templates know.
 const TEMPLATE: &str = "a {{- /* c */ -}} {{if and .Node.Labels (or `a` \"\\n\")}}{{join \"-\" -1}}\
                         {{else if eq .Task.Slot \"2\"}}{{index .Service.Labels \"k\" | printf \"%q\"}}\
@@ -280,22 +267,4 @@ fn template(bytes: &[u8]) {
         let filled = template.render(&Context::before("web", &labels), &(), 1000);
         assert!(filled.unwrap_or_default().len() <= 1000);
     }
-}
-
-fn stack(bytes: &[u8]) {
-    let text = text(bytes);
-    let input = skep_stacks::LoadInput {
-        files: &[("stack.yml", &text)],
-        env_files: &[(".env", &text)],
-        stack: Some("fuzz"),
-        profiles: &[],
-        // Some are set, so that what stands for them is put in as well.
-        env: &|name| {
-            name.starts_with('T')
-                .then(|| format!("{name}:$$ {{{{x}}}}"))
-        },
-        read: &|_| Ok(bytes.to_vec()),
-        workdir: Path::new("/nowhere"),
-    };
-    drop(skep_stacks::load(input));
 }

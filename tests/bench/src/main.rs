@@ -5,11 +5,13 @@
 //! Parts: `starts` (scale latency, container starts, memory), `losses` (leader and
 //! node lost), `timelines` (Swarm's courses of events), `engines` (placements, WireGuard),
 //! `commit` (Raft, beside Debian's etcd), `agents` (what 10,000 cost a manager), `durable`
-//! (placements through three managers), `dockerd`. All by default.
+//! (placements through three managers), `commands` (how long asking takes), `dockerd`. All by
+//! default.
 //! Owns the order and the table; what is measured and how is in the modules.
 
 #![forbid(unsafe_code)]
 
+mod commands;
 mod debian;
 mod dockerd;
 mod durable;
@@ -33,6 +35,7 @@ const PARTS: &[&str] = &[
     "commit",
     "agents",
     "durable",
+    "commands",
     "dockerd",
 ];
 
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let wanted = |part: &str| given.is_empty() || given.iter().any(|g| g == part);
-    if ["starts", "losses", "timelines", "durable"]
+    if ["starts", "losses", "timelines", "durable", "commands"]
         .into_iter()
         .any(wanted)
     {
@@ -71,6 +74,9 @@ fn main() -> ExitCode {
     }
     if wanted("durable") {
         figures.extend(durable::measure());
+    }
+    if wanted("commands") {
+        figures.extend(commands::measure());
     }
     if wanted("dockerd") {
         dockerd::measure(&mut figures);

@@ -89,8 +89,10 @@ impl Checker<'_> {
                 Some(text) if words.contains(&text) => {}
                 Some(text) => {
                     let message = format!("{text:?} is not one of {}", words.join(", "));
-                    let help = keys::nearest(text, words.iter().copied())
-                        .map(|w| format!("did you mean {w:?}?"));
+                    // `healthy` is less than half of `service_healthy`.
+                    let end = words.iter().find(|w| !text.is_empty() && w.ends_with(text));
+                    let meant = keys::nearest(text, words.iter().copied()).or(end.copied());
+                    let help = meant.map(|w| format!("did you mean {w:?}?"));
                     self.fail(codes::WORD, node, path, message, help);
                 }
                 None => self.expect(node, path, false, shape),

@@ -91,7 +91,7 @@ fn good_files_give_the_specs_and_warnings_beside_them() {
 
 #[test]
 fn broken_files_give_the_diagnostics_beside_them() {
-    check("broken", 40, false, found);
+    check("broken", 100, false, found);
 }
 
 #[test]

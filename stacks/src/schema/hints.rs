@@ -39,6 +39,9 @@ pub(super) fn of(node: &Node, shape: &Shape) -> Option<String> {
         Value::Map(_) if takes(shape, is_list_of_maps) => {
             Some("an item of a list begins with a dash: `- ` before its first key".to_owned())
         }
+        Value::Map(_) if takes(shape, is_text) => {
+            Some("it takes one text: write what is under it in one line, in quotes".to_owned())
+        }
         Value::List(_) if takes(shape, is_map) => Some(
             "leave the dashes out: a map has `name: value`, or a name and what is under it"
                 .to_owned(),

@@ -6,19 +6,15 @@
 //! `validate::validate_stack`'s; that nothing or all is done, the store's.
 
 mod data;
+mod services;
 
 use crate::ids::IdSource;
-use skep_manager_store::validate::{
-    Invalid, validate_network, validate_service, validate_service_update,
-};
+use skep_manager_store::validate::validate_network;
 use skep_manager_store::{
     Action, NetworkAction, Refused, ServiceAction, Snapshot, StackAction, StackPart, Store,
 };
 use skep_types::stack::Ids;
-use skep_types::{
-    Labels, NetworkId, STACK_LABEL, ServiceMode, ServiceSpec, StackService, StackSpec, Timestamp,
-    Version,
-};
+use skep_types::{Labels, NetworkId, STACK_LABEL, StackSpec, Timestamp, Version};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
@@ -44,6 +40,16 @@ pub struct Fault {
     pub name: String,
     /// What is wrong with it, and what to do.
     pub why: String,
+}
+
+impl Fault {
+    fn new(kind: &'static str, name: &str, why: impl ToString) -> Fault {
+        Fault {
+            kind,
+            name: name.to_owned(),
+            why: why.to_string(),
+        }
+    }
 }
 
 impl std::error::Error for Fault {}
@@ -173,11 +179,7 @@ impl<'a> Draft<'a> {
     }
 
     fn fault(&mut self, kind: &'static str, name: &str, why: impl ToString) {
-        self.faults.push(Fault {
-            kind,
-            name: name.to_owned(),
-            why: why.to_string(),
-        });
+        self.faults.push(Fault::new(kind, name, why));
     }
 
     fn owns(&self, labels: &Labels) -> bool {
@@ -186,8 +188,16 @@ impl<'a> Draft<'a> {
 
     /// One that is there already must be the stack's: a deploy changes what it finds.
     fn require_own(&mut self, kind: &'static str, name: &str, labels: &Labels) -> bool {
+        let conflict = self.conflict(kind, name, labels);
+        let is_own = conflict.is_none();
+        self.faults.extend(conflict);
+        is_own
+    }
+
+    /// What is wrong with one of that name, unless it is the stack's.
+    fn conflict(&self, kind: &'static str, name: &str, labels: &Labels) -> Option<Fault> {
         if self.owns(labels) {
-            return true;
+            return None;
         }
         let whose = match labels.get(STACK_LABEL) {
             Some(other) => format!("part of the stack {other}"),
@@ -203,8 +213,7 @@ impl<'a> Draft<'a> {
         let why = format!(
             "name conflicts with an existing object: one of that name exists and is {whose}; {help}"
         );
-        self.fault(kind, name, why);
-        false
+        Some(Fault::new(kind, name, why))
     }
 
     /// Tries a part on what the ones before it lead to.
@@ -215,10 +224,15 @@ impl<'a> Draft<'a> {
             StackPart::Secret(action) => Action::Secret(action),
             StackPart::Config(action) => Action::Config(action),
         };
-        let version = Version(self.snapshot.version().0 + 1);
+        let version = self.version();
         self.scratch
             .apply(version, self.now, &[action])
             .into_result()
+    }
+
+    /// That of the state in which all is done.
+    fn version(&self) -> Version {
+        Version(self.snapshot.version().0 + 1)
     }
 
     /// Takes a part in, if nothing speaks against it.
@@ -285,70 +299,6 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// All services. What speaks against one may be what another is until this deploy, which
-    /// turns round who waits for whom: it is tried again after the others.
-    fn services(&mut self, spec: &StackSpec, known: &Ids, how: DeployOptions) {
-        let mut left: Vec<&Arc<StackService>> = spec.services.iter().collect();
-        loop {
-            let (faults, tried) = (self.faults.len(), left.len());
-            left.retain(|service| {
-                let faults = self.faults.len();
-                self.service(service, known, how);
-                self.faults.len() > faults
-            });
-            if left.is_empty() || left.len() == tried {
-                return;
-            }
-            self.faults.truncate(faults);
-        }
-    }
-
-    /// Makes a service, or brings it up to date.
-    fn service(&mut self, service: &StackService, known: &Ids, how: DeployOptions) {
-        let name = &service.spec.name;
-        let spec = match service.resolve(known) {
-            Ok(spec) => spec,
-            // What it refers to is at fault, and that was said.
-            Err(_) if !self.faults.is_empty() => return,
-            Err(missing) => return self.fault("service", name, missing),
-        };
-        let Some(present) = self.snapshot.service_named(name).cloned() else {
-            let state = self.scratch.state();
-            if let Err(invalid) = validate_service(state, &spec) {
-                return self.fault("service", name, invalid);
-            }
-            let (id, spec) = (self.ids.service(), Box::new(spec));
-            let part = StackPart::Service(ServiceAction::Create { id, spec });
-            self.part("service", name, part);
-            return;
-        };
-        if !self.require_own("service", name, &present.spec.labels) {
-            return;
-        }
-        // A way back is one to another spec, not to another load.
-        let count_given = service.replicas_given && how.returns_to.is_none();
-        let spec = wanted(spec, &present.spec, count_given || how.reset_scale);
-        if spec == present.spec {
-            return;
-        }
-        let checked = validate_service_update(self.scratch.state(), &present, &spec);
-        if let Err(invalid) = checked {
-            let why = match invalid {
-                Invalid::ModeChanged => {
-                    format!("its mode cannot be changed: remove it first (skep service rm {name})")
-                }
-                other => other.to_string(),
-            };
-            return self.fault("service", name, why);
-        }
-        let part = StackPart::Service(ServiceAction::Update {
-            id: present.id,
-            version: present.meta.version,
-            spec: Box::new(spec),
-        });
-        self.part("service", name, part);
-    }
-
     /// Networks that are the stack's and that it has no more.
     fn leaving(&self, known: &Ids) -> Vec<NetworkId> {
         let has: BTreeSet<NetworkId> = known.networks.values().copied().collect();
@@ -356,28 +306,4 @@ impl<'a> Draft<'a> {
         let own = networks.filter(|n| self.owns(&n.spec.labels) && !has.contains(&n.id));
         own.map(|network| network.id).collect()
     }
-}
-
-/// What the file says, with what it does not say kept as it is.
-fn wanted(mut spec: ServiceSpec, present: &ServiceSpec, count_given: bool) -> ServiceSpec {
-    // A forced update stays done: going back would be another one.
-    if spec.task.force_update != present.task.force_update {
-        Arc::make_mut(&mut spec.task).force_update = present.task.force_update;
-    }
-    if count_given {
-        return spec;
-    }
-    match (&mut spec.mode, present.mode) {
-        (ServiceMode::Replicated { replicas }, ServiceMode::Replicated { replicas: now }) => {
-            *replicas = now;
-        }
-        (
-            ServiceMode::ReplicatedJob { completions, .. },
-            ServiceMode::ReplicatedJob {
-                completions: now, ..
-            },
-        ) => *completions = now,
-        _ => {}
-    }
-    spec
 }

@@ -354,3 +354,49 @@ fn what_others_use_keeps_a_stack_from_being_removed() {
             other"#]],
     );
 }
+
+#[test]
+fn services_exchange_what_they_have() {
+    check(
+        "
+        node n1
+        deploy shop web=nginx@8080 api=nginx@8081 db=nginx@8082
+        run
+        say a ring of ports
+        deploy shop web=nginx@8081 api=nginx@8082 db=nginx@8080
+        run
+        services
+        say one is another's, and says so alone
+        service other image=nginx port=9000:80
+        run
+        deploy shop web=nginx@8082 api=nginx@8081 db=nginx@9000
+        say a new one takes what they leave
+        deploy shop web=nginx@8082 api=nginx@8081 db=nginx@8083 new=nginx@8080
+        run
+        services
+        ",
+        expect![[r#"
+            create service shop_web
+            create service shop_api
+            create service shop_db
+            -- a ring of ports
+            update service shop_web
+            update service shop_api
+            update service shop_db
+            shop_web 8081->80 ingress=10.0.0.2
+            shop_db 8080->80 ingress=10.0.0.3
+            shop_api 8082->80 ingress=10.0.0.4
+            -- one is another's, and says so alone
+            service shop_db: port '9000' is already in use by service 'other' (cnrc61nqathke2az6ts1ntzz1) as an ingress port
+            -- a new one takes what they leave
+            update service shop_db
+            create service shop_new
+            update service shop_web
+            update service shop_api
+            shop_web 8082->80 ingress=10.0.0.2
+            shop_db 8083->80 ingress=10.0.0.3
+            shop_new 8080->80 ingress=10.0.0.6
+            other 9000->80 ingress=10.0.0.5
+            shop_api 8081->80 ingress=10.0.0.4"#]],
+    );
+}

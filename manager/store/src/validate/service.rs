@@ -322,6 +322,21 @@ fn check_endpoint(endpoint: &EndpointSpec) -> Result<(), Invalid> {
     Ok(())
 }
 
+/// The ports that a service is to have: those that it says, and those that the swarm chose
+/// for it. One that it gave up and still has until the next pass is free.
+fn published(service: &Service) -> impl Iterator<Item = &PortConfig> {
+    let asked = &service.spec.endpoint.ports;
+    let chosen = service.endpoint.ports.iter().filter(|given| {
+        let is_it = |asked: &PortConfig| {
+            asked.published == 0
+                && (asked.protocol, asked.target, asked.mode)
+                    == (given.protocol, given.target, given.mode)
+        };
+        asked.iter().any(is_it)
+    });
+    asked.iter().chain(chosen)
+}
+
 /// Ingress ports are the whole swarm's; host ports clash with them, but not
 /// with each other: the scheduler keeps those apart.
 fn check_ports_in_use(
@@ -338,8 +353,7 @@ fn check_ports_in_use(
             if present.is_some_and(|present| present.id == service.id) {
                 continue;
             }
-            let ports = service.endpoint.ports.iter();
-            for used in ports.chain(&service.spec.endpoint.ports) {
+            for used in published(service) {
                 if (used.protocol, used.published) != (port.protocol, port.published) {
                     continue;
                 }

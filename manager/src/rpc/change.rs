@@ -3,7 +3,7 @@
 mod client;
 mod data;
 pub(super) mod objects;
-mod stack;
+pub(super) mod stack;
 
 use super::status;
 use crate::error::ProposeError;
@@ -36,7 +36,7 @@ pub(crate) async fn change(
 ) -> Result<pb::ChangeResponse, Status> {
     let count = request.changes.len();
     let mut ids = Vec::with_capacity(count);
-    let mut objects = Vec::new();
+    let (mut objects, mut revisions) = (Vec::new(), Vec::new());
     let mut client = None;
     for change in request.changes {
         let change = change
@@ -59,11 +59,13 @@ pub(crate) async fn change(
         ids.push(made.touched);
         objects.extend(made.objects);
         client = made.client.or(client);
+        revisions.extend(made.revision);
     }
     Ok(pb::ChangeResponse {
         ids,
         objects,
         client,
+        revisions,
     })
 }
 
@@ -75,6 +77,8 @@ struct Made {
     objects: Vec<pb::ChangedObject>,
     /// What a client gets that it makes.
     client: Option<pb::IssuedClient>,
+    /// The revision that it makes, of a stack's.
+    revision: Option<u64>,
     proposed: Result<Proposed, ProposeError>,
 }
 
@@ -99,6 +103,7 @@ async fn make(shared: &Shared, change: Change) -> Result<Made, Status> {
         let is_stack = matches!(action, Action::Stack(_));
         let of_client = matches!(action, Action::Cluster(ClusterAction::SetClients { .. }));
         let objects = objects::of(&snapshot, &action, false);
+        let revision = stack::revision(&snapshot, &action);
         let proposed = shared.propose(&[action]).await;
         tries += 1;
         let is_stale = |proposed: &Proposed| proposed.results.iter().any(|result| result.stale);
@@ -112,6 +117,7 @@ async fn make(shared: &Shared, change: Change) -> Result<Made, Status> {
                     touched,
                     objects,
                     client,
+                    revision,
                     proposed,
                 });
             }

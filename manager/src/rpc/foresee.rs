@@ -37,13 +37,14 @@ pub(super) async fn answer(
         let _turn = turn;
         let mut store = Store::over(snapshot.clone());
         let mut actions = Vec::with_capacity(request.changes.len());
-        let mut objects = Vec::new();
+        let (mut objects, mut revisions) = (Vec::new(), Vec::new());
         for change in request.changes {
             let change = change
                 .change
                 .ok_or_else(|| Status::invalid_argument("field change.change is missing"))?;
             let (_, action) = change::action(store.state(), now, change)?;
             objects.extend(change::objects::of(store.state(), &action, true));
+            revisions.extend(change::stack::revision(store.state(), &action));
             let version = Version(store.version().0 + 1);
             let applied = store.apply(version, now, std::slice::from_ref(&action));
             applied
@@ -60,7 +61,11 @@ pub(super) async fn answer(
         foresee(&snapshot, now, &mut ids, &actions, || {
             Instant::now() < until
         })
-        .map(|foreseen| response(foreseen, objects))
+        .map(|foreseen| pb::ForeseeResponse {
+            objects,
+            revisions,
+            ..response(foreseen)
+        })
         .map_err(|refused| status::would_refuse(&refused))
     };
     tokio::task::spawn_blocking(look)
@@ -94,7 +99,7 @@ fn tasks_of(action: &ServiceAction) -> u64 {
     }
 }
 
-fn response(of: Foreseen, objects: Vec<pb::ChangedObject>) -> pb::ForeseeResponse {
+fn response(of: Foreseen) -> pb::ForeseeResponse {
     let Foreseen {
         steps,
         kept,
@@ -108,7 +113,7 @@ fn response(of: Foreseen, objects: Vec<pb::ChangedObject>) -> pb::ForeseeRespons
         waits: waiting.into_iter().map(wait).collect(),
         updates: updates.into_iter().map(update).collect(),
         goes_on,
-        objects,
+        ..pb::ForeseeResponse::default()
     }
 }
 

@@ -4,6 +4,7 @@ use super::{explain, status};
 use crate::shared::Shared;
 use skep_manager_ca::{CaBundle, JoinToken, trusted_pem, unlock_key_text};
 use skep_manager_raft::Reachability;
+use skep_manager_store::Snapshot;
 use skep_manager_store::schedule::next_after;
 use skep_proto::{clients_on_wire, id, id_bytes, pb, service_on_wire, stack_on_wire, task_on_wire};
 use skep_types::{Cluster, NodeId, Service, ServiceId, Task, Version};
@@ -113,14 +114,24 @@ pub(crate) fn read(shared: &Shared, request: &pb::ReadRequest) -> Result<pb::Rea
             .collect();
     }
     if request.stacks || request.stack_history {
-        let stacks = snapshot.stacks();
-        let stacks = stacks.map(|stack| stack_on_wire(stack, request.stack_history));
-        response.stacks = stacks.collect();
+        response.stacks = stacks(&snapshot, request);
     }
     if let Some(asked) = &request.explain {
         response.explained = Some(explain::answer(&snapshot, shared.state.now(), asked)?);
     }
     Ok(response)
+}
+
+fn stacks(snapshot: &Snapshot, request: &pb::ReadRequest) -> Vec<pb::Stack> {
+    let names = &request.stack_names;
+    let all = snapshot.stacks();
+    let asked = all.filter(|stack| names.is_empty() || names.contains(&stack.spec.name));
+    if !request.stack_history {
+        return asked.map(|stack| stack_on_wire(stack, false)).collect();
+    }
+    let contents = snapshot.contents();
+    let whole = asked.map(|stack| stack_on_wire(&contents.of(stack), true));
+    whole.collect()
 }
 
 fn without_data(mut object: pb::DataObject) -> pb::DataObject {

@@ -48,5 +48,5 @@ pub use event::{Event, EventAction, ObjectId};
 pub use given::{Given, HostPort, host_ports};
 pub use refused::Refused;
 pub use shelf::Shelf;
-pub use snapshot::{AddressUse, Snapshot, may_run};
+pub use snapshot::{AddressUse, Contents, Snapshot, may_run};
 pub use usage::NodeUsage;

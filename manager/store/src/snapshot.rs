@@ -3,10 +3,13 @@
 //! Objects and indexes are written in `write` only (`put_*`, `drop_*`), so
 //! that no caller can forget one. Who may write what is `apply`'s business.
 
+mod contents;
 mod giving;
 mod stacks;
 mod uses;
 mod write;
+
+pub use contents::Contents;
 
 use crate::given::Given;
 use crate::shelf::Shelf;

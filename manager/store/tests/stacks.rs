@@ -22,11 +22,15 @@ fn service(name: &str) -> Arc<StackService> {
     })
 }
 
-/// A stack of one service, told from others by its source.
+/// A stack of one service, told from others by its source and the volume that it declares.
 fn spec(source: &str) -> StackSpec {
     StackSpec {
         name: "shop".to_owned(),
         services: vec![service("shop_web")],
+        volumes: vec![StackVolume {
+            name: source.to_owned(),
+            ..StackVolume::default()
+        }],
         source: source.into(),
         ..StackSpec::default()
     }
@@ -73,6 +77,23 @@ fn update(swarm: &Fixture, id: ServiceId, image: &str) -> Part {
         version: service.meta.version,
         spec: Box::new(spec),
     })
+}
+
+/// The update of the service fails.
+fn fails(swarm: &mut Fixture, web: ServiceId) {
+    let service = swarm.store.state().service(web).unwrap();
+    swarm.must(Action::Service(ServiceAction::SetUpdateStatus {
+        id: web,
+        version: service.meta.version,
+        status: UpdateStatus {
+            state: UpdateState::Paused,
+            started_at: Timestamp(1),
+            completed_at: None,
+            message: "no".to_owned(),
+            resumed_at: None,
+        },
+        outcome: Some(RevisionOutcome::Failed),
+    }));
 }
 
 /// A swarm with a stack and its service.
@@ -217,19 +238,7 @@ fn revisions_are_kept_with_what_came_of_them_and_the_way_back_stays() {
         let action = deploy(&swarm, spec(&number.to_string()), vec![part]);
         swarm.must(action);
         // Each fails.
-        let service = swarm.store.state().service(web).unwrap();
-        swarm.must(Action::Service(ServiceAction::SetUpdateStatus {
-            id: web,
-            version: service.meta.version,
-            status: UpdateStatus {
-                state: UpdateState::Paused,
-                started_at: Timestamp(1),
-                completed_at: None,
-                message: "no".to_owned(),
-                resumed_at: None,
-            },
-            outcome: Some(RevisionOutcome::Failed),
-        }));
+        fails(&mut swarm, web);
     }
     let stack = shop(&swarm);
     let kept: Vec<_> = stack.past.iter().map(|past| past.revision.number).collect();
@@ -375,6 +384,71 @@ fn a_stack_goes_with_its_networks_while_its_tasks_still_run() {
         (state.networks().count(), swarm.leaving()),
         (0, vec![network])
     );
+}
+
+#[test]
+fn the_way_back_is_to_something_else_whichever_generation_holds_it() {
+    let (mut swarm, web) = swarm();
+    let generations = [1, 2, 3].map(SecretId::from_bits);
+    let spec_of = |content: &str| {
+        Box::new(SecretSpec {
+            name: "shop_key".to_owned(),
+            data: content.as_bytes().into(),
+            ..SecretSpec::default()
+        })
+    };
+    let made = Action::Secret(SecretAction::Create {
+        id: generations[0],
+        spec: spec_of("good"),
+    });
+    swarm.must(made);
+    let with = |id, source: &str| StackSpec {
+        secrets: vec![StackData {
+            key: "key".to_owned(),
+            name: "shop_key".to_owned(),
+            labels: Labels::new(),
+            template: false,
+            content: Content::Kept(id),
+        }],
+        source: source.into(),
+        ..spec("one")
+    };
+    let rotate = |swarm: &Fixture, from: usize, content| {
+        let present = swarm.store.state().secret(generations[from]).unwrap();
+        Action::Secret(SecretAction::Rotate {
+            id: present.id,
+            version: present.meta.version,
+            new_id: generations[from + 1],
+            spec: spec_of(content),
+            rollout: false,
+        })
+    };
+    let deployed = |swarm: &mut Fixture, generation: usize, source: &str| {
+        let action = deploy(swarm, with(generations[generation], source), vec![]);
+        swarm.must(action);
+    };
+    deployed(&mut swarm, 0, "2");
+    let action = rotate(&swarm, 0, "bad");
+    swarm.must(action);
+    let part = update(&swarm, web, "bad");
+    let action = deploy(&swarm, with(generations[1], "3"), vec![part]);
+    swarm.must(action);
+    fails(&mut swarm, web);
+    // Back to revision 2, as another generation, and written otherwise.
+    let action = rotate(&swarm, 1, "good");
+    swarm.must(action);
+    deployed(&mut swarm, 2, "4");
+    let stack = shop(&swarm);
+    assert_eq!(
+        stack.past.last().unwrap().revision.outcome,
+        Some(RevisionOutcome::Failed)
+    );
+    let stack = swarm.store.state().contents().of(stack);
+    assert_eq!(stack.before().unwrap().revision.number, 1);
+    let kept = |spec: &StackSpec| spec.secrets[0].kept();
+    assert_eq!(kept(&stack.past[1].spec), Some(generations[2]));
+    assert_eq!(kept(&stack.past[2].spec), Some(generations[1]));
+    assert_eq!(kept(&stack.spec), Some(generations[2]));
 }
 
 #[test]

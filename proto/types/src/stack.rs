@@ -259,21 +259,29 @@ impl Stack {
         self.past.iter().find(|past| past.revision.number == number)
     }
 
-    /// What a rollback returns to unless told otherwise: the newest earlier one that
-    /// did not fail, and is another than the present one.
+    /// What a rollback returns to unless told otherwise: the newest earlier one that did
+    /// not fail, and by which anything would be another than it is. Of a stack whose
+    /// revisions name the same generation where they have the same content.
     pub fn before(&self) -> Option<&PastStack> {
-        self.newest(|outcome| outcome != Some(RevisionOutcome::Failed))
+        let made = |spec: &StackSpec| StackSpec {
+            // How it is written makes nothing.
+            source: Arc::default(),
+            ..spec.clone()
+        };
+        let present = made(&self.spec);
+        let mut past = self.past.iter().rev();
+        past.find(|past| {
+            past.revision.outcome != Some(RevisionOutcome::Failed) && made(&past.spec) != present
+        })
     }
 
     /// The newest earlier one that was rolled out whole, and is another than the present
     /// one.
     pub fn last_good(&self) -> Option<&PastStack> {
-        self.newest(|outcome| outcome == Some(RevisionOutcome::Completed))
-    }
-
-    fn newest(&self, serves: impl Fn(Option<RevisionOutcome>) -> bool) -> Option<&PastStack> {
         let mut past = self.past.iter().rev();
-        past.find(|past| serves(past.revision.outcome) && past.spec != self.spec)
+        past.find(|past| {
+            past.revision.outcome == Some(RevisionOutcome::Completed) && past.spec != self.spec
+        })
     }
 }
 

@@ -47,16 +47,20 @@ pub(super) fn roll_back(snapshot: &Snapshot, now: Timestamp, asked: pb::Rollback
     } = asked;
     let present = known(snapshot.stack_named(&name), "stack", &name)?;
     as_read(Some(present), &name, version)?;
-    let past = match revision {
-        Some(number) => present.past_revision(number),
-        None => present.before(),
-    };
+    let number = revision.or_else(|| {
+        let present = snapshot.contents().of(present);
+        Some(present.before()?.revision.number)
+    });
+    let past = number.and_then(|number| present.past_revision(number));
     let past = past.ok_or_else(|| {
         Status::failed_precondition(match revision {
             Some(number) => format!(
                 "stack {name} has no revision {number} to go back to; skep keeps the last ten"
             ),
-            None => format!("stack {name} has no earlier revision to go back to"),
+            None => format!(
+                "stack {name} has no earlier revision to go back to: none that did not fail is \
+                 another than what it is now"
+            ),
         })
     })?;
     let how = DeployOptions {
@@ -93,6 +97,22 @@ fn planned(snapshot: &Snapshot, now: Timestamp, spec: &StackSpec, how: DeployOpt
         StackAction::Remove { .. } => Bytes::new(),
     };
     Ok((id, Action::Stack(action)))
+}
+
+/// Of a change of a stack the number of the revision that it makes; 0 where the stack is what
+/// it was, or is no more.
+pub(in crate::rpc) fn revision(snapshot: &Snapshot, action: &Action) -> Option<u64> {
+    match action {
+        Action::Stack(StackAction::Apply { spec, .. }) => {
+            let present = snapshot.stack_named(&spec.name);
+            Some(match present {
+                Some(present) if present.spec == *spec => 0,
+                present => present.map_or(0, |present| present.revision.number) + 1,
+            })
+        }
+        Action::Stack(StackAction::Remove { .. }) => Some(0),
+        _ => None,
+    }
 }
 
 /// Who read a stack means that one. `version` 0 is whatever there is.
@@ -308,6 +328,39 @@ mod tests {
                 "removed service shop_web "
             ]
         );
+        shared.raft.shutdown().await;
+    }
+
+    #[tokio::test]
+    async fn the_revision_that_is_made_is_told_also_where_no_object_changes() {
+        let dir = tempfile::tempdir().unwrap();
+        let shared = leader(&dir).await;
+        let told = async |change| {
+            let changes = vec![pb::Change {
+                change: Some(change),
+            }];
+            let request = pb::ChangeRequest { changes };
+            let made = crate::rpc::change::change(&shared, request).await.unwrap();
+            (made.objects.len(), made.revisions)
+        };
+        let first = spec(&["web"], "a", 0);
+        assert_eq!(told(apply(first.clone(), 0)).await, (1, vec![1]));
+        assert_eq!(told(apply(first.clone(), 0)).await, (0, vec![0]));
+        let volume = pb::StackVolume {
+            key: "data".to_owned(),
+            name: "shop_data".to_owned(),
+            ..pb::StackVolume::default()
+        };
+        let declared = pb::StackSpec {
+            volumes: vec![volume],
+            ..first
+        };
+        assert_eq!(told(apply(declared, 0)).await, (0, vec![2]));
+        let gone = Change::RemoveStack(pb::RemoveStack {
+            name: "shop".to_owned(),
+            version: 0,
+        });
+        assert_eq!(told(gone).await, (1, vec![0]));
         shared.raft.shutdown().await;
     }
 

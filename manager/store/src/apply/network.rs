@@ -121,8 +121,9 @@ fn in_use(state: &Snapshot, network: &Network) -> Option<Refused> {
         });
     }
     // Tasks that are told to stop, or will be since their service is gone, are not waited
-    // for: a stack is removed with its networks at once. Until they have ended, their
-    // nodes go on being told of the network.
+    // for: a stack is removed with its networks at once. A manager that started from a
+    // dump does not tell nodes of it any more; a node keeps the network of a container
+    // that is stopping by itself.
     let held = state.addresses_in(id, Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST);
     let mut held = held.filter_map(|(_, usage)| match usage {
         AddressUse::Held(task) => state.task(task),

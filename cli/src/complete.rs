@@ -122,6 +122,8 @@ enum Kind {
     Client,
     Context,
     Image,
+    /// Of the service or the stack that is on the line.
+    Revision,
     File,
     Folder,
 }
@@ -142,6 +144,7 @@ impl Kind {
             "CLIENT" => Kind::Client,
             "CONTEXT" => Kind::Context,
             "IMAGE" => Kind::Image,
+            "REVISION" => Kind::Revision,
             "FILE" => Kind::File,
             "DIR" => Kind::Folder,
             _ => return None,
@@ -149,11 +152,12 @@ impl Kind {
     }
 
     fn candidates(self) -> Vec<CompletionCandidate> {
+        let line = typed(std::env::args_os());
         let names = match self {
             Kind::Context => contexts(),
-            kind => place(&typed(std::env::args_os()))
+            kind => place(&line)
                 .find(variable)
-                .and_then(|host| within(host, kind)),
+                .and_then(|host| within(host, kind, &line)),
         };
         let names = names.unwrap_or_default();
         names.into_iter().map(CompletionCandidate::new).collect()
@@ -173,8 +177,8 @@ fn contexts() -> Result<BTreeSet<String>> {
     Ok(all.into_iter().map(|(name, _)| name).collect())
 }
 
-/// The names of a kind, within the time there is.
-fn within(host: Host, kind: Kind) -> Result<BTreeSet<String>> {
+/// The names of a kind that fit a line, within the time there is.
+fn within(host: Host, kind: Kind, line: &[String]) -> Result<BTreeSet<String>> {
     let host = host.stale(true);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -182,7 +186,7 @@ fn within(host: Host, kind: Kind) -> Result<BTreeSet<String>> {
     let read = runtime.block_on(async {
         tokio::time::timeout(MOST_WAIT, async {
             let client = host.connect().await?;
-            read(&client, kind).await
+            read(&client, kind, line).await
         })
         .await
     });
@@ -190,14 +194,19 @@ fn within(host: Host, kind: Kind) -> Result<BTreeSet<String>> {
     read?
 }
 
-async fn read(client: &Client, kind: Kind) -> Result<BTreeSet<String>> {
+async fn read(client: &Client, kind: Kind, line: &[String]) -> Result<BTreeSet<String>> {
     if kind == Kind::Image {
         let answer = client.node()?.list_images(pb::ListImagesRequest {}).await?;
         let images = answer.into_inner().images.into_iter();
         return Ok(images.flat_map(|image| image.references).collect());
     }
     let request = pb::ReadRequest {
-        services: matches!(kind, Kind::Service | Kind::Scale | Kind::Stack | Kind::Any),
+        services: matches!(
+            kind,
+            Kind::Service | Kind::Scale | Kind::Stack | Kind::Any | Kind::Revision
+        ),
+        revisions: kind == Kind::Revision,
+        stack_history: kind == Kind::Revision,
         nodes: matches!(kind, Kind::Node | Kind::Any),
         networks: kind == Kind::Network,
         secrets: kind == Kind::Secret,
@@ -205,10 +214,10 @@ async fn read(client: &Client, kind: Kind) -> Result<BTreeSet<String>> {
         cluster: kind == Kind::Client,
         ..Default::default()
     };
-    Ok(names(kind, &client.read_now(request).await?))
+    Ok(names(kind, &client.read_now(request).await?, line))
 }
 
-fn names(kind: Kind, view: &View) -> BTreeSet<String> {
+fn names(kind: Kind, view: &View, line: &[String]) -> BTreeSet<String> {
     let services = view.services.iter().map(|service| &service.spec);
     let is_scaled = |mode| {
         let scaled = matches!(mode, ServiceMode::Replicated { .. });
@@ -230,17 +239,45 @@ fn names(kind: Kind, view: &View) -> BTreeSet<String> {
         }
         Kind::Any => [Kind::Service, Kind::Stack, Kind::Node]
             .into_iter()
-            .flat_map(|kind| names(kind, view))
+            .flat_map(|kind| names(kind, view, line))
             .collect(),
         Kind::Network => view.networks.iter().map(|n| n.spec.name.clone()).collect(),
         Kind::Secret => view.secrets.iter().map(|s| s.spec.name.clone()).collect(),
         Kind::Config => view.configs.iter().map(|c| c.spec.name.clone()).collect(),
+        Kind::Revision => revisions(view, line),
         Kind::Client => {
             let clients = view.cluster.iter().flat_map(|cluster| &cluster.clients);
             clients.map(|client| client.name.clone()).collect()
         }
         Kind::Context | Kind::Image | Kind::File | Kind::Folder => BTreeSet::new(),
     }
+}
+
+/// Those of the stack or the service that a line is about.
+fn revisions(view: &View, line: &[String]) -> BTreeSet<String> {
+    let is_there = |name: &str| line.iter().any(|word| word == name);
+    let numbers: Vec<u64> = if is_there("stack") {
+        let named = view.stacks.iter().filter(|s| is_there(&s.spec.name));
+        let all = named.flat_map(|stack| {
+            stack
+                .past
+                .iter()
+                .map(|p| &p.revision)
+                .chain([&stack.revision])
+        });
+        all.map(|revision| revision.number).collect()
+    } else {
+        let named = view.services.iter().filter(|s| is_there(&s.spec.name));
+        let all = named.flat_map(|service| {
+            service
+                .past
+                .iter()
+                .map(|p| &p.revision)
+                .chain([&service.revision])
+        });
+        all.map(|revision| revision.number).collect()
+    };
+    numbers.iter().map(u64::to_string).collect()
 }
 
 #[cfg(test)]
@@ -339,7 +376,7 @@ mod tests {
             .insert(STACK_LABEL.into(), "shop".into());
         services[1].spec.mode = ServiceMode::Global;
         let view = testing::swarm(services);
-        let names = |kind| Vec::from_iter(names(kind, &view)).join(" ");
+        let names = |kind| Vec::from_iter(names(kind, &view, &[])).join(" ");
         assert_eq!(names(Kind::Service), "agent shop_web");
         assert_eq!(names(Kind::Scale), "shop_web=");
         assert_eq!(names(Kind::Stack), "shop");
@@ -348,14 +385,31 @@ mod tests {
     }
 
     #[test]
+    fn revisions_are_those_of_what_the_line_is_about() {
+        let mut view = testing::swarm(vec![testing::service(1, "shop", 1)]);
+        view.services[0].revision.number = 7;
+        let mut shop = testing::stack_of("shop", &[]);
+        shop.past = vec![skep_types::PastStack {
+            revision: shop.revision,
+            spec: shop.spec.clone(),
+        }];
+        shop.revision.number = 2;
+        view.stacks = vec![shop, testing::stack_of("blog", &[])];
+        let names = |line: &str| Vec::from_iter(names(Kind::Revision, &view, &words(line)));
+        assert_eq!(names("skep stack diff shop "), ["1", "2"]);
+        assert_eq!(names("skep stack rollback --to"), [""; 0]);
+        assert_eq!(names("skep service rollback shop --to"), ["7"]);
+    }
+
+    #[test]
     fn a_daemon_that_hangs_or_is_not_there_keeps_nobody() -> Result<()> {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("skep.sock");
         let host = Host::parse(path.to_str().context("a path in text")?, None)?;
-        assert!(within(host.clone(), Kind::Service).is_err());
+        assert!(within(host.clone(), Kind::Service, &[]).is_err());
         let hung = std::os::unix::net::UnixListener::bind(path)?;
         let began = Instant::now();
-        assert!(within(host, Kind::Service).is_err());
+        assert!(within(host, Kind::Service, &[]).is_err());
         assert!(began.elapsed() < MOST_WAIT * 10);
         drop(hung);
         Ok(())

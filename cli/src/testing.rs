@@ -4,9 +4,11 @@ use crate::view::{NodeView, View};
 use skep_proto::pb;
 use skep_types::{
     Endpoint, Meta, Node, NodeDescription, NodeId, NodeSpec, NodeState, NodeStatus, Revision, Role,
-    Service, ServiceId, ServiceMode, ServiceSpec, Slot, Task, TaskId, TaskState, TaskStatus,
-    Timestamp, Version,
+    Service, ServiceId, ServiceMode, ServiceSpec, Slot, Stack, StackId, StackService, StackSpec,
+    Task, TaskId, TaskState, TaskStatus, Timestamp, Version,
 };
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A node that is Ready.
 pub fn node(number: u128, hostname: &str) -> NodeView {
@@ -106,5 +108,28 @@ impl View {
         });
         let last = self.tasks.len() - 1;
         &mut self.tasks[last]
+    }
+}
+
+/// A stack of services with these names and images.
+pub fn stack_of(name: &str, services: &[(&str, &str)]) -> Stack {
+    let services = services.iter().map(|(service, image)| {
+        let mut of_stack = StackService::default();
+        of_stack.spec.name = (*service).to_owned();
+        Arc::make_mut(&mut of_stack.spec.task).container.image = (*image).to_owned();
+        Arc::new(of_stack)
+    });
+    Stack {
+        id: StackId::from_bits(1),
+        meta: Meta::default(),
+        revision: Revision::first(Timestamp(0)),
+        spec: Arc::new(StackSpec {
+            name: name.to_owned(),
+            services: services.collect(),
+            ..StackSpec::default()
+        }),
+        past: Vec::new(),
+        services: BTreeMap::new(),
+        leaving: Vec::new(),
     }
 }

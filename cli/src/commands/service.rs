@@ -19,6 +19,8 @@ mod settings;
 mod trigger;
 mod update;
 
+pub use rollout::outcome_name;
+
 use crate::client::{Client, Host};
 use crate::find;
 use crate::flags;

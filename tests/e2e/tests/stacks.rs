@@ -1,8 +1,9 @@
-//! Stacks whose services wait for each other: what is started when, and what a deploy
-//! that waits for them says and ends with.
+//! Stacks: whose services wait for each other, and what a deploy that waits for them says and
+//! ends with; what a stack was before, and the way back to it; two deploys at once.
 
 use skep_e2e::{Cluster, Steps};
 use std::fs;
+use std::thread;
 
 /// The page needs what the migration leaves in the database, or ends with 9.
 const STACK: &str = r#"
@@ -104,5 +105,203 @@ fn services_start_when_what_they_depend_on_is_there() {
     refused.fails(2, &["SK0509", "a waits for b waits for a"]);
     let stacks = cluster.read(1, &["stack", "ls", "--format", "{{.Name}}"]);
     assert_eq!(stacks.succeeds().out.trim(), "shop");
+    cluster.finish();
+}
+
+/// A service that serves on a port of its own, by an image and with a config.
+fn page(key: &str, port: u16, text: &str) -> String {
+    format!(
+        "  {key}:\n    image: redis:alpine\n    command: [\"sh\", \"-c\", \"exec sleep 1000\"]\n    \
+         stop_grace_period: 0s\n    environment: {{SAYS: \"{text}\"}}\n    configs: [page]\n    \
+         ports: [\"{port}:80\"]\n    deploy: {{update_config: {{monitor: 0s, parallelism: 0}}}}\n"
+    )
+}
+
+#[test]
+fn a_stack_goes_back_to_what_it_was() {
+    let steps = Steps::begin();
+    let cluster = Cluster::swarm("stack-history", 3, 0);
+    let folder = cluster.data_dir(1);
+    let write = |name: &str, services: &str, rest: &str, content: &str| {
+        fs::write(folder.join(format!("{name}.txt")), content).expect("a file");
+        let configs = format!("configs: {{page: {{file: ./{name}.txt}}}}\n");
+        let path = folder.join(format!("{name}.yml"));
+        fs::write(&path, format!("services:\n{services}{rest}{configs}")).expect("a file");
+        path.to_string_lossy().into_owned()
+    };
+    let deploy = |host: usize, file: &str| {
+        let command = ["stack", "deploy", "--prune", "-c", file, "shop"];
+        cluster.skep(host, &command)
+    };
+    let history = || {
+        let form = "{{.Revision}} {{.Cause}} {{.Changes}} {{.Outcome}}";
+        let listed = cluster.read(2, &["stack", "history", "--format", form, "shop"]);
+        listed.succeeds().lines()
+    };
+    let asked = |service: &str, what: &str| {
+        let shown = ["service", "inspect", "--format", what, service];
+        cluster.read(1, &shown).succeeds().out.trim().to_owned()
+    };
+    let port = |service: &str| {
+        asked(
+            service,
+            "{{range .Spec.EndpointSpec.Ports}}{{.PublishedPort}}{{end}}",
+        )
+    };
+    let says = |service: &str| {
+        asked(
+            service,
+            "{{join .Spec.TaskTemplate.ContainerSpec.Env \" \"}}",
+        )
+    };
+
+    steps.step("two services exchange their ports in one deploy");
+    let first = page("web", 8081, "one") + &page("api", 8082, "one");
+    let one = write("one", &first, "", "good");
+    deploy(1, &one).succeeds();
+    let second = page("web", 8082, "two") + &page("api", 8081, "two") + &page("new", 8083, "two");
+    let two = write("two", &second, "", "other");
+    deploy(1, &two).succeeds();
+    assert_eq!([port("shop_web"), port("shop_api")], ["8082", "8081"]);
+    assert_eq!(
+        history(),
+        [
+            "1 deployed +config shop_page, +network shop_default, +shop_api, +shop_web completed",
+            "2 deployed ~config shop_page, ~shop_api, +shop_new, ~shop_web completed",
+        ]
+    );
+
+    steps.step("a plan tells of a revision that changes no object");
+    let three = write("two", &second, "volumes: {data: {}}\n", "other");
+    let plan = cluster.read(1, &["stack", "plan", "--prune", "-c", &three, "shop"]);
+    let plan = plan.fails(2, &[]);
+    assert!(
+        plan.out.contains("+ declare volume shop_data") && plan.out.contains("to revision 3"),
+        "{plan}"
+    );
+
+    steps.step("revisions, and what is now, are told apart");
+    let same = cluster.read(1, &["stack", "diff", "shop", "2"]).succeeds();
+    assert!(same.out.contains("are the same"), "{same}");
+    let differ = cluster.read(3, &["stack", "diff", "shop", "1", "2"]);
+    let differ = differ.fails(2, &[]);
+    for line in [
+        "~ config shop_page",
+        "      Content",
+        "+ service shop_new",
+        "\"SAYS=two\"",
+    ] {
+        assert!(differ.out.contains(line), "{line}: {differ}");
+    }
+    let none = cluster.read(1, &["stack", "diff", "shop", "7"]);
+    none.fails(1, &["no revision 7", "kept are 1, 2"]);
+
+    steps.step("a dry run goes back to nothing");
+    let dry = cluster.read(2, &["stack", "rollback", "--dry-run", "shop"]);
+    let dry = dry.fails(2, &[]);
+    for line in [
+        "as revision 1",
+        "- remove service shop_new",
+        "~ update config shop_page",
+    ] {
+        assert!(dry.out.contains(line), "{line}: {dry}");
+    }
+    assert_eq!(history().len(), 2);
+
+    steps.step("a rollback is all of it, content and ports too, and waits");
+    let back = cluster.skep(2, &["stack", "rollback", "shop"]).succeeds();
+    assert!(
+        back.out.contains("Going back to revision 1, as revision 3"),
+        "{back}"
+    );
+    assert_eq!([port("shop_web"), port("shop_api")], ["8081", "8082"]);
+    assert_eq!(
+        [says("shop_web"), says("shop_api")],
+        ["SAYS=one", "SAYS=one"]
+    );
+    let content = ["config", "inspect", "--pretty", "shop_page"];
+    let content = cluster.read(1, &content).succeeds();
+    assert!(content.out.contains("good"), "{content}");
+    let gone = cluster.read(1, &["service", "inspect", "shop_new"]);
+    gone.fails(1, &["no such service"]);
+    let like = cluster
+        .read(1, &["stack", "diff", "shop", "1", "3"])
+        .succeeds();
+    assert!(like.out.contains("are the same"), "{like}");
+
+    steps.step("one that failed is passed over, and what is alike too");
+    let bad = page("web", 8081, "bad") + &page("api", 8082, "bad");
+    let bad = bad.replace("exec sleep 1000", "exit 3");
+    let bad = write("bad", &bad, "", "bad");
+    let failed = cluster.skep(1, &["stack", "deploy", "--prune", "-c", &bad, "shop"]);
+    assert_ne!(failed.code, 0, "{failed}");
+    cluster
+        .skep(1, &["stack", "rollback", "--to", "3", "shop"])
+        .succeeds();
+    let dry = cluster.read(1, &["stack", "rollback", "--dry-run", "shop"]);
+    let dry = dry.fails(2, &[]);
+    assert!(dry.out.contains("as revision 2"), "{dry}");
+    let by_hand = ["service", "update", "--env-add", "SAYS=hand", "shop_web"];
+    cluster.change(1, &by_hand).succeeds();
+    let hand = cluster
+        .read(1, &["stack", "diff", "shop", "5"])
+        .fails(2, &[]);
+    assert!(hand.out.contains("\"SAYS=hand\""), "{hand}");
+
+    steps.step("of two deploys at once, at two managers, one comes whole after the other");
+    let file = |name: &str, other: &str| {
+        let services = page("web", 8081, name) + &page(other, 8082, name);
+        write(name, &services, "", name)
+    };
+    let (left, right) = (file("left", "api"), file("right", "db"));
+    for round in 0..3 {
+        let before = history().len();
+        let (a, b) = thread::scope(|scope| {
+            let a = scope.spawn(|| deploy(1, &left));
+            let b = scope.spawn(|| deploy(2, &right));
+            (a.join().expect("a deploy"), b.join().expect("a deploy"))
+        });
+        // Who waits may see the other's.
+        for done in [&a, &b] {
+            assert!(!done.err.contains("was not deployed"), "{done}");
+        }
+        let revisions = history();
+        assert!(
+            revisions.len() > before || before == 11,
+            "{round}: {revisions:?}"
+        );
+        let says = says("shop_web");
+        let other = match says.as_str() {
+            "SAYS=left" => ["shop_api", "shop_web"],
+            "SAYS=right" => ["shop_db", "shop_web"],
+            says => panic!("{says}"),
+        };
+        let listed = ["service", "ls", "--format", "{{.Name}}"];
+        let mut found = cluster.read(3, &listed).succeeds().lines();
+        found.sort();
+        assert_eq!(found, other, "round {round}");
+        assert_eq!(
+            asked(
+                other[0],
+                "{{join .Spec.TaskTemplate.ContainerSpec.Env \" \"}}"
+            ),
+            says
+        );
+        // In base64.
+        let content = [
+            "config",
+            "inspect",
+            "--format",
+            "{{.Spec.Data}}",
+            "shop_page",
+        ];
+        let content = cluster.read(3, &content).succeeds();
+        let expected = if says == "SAYS=left" {
+            "bGVmdA=="
+        } else {
+            "cmlnaHQ="
+        };
+        assert_eq!(content.text(), expected, "round {round}");
+    }
     cluster.finish();
 }

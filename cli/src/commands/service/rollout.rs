@@ -5,6 +5,8 @@ mod pause;
 mod resume;
 mod status;
 
+pub use history::outcome_name;
+
 use crate::client::Host;
 use anyhow::Result;
 use clap::Subcommand;

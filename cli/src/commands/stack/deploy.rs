@@ -3,20 +3,18 @@
 //! The file is loaded, and what can be checked of it is checked, before anything is sent.
 //! Then it is one change, which the managers make whole or not at all; then waiting.
 
-use super::asked::{Asked, SERVICE, refused, tell};
+use super::asked::{Asked, refused, tell};
 use super::file::{Files, Named};
 use super::findings::Findings;
+use super::follow::follow;
 use super::networks::changed_networks;
 use super::plan::{Form, plan};
 use crate::client::Host;
+use crate::commands::service::WaitArgs;
 use crate::error::usage;
 use crate::flags;
-use crate::progress::{Waiting, wait};
-use crate::view::View;
 use anyhow::Result;
 use skep_proto::pb::change::Change;
-use skep_types::ServiceId;
-use std::time::Duration;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -26,15 +24,8 @@ use std::time::Duration;
 pub struct Args {
     #[command(flatten)]
     files: Named,
-    /// Do not wait until the tasks run
-    #[arg(short, long, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", hide_default_value = true, hide_possible_values = true)]
-    detach: bool,
-    /// Show no progress
-    #[arg(short, long)]
-    quiet: bool,
-    /// Give up waiting after this long, e.g. 5m
-    #[arg(long, value_name = "DURATION", value_parser = flags::duration)]
-    timeout: Option<Duration>,
+    #[command(flatten)]
+    wait: WaitArgs,
     #[command(flatten)]
     asked: Asked,
     /// Only tell what would change, as `stack plan` does, with its exit codes
@@ -82,41 +73,5 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
         )
     })?;
     tell(&made.objects)?;
-    if args.detach {
-        return Ok(());
-    }
-    let now = super::super::service::read(&client).await?;
-    let mut deployed = Vec::with_capacity(stack.services.len());
-    let mut unchanged = Vec::new();
-    for service in &stack.services {
-        let name = &service.spec.name;
-        let Some(found) = now.services.iter().find(|s| s.spec.name == *name) else {
-            continue;
-        };
-        let mut changed = made.objects.iter().filter(|object| object.kind == SERVICE);
-        if !changed.any(|object| object.name == *name) {
-            unchanged.push(found.id);
-        }
-        if !ran_before(&view, &now, found.id) {
-            deployed.push((found.id, name.clone()));
-        }
-    }
-    let how = Waiting {
-        quiet: args.quiet,
-        timeout: args.timeout,
-        unchanged: &unchanged,
-        stack: Some(&stack.name),
-        ..Waiting::default()
-    };
-    wait(&client, &deployed, how).await
-}
-
-/// It is a job whose newest run had ended before, well or badly: the deploy asked for
-/// none, so there is none to wait for.
-fn ran_before(before: &View, now: &View, id: ServiceId) -> bool {
-    let newest = |view: &View| {
-        let service = view.services.iter().find(|service| service.id == id)?;
-        service.job.newest().copied()
-    };
-    newest(before).is_some_and(|run| run.end.is_some() && newest(now) == Some(run))
+    follow(&client, stack, &view, &made.objects, args.wait).await
 }

@@ -5,6 +5,7 @@ use super::belongs;
 use super::file::{Files, Named};
 use super::findings::Findings;
 use super::networks::changed_networks;
+use super::shape::{self, Difference, Shape, VOLUME, name_all, written};
 use crate::changes::changes;
 use crate::client::{Client, Host};
 use crate::error::CliError;
@@ -22,6 +23,7 @@ use skep_proto::pb::change::Change;
 use skep_proto::pb::changed_object::What;
 use skep_proto::{id, pb};
 use skep_types::{Content, NetworkId, ServiceSpec, StackData, StackSpec, TaskState};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Arguments.
@@ -74,7 +76,8 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     .await
 }
 
-/// Asks the managers what a deploy would change, and tells it.
+/// Asks the managers what a deploy would change, and tells it, with what is to be said of the
+/// swarm before.
 ///
 /// # Errors
 /// [`CliError::WouldChange`] when there is anything.
@@ -85,57 +88,92 @@ pub async fn plan(
     findings: &Findings,
     form: &Form,
 ) -> Result<()> {
-    let request = pb::ReadRequest {
+    let view = client.read(to_read()).await?;
+    findings.tell_of_swarm(&changed_networks(stack, &view))?;
+    let change = Change::ApplyStack(asked.change(stack, &view)?);
+    foresee(client, &view, stack, change, form).await
+}
+
+/// What has to be read before something is foreseen of a stack.
+pub fn to_read() -> pb::ReadRequest {
+    pb::ReadRequest {
         nodes: true,
         tasks: true,
         secrets: true,
         configs: true,
         ..Asked::to_read()
-    };
-    let view = client.read(request).await?;
-    findings.tell_of_swarm(&changed_networks(stack, &view))?;
-    let change = Change::ApplyStack(asked.change(stack, &view)?);
+    }
+}
+
+/// Asks the managers what a change would do that makes a stack what `stack` says, and tells it.
+///
+/// # Errors
+/// [`CliError::WouldChange`] when there is anything.
+pub async fn foresee(
+    client: &Client,
+    view: &View,
+    stack: &StackSpec,
+    change: Change,
+    form: &Form,
+) -> Result<()> {
     let answer = client.foresee(change).await;
     let mut answer =
         answer.map_err(|error| refused(error, &stack.name, "cannot be deployed as it is"))?;
+    let revision = answer.revisions.first().copied().filter(|made| *made > 0);
     if answer.objects.is_empty() {
         // Without a change the managers tell what goes on anyway.
         answer = pb::ForeseeResponse::default();
     }
-    let objects = objects(&view, &answer.objects)?;
-    let kept = answer.kept + going_on(&view, &stack.name, &answer.objects);
+    let present = view.stacks.iter().find(|s| s.spec.name == stack.name);
+    let mut objects = objects(view, &answer.objects)?;
+    let mut kept_alone = Vec::new();
+    if let Some(present) = present.filter(|_| revision.is_some()) {
+        objects.extend(volumes(&present.spec, stack));
+        if objects.is_empty() {
+            kept_alone = only_kept(&present.spec, stack)?;
+        }
+    }
+    let kept = answer.kept + going_on(view, &stack.name, &answer.objects);
     let same = own(stack).difference(&touched(&answer.objects)).count();
     let foreseen = Foreseen {
-        view: &view,
+        view,
         answer: &answer,
+    };
+    let told = Told {
+        stack: &stack.name,
+        objects: &objects,
+        same,
+        revision,
+        kept: &kept_alone,
     };
     match form.format {
         Some(Format::Json) => {
-            let known = view.stacks.iter().find(|s| s.spec.name == stack.name);
             let object = json!({
                 "Stack": stack.name,
-                "Revision": known.map(|stack| stack.revision.number),
+                "Revision": present.map(|stack| stack.revision.number),
+                "NewRevision": revision,
                 "Objects": objects.iter().map(Object::json).collect::<Vec<_>>(),
                 "Same": same,
+                "Written": kept_alone,
             });
             say!("{}", foreseen.json(object, kept)?)?;
         }
         Some(Format::Text) | None => {
-            for line in lines(&stack.name, &objects, same, Style::stdout()) {
+            for line in told.lines(Style::stdout()) {
                 say!("{line}")?;
             }
             let form = FormatArgs {
                 format: None,
                 quiet: false,
             };
-            if !objects.is_empty() {
+            if !told.is_nothing() {
                 say!("")?;
             }
             foreseen.tell(&stack.name, kept, &form)?;
             foreseen.tell_end(true)?;
         }
     }
-    match objects.is_empty() {
+    match told.is_nothing() {
         true => Ok(()),
         false => Err(CliError::WouldChange.into()),
     }
@@ -144,10 +182,25 @@ pub async fn plan(
 /// What would be done to an object.
 struct Object<'a> {
     kind: &'a str,
-    name: &'a str,
+    name: Cow<'a, str>,
     what: What,
     /// What of it changes, a line each.
     changes: Vec<String>,
+}
+
+impl From<Difference> for Object<'_> {
+    fn from(difference: Difference) -> Self {
+        Object {
+            kind: difference.kind,
+            name: difference.name.into(),
+            what: match difference.what {
+                shape::What::Added => What::Created,
+                shape::What::Changed => What::Updated,
+                shape::What::Removed => What::Removed,
+            },
+            changes: difference.changes,
+        }
+    }
 }
 
 impl Object<'_> {
@@ -182,7 +235,7 @@ fn objects<'a>(view: &View, all: &'a [ChangedObject]) -> Result<Vec<Object<'a>>>
         }
         Ok(Object {
             kind: &object.kind,
-            name: &object.name,
+            name: object.name.as_str().into(),
             what: object.what(),
             changes,
         })
@@ -215,17 +268,41 @@ fn names(view: &View, all: &[ChangedObject]) -> Result<BTreeMap<String, String>>
     Ok(names)
 }
 
-fn name_all(value: &mut Value, names: &BTreeMap<String, String>) {
-    match value {
-        Value::String(text) => {
-            if let Some(name) = names.get(text) {
-                text.clone_from(name);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| name_all(item, names)),
-        Value::Object(fields) => fields.values_mut().for_each(|item| name_all(item, names)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+/// Volumes that are declared otherwise: that makes or removes none.
+fn volumes<'a>(before: &StackSpec, after: &'a StackSpec) -> Vec<Object<'a>> {
+    let [before, after] = [before, after].map(|spec| Shape::of_volumes(&spec.volumes));
+    let differences = before.differences(&after).into_iter();
+    differences.map(Object::from).collect()
+}
+
+/// What a revision would be for that changes no object: what is written otherwise than it was
+/// in the one before.
+fn only_kept(before: &StackSpec, after: &StackSpec) -> Result<Vec<String>> {
+    let differences = Shape::of(before)?.differences(&Shape::of(after)?);
+    // Contents are not told apart here, and are alike where no object changes.
+    let mut lines = Vec::new();
+    for difference in differences
+        .iter()
+        .filter(|d| d.kind == SERVICE || d.kind == "network")
+    {
+        let name = format!(
+            "{} {} {}",
+            difference.what.sign(),
+            difference.kind,
+            difference.name
+        );
+        lines.push(name);
+        lines.extend(
+            difference
+                .changes
+                .iter()
+                .map(|change| format!("    {change}")),
+        );
     }
+    if lines.is_empty() {
+        lines = written(&before.source, &after.source);
+    }
+    Ok(lines)
 }
 
 /// Kind and name of all that is the stack's own.
@@ -272,28 +349,59 @@ fn going_on(view: &View, stack: &str, all: &[ChangedObject]) -> u64 {
     live.count() as u64
 }
 
-fn lines(stack: &str, objects: &[Object<'_>], same: usize, style: Style) -> Vec<String> {
-    if objects.is_empty() {
-        return vec![format!("{stack}: nothing would change")];
+/// What is told of a stack.
+struct Told<'a> {
+    stack: &'a str,
+    objects: &'a [Object<'a>],
+    /// Objects to which nothing is done.
+    same: usize,
+    /// Number of the revision that is made.
+    revision: Option<u64>,
+    /// What it is for where no object changes.
+    kept: &'a [String],
+}
+
+impl Told<'_> {
+    fn is_nothing(&self) -> bool {
+        self.objects.is_empty() && self.revision.is_none()
     }
-    let mut lines = vec![format!("{stack} would change:")];
-    for object in objects {
-        let (mark, tone) = match object.what {
-            What::Created => ("+ create", Tone::Good),
-            What::Updated => ("~ update", Tone::Busy),
-            What::Removed => ("- remove", Tone::Bad),
+
+    fn lines(&self, style: Style) -> Vec<String> {
+        let stack = self.stack;
+        let mut lines = match (self.objects, self.revision) {
+            ([], None) => return vec![format!("{stack}: nothing would change")],
+            ([], Some(revision)) => {
+                let head = format!(
+                    "{stack}: nothing of it would change, but what is kept of it, as revision \
+                     {revision}:"
+                );
+                let kept = self.kept.iter().map(|line| format!("  {line}"));
+                return [head].into_iter().chain(kept).collect();
+            }
+            (_, None) => vec![format!("{stack} would change:")],
+            (_, Some(revision)) => vec![format!("{stack} would change, to revision {revision}:")],
         };
-        let mark = style.paint(tone, mark);
-        lines.push(format!("  {mark} {} {}", object.kind, object.name));
-        let changes = object.changes.iter();
-        lines.extend(changes.map(|change| format!("      {change}")));
+        for object in self.objects {
+            let (mark, tone) = match (object.what, object.kind) {
+                (What::Created, VOLUME) => ("+ declare", Tone::Good),
+                (What::Updated, VOLUME) => ("~ declare", Tone::Busy),
+                (What::Removed, VOLUME) => ("- forget", Tone::Bad),
+                (What::Created, _) => ("+ create", Tone::Good),
+                (What::Updated, _) => ("~ update", Tone::Busy),
+                (What::Removed, _) => ("- remove", Tone::Bad),
+            };
+            let mark = style.paint(tone, mark);
+            lines.push(format!("  {mark} {} {}", object.kind, object.name));
+            let changes = object.changes.iter();
+            lines.extend(changes.map(|change| format!("      {change}")));
+        }
+        match self.same {
+            0 => {}
+            1 => lines.push("  = 1 object stays as it is".to_owned()),
+            same => lines.push(format!("  = {same} objects stay as they are")),
+        }
+        lines
     }
-    match same {
-        0 => {}
-        1 => lines.push("  = 1 object stays as it is".to_owned()),
-        same => lines.push(format!("  = {same} objects stay as they are")),
-    }
-    lines
 }
 
 #[cfg(test)]
@@ -302,7 +410,7 @@ mod tests {
     use crate::testing::{service, swarm};
     use expect_test::expect;
     use skep_proto::id_bytes;
-    use skep_types::{NetworkAttachmentSpec, STACK_LABEL, ServiceId, StackService};
+    use skep_types::{NetworkAttachmentSpec, STACK_LABEL, ServiceId, StackService, StackVolume};
     use std::sync::Arc;
 
     /// A stack of three services, as it is, and what is done to it.
@@ -365,9 +473,16 @@ mod tests {
         let (view, stack, changed) = planned();
         let objects = objects(&view, &changed)?;
         let same = own(&stack).difference(&touched(&changed)).count();
-        let told = lines("shop", &objects, same, Style::default()).join("\n");
+        let told = Told {
+            stack: "shop",
+            objects: &objects,
+            same,
+            revision: Some(4),
+            kept: &[],
+        };
+        let told = told.lines(Style::default()).join("\n");
         expect![[r#"
-            shop would change:
+            shop would change, to revision 4:
               + create network shop_front
               ~ update secret shop_key
                   content
@@ -380,10 +495,55 @@ mod tests {
         let json: Vec<Value> = objects.iter().map(Object::json).collect();
         assert_eq!(json[1]["What"], "update");
         assert_eq!(json[1]["Changes"][0], "content");
-        assert_eq!(
-            lines("shop", &[], 4, Style::default()),
-            ["shop: nothing would change"]
-        );
+        Ok(())
+    }
+
+    #[test]
+    fn a_revision_that_changes_no_object_is_told_by_what_is_written_otherwise() -> Result<()> {
+        let (_, before, _) = planned();
+        let told = |after: &StackSpec, revision| -> Result<String> {
+            let objects = volumes(&before, after);
+            let kept = match objects.is_empty() {
+                true => only_kept(&before, after)?,
+                false => Vec::new(),
+            };
+            let told = Told {
+                stack: "shop",
+                objects: &objects,
+                same: 2,
+                revision,
+                kept: &kept,
+            };
+            let mut lines = told.lines(Style::default());
+            lines.push(format!("nothing: {}", told.is_nothing()));
+            Ok(lines.join("\n"))
+        };
+        let mut said = vec![told(&before, None)?];
+        let mut after = before.clone();
+        after.source = "x-note: other\n".into();
+        said.push(told(&after, Some(2))?);
+        Arc::make_mut(&mut after.services[0]).replicas_given = true;
+        said.push(told(&after, Some(2))?);
+        after.volumes.push(StackVolume {
+            name: "shop_data".to_owned(),
+            ..StackVolume::default()
+        });
+        said.push(told(&after, Some(2))?);
+        expect![[r#"
+            shop: nothing would change
+            nothing: true
+            shop: nothing of it would change, but what is kept of it, as revision 2:
+              + x-note: other
+            nothing: false
+            shop: nothing of it would change, but what is kept of it, as revision 2:
+              ~ service shop_web
+                  Mode.Replicated.Replicas: 1
+            nothing: false
+            shop would change, to revision 2:
+              + declare volume shop_data
+              = 2 objects stay as they are
+            nothing: false"#]]
+        .assert_eq(&said.join("\n"));
         Ok(())
     }
 

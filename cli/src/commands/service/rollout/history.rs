@@ -33,6 +33,16 @@ pub async fn run(args: Args, host: &Host) -> Result<()> {
     table(service, now_ms()).print(&args.form)
 }
 
+/// What came of a revision, in a word.
+pub fn outcome_name(outcome: Option<RevisionOutcome>) -> &'static str {
+    match outcome {
+        Some(RevisionOutcome::Completed) => "completed",
+        Some(RevisionOutcome::Failed) => "failed",
+        Some(RevisionOutcome::Superseded) => "superseded",
+        None => "",
+    }
+}
+
 fn table(service: &Service, now: u64) -> Table {
     let mut table = Table::new(
         &[
@@ -70,23 +80,14 @@ fn table(service: &Service, now: u64) -> Table {
             ("Outcome", outcome),
         ]);
     };
-    let name = |outcome: Option<RevisionOutcome>| {
-        match outcome {
-            Some(RevisionOutcome::Completed) => "completed",
-            Some(RevisionOutcome::Failed) => "failed",
-            Some(RevisionOutcome::Superseded) => "superseded",
-            None => "",
-        }
-        .to_owned()
-    };
     for past in &service.past {
-        let outcome = name(past.revision.outcome);
+        let outcome = outcome_name(past.revision.outcome).to_owned();
         add(&past.revision, &past.spec, false, outcome);
     }
     let revision = &service.revision;
     let outcome = match (&revision.outcome, &service.update_status) {
         (None, Some(status)) => update_state(status.state).to_owned(),
-        (outcome, _) => name(*outcome),
+        (outcome, _) => outcome_name(*outcome).to_owned(),
     };
     add(revision, &service.spec, true, outcome);
     table

@@ -48,7 +48,7 @@ fn text(path: &Path) -> &str {
 #[test]
 fn a_person_with_a_certificate_uses_the_swarm_from_afar() {
     let steps = Steps::begin();
-    let mut cluster = Cluster::swarm("remote", 3, 1);
+    let cluster = Cluster::swarm("remote", 3, 1);
     let folder = cluster.folder().join("alice");
     let file = cluster.folder().join("alice.pem");
     let address = |host: usize| cluster.address(host).to_owned();

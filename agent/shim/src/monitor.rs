@@ -14,6 +14,7 @@ use client::Client;
 use libcontainer::container::Container;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -63,6 +64,9 @@ pub fn run(state: &str) -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    // It was executed as /proc/self/exe, and `exe` would tell nobody in ps what it is. All
+    // else is well without.
+    let _ = prctl::set_name(c"skep-shim");
     let bundle = Bundle::new(&inherited.bundle);
     match Monitor::new(inherited, &bundle).and_then(|mut monitor| monitor.run()) {
         Ok(()) => ExitCode::SUCCESS,

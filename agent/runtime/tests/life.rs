@@ -151,7 +151,7 @@ async fn a_container_that_cannot_be_made_leaves_a_reason_and_nothing_else() -> T
     };
     assert_eq!(
         refused(&sysctl).await,
-        "cannot make the container: sysctl vm.swappiness is not in a separate kernel namespace"
+        "the setting vm.swappiness of the kernel is the node's, not the container's"
     );
     let no_network = refused(&|r| r.netns = Some("/run/netns/skep-none".into())).await;
     assert_eq!(

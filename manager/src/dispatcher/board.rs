@@ -182,7 +182,6 @@ impl Inner {
         let beat = self.snapshot.heartbeat() != snapshot.heartbeat();
         let all_welcomes = difference.cluster || managers || beat;
         let all_assignments = !changes.is_empty() || difference.data;
-        let concerned = concerned(&difference);
         let each = |wake: &(Topic, Arc<Notify>)| wake.1.notify_one();
         if all_welcomes || all_assignments {
             let of = |topic: Topic| match topic {
@@ -192,11 +191,22 @@ impl Inner {
             let listeners = self.listeners.values();
             listeners.filter(|(topic, _)| of(*topic)).for_each(each);
         }
-        for node in concerned {
-            let of_node = self.listeners.range((node, 0)..=(node, u64::MAX));
-            of_node.for_each(|(_, wake)| each(wake));
+        for change in &difference.nodes {
+            self.of_node(change.id).for_each(each);
+        }
+        // A welcome says nothing of tasks, and all managers are looked up for it.
+        for node in with_other_tasks(&difference) {
+            let of_node = self.of_node(node);
+            of_node
+                .filter(|(topic, _)| *topic == Topic::Assignments)
+                .for_each(each);
         }
         std::mem::replace(&mut self.snapshot, snapshot)
+    }
+
+    fn of_node(&self, node: NodeId) -> impl Iterator<Item = &(Topic, Arc<Notify>)> {
+        let of_node = self.listeners.range((node, 0)..=(node, u64::MAX));
+        of_node.map(|(_, wake)| wake)
     }
 
     fn whole(&mut self) -> Arc<[Bytes]> {
@@ -206,14 +216,11 @@ impl Inner {
     }
 }
 
-/// Nodes whose own tasks, or which themselves, are not as before.
-fn concerned(difference: &Difference) -> BTreeSet<NodeId> {
-    let mut nodes: BTreeSet<NodeId> = difference.nodes.iter().map(|change| change.id).collect();
-    for change in &difference.tasks {
-        let tasks = change.before.iter().chain(&change.after);
-        nodes.extend(tasks.filter_map(|task| task.node));
-    }
-    nodes
+/// Nodes whose own tasks are not as before.
+fn with_other_tasks(difference: &Difference) -> BTreeSet<NodeId> {
+    let changes = difference.tasks.iter();
+    let tasks = changes.flat_map(|change| change.before.iter().chain(&change.after));
+    tasks.filter_map(|task| task.node).collect()
 }
 
 fn encode<'a>(changes: impl Iterator<Item = &'a AssignmentChange>) -> Bytes {
@@ -278,9 +285,11 @@ pub(crate) async fn run(state: Arc<State>, board: Arc<Board>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skep_manager_store::{Action, NetworkAction, Store};
+    use skep_manager_store::{
+        Action, NetworkAction, NewTask, NodeAction, ServiceAction, Store, TaskAction,
+    };
     use skep_types::assignment::AssignmentSet;
-    use skep_types::{NetworkId, NetworkSpec, Timestamp};
+    use skep_types::{NetworkId, NetworkSpec, ServiceId, Slot, TaskId, TaskState, Timestamp};
 
     /// Adds a network with this number, or removes it.
     fn act(store: &mut Store, number: u128, there: bool) -> Snapshot {
@@ -365,7 +374,56 @@ mod tests {
         let welcome = board.listen(node, Topic::Welcome);
         board.advance(act(&mut store, 1, true));
         assignments.woken().await;
-        let quiet = tokio::time::timeout(std::time::Duration::from_millis(10), welcome.woken());
+        let moment = std::time::Duration::from_millis(10);
+        let quiet = tokio::time::timeout(moment, welcome.woken());
         assert!(quiet.await.is_err(), "a network is no matter of a welcome");
+
+        let host = Action::Node(NodeAction::Create(Box::new(skep_types::Node {
+            id: node,
+            meta: Default::default(),
+            spec: Default::default(),
+            description: Default::default(),
+            status: Default::default(),
+            role: Default::default(),
+            role_since: Default::default(),
+            drain_since: None,
+            manager: None,
+            mesh: None,
+        })));
+        let mut step = |version: u64, action: Action| {
+            let applied = store.apply(Version(version), Timestamp(1), &[action]);
+            assert_eq!(applied.results, [Ok(())]);
+            board.advance(store.snapshot());
+        };
+        step(2, host);
+        assignments.woken().await;
+        welcome.woken().await;
+        let id = ServiceId::from_bits(1);
+        let spec = Box::default();
+        step(3, Action::Service(ServiceAction::Create { id, spec }));
+        let task = NewTask {
+            id: TaskId::from_bits(1),
+            slot: Slot(1),
+            desired: TaskState::Running,
+            node: Some(node),
+            attachments: Vec::new(),
+            error: String::new(),
+            cause: Default::default(),
+            restarts: Default::default(),
+            start_at: None,
+            run: 0,
+            generic: Default::default(),
+        };
+        let (version, spec_version) = (Version(3), Version(3));
+        let create = TaskAction::Create {
+            service: id,
+            version,
+            spec_version,
+            tasks: vec![task],
+        };
+        step(4, Action::Task(create));
+        assignments.woken().await;
+        let quiet = tokio::time::timeout(moment, welcome.woken());
+        assert!(quiet.await.is_err(), "nor is a task");
     }
 }

@@ -5,9 +5,12 @@ use crate::shared::Shared;
 use async_trait::async_trait;
 use skep_manager_ca::{Root, joining_config};
 use skep_manager_raft::{Raft, RaftConfig, Transport, TransportError};
-use skep_manager_store::Action;
+use skep_manager_store::{Action, NewTask};
 use skep_transport::Channels;
-use skep_types::{Cluster, ClusterId, ClusterSpec, JoinSecrets, Meta, NodeId, RootCa, Timestamp};
+use skep_types::{
+    Cluster, ClusterId, ClusterSpec, JoinSecrets, Meta, Node, NodeId, RootCa, Slot, TaskId,
+    TaskState, Timestamp,
+};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +49,39 @@ pub(crate) async fn leader(dir: &Path, actions: &[Action]) -> Shared {
         assert_eq!(result.refused, None);
     }
     shared
+}
+
+/// A worker of which nothing is known.
+pub(crate) fn host(id: NodeId) -> Node {
+    Node {
+        id,
+        meta: Meta::default(),
+        spec: Default::default(),
+        description: Default::default(),
+        status: Default::default(),
+        role: Default::default(),
+        role_since: Default::default(),
+        drain_since: None,
+        manager: None,
+        mesh: None,
+    }
+}
+
+/// A task that is to run on this node, as the first of its service.
+pub(crate) fn new_task(id: TaskId, node: NodeId) -> NewTask {
+    NewTask {
+        id,
+        slot: Slot(1),
+        desired: TaskState::Running,
+        node: Some(node),
+        attachments: Vec::new(),
+        error: String::new(),
+        cause: Default::default(),
+        restarts: Default::default(),
+        start_at: None,
+        run: 0,
+        generic: Default::default(),
+    }
 }
 
 /// A cluster object with a real root CA.

@@ -146,10 +146,11 @@ fn gone<I: Ord + Copy, T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skep_manager_store::{Action, NewTask, NodeAction, ServiceAction, Store, TaskAction};
+    use crate::testing;
+    use skep_manager_store::{Action, NodeAction, ServiceAction, Store, TaskAction};
     use skep_types::assignment::AssignmentChange as Change;
     use skep_types::assignment::AssignmentSet;
-    use skep_types::{Meta, Node, SecretSpec, ServiceSpec, Slot, TaskStatus, Timestamp, Version};
+    use skep_types::{Meta, SecretSpec, ServiceSpec, Slot, TaskStatus, Timestamp, Version};
 
     fn task(bits: u128, desired: TaskState) -> (TaskId, Arc<Task>) {
         let id = TaskId::from_bits(bits);
@@ -270,37 +271,14 @@ mod tests {
                 id,
                 spec: Box::new(spec),
             });
-            let task = NewTask {
-                id: TaskId::from_bits(1),
-                slot: Slot(1),
-                desired: TaskState::Running,
-                node: Some(node),
-                attachments: Vec::new(),
-                error: String::new(),
-                cause: Default::default(),
-                restarts: Default::default(),
-                start_at: None,
-                run: 0,
-                generic: Default::default(),
-            };
+            let task = testing::new_task(TaskId::from_bits(1), node);
             let make = Action::Task(TaskAction::Create {
                 service: id,
                 version,
                 spec_version: version,
                 tasks: vec![task],
             });
-            let host = Action::Node(NodeAction::Create(Box::new(Node {
-                id: node,
-                meta: Meta::default(),
-                spec: Default::default(),
-                description: Default::default(),
-                status: Default::default(),
-                role: Default::default(),
-                role_since: Default::default(),
-                drain_since: None,
-                manager: None,
-                mesh: None,
-            })));
+            let host = Action::Node(NodeAction::Create(Box::new(testing::host(node))));
             let applied = store.apply(version, Timestamp(1), &[host, create, make]);
             assert_eq!(applied.into_result(), Ok(()));
             own(&store.snapshot(), node).labels

@@ -285,11 +285,10 @@ pub(crate) async fn run(state: Arc<State>, board: Arc<Board>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skep_manager_store::{
-        Action, NetworkAction, NewTask, NodeAction, ServiceAction, Store, TaskAction,
-    };
+    use crate::testing;
+    use skep_manager_store::{Action, NetworkAction, NodeAction, ServiceAction, Store, TaskAction};
     use skep_types::assignment::AssignmentSet;
-    use skep_types::{NetworkId, NetworkSpec, ServiceId, Slot, TaskId, TaskState, Timestamp};
+    use skep_types::{NetworkId, NetworkSpec, ServiceId, TaskId, Timestamp};
 
     /// Adds a network with this number, or removes it.
     fn act(store: &mut Store, number: u128, there: bool) -> Snapshot {
@@ -378,18 +377,7 @@ mod tests {
         let quiet = tokio::time::timeout(moment, welcome.woken());
         assert!(quiet.await.is_err(), "a network is no matter of a welcome");
 
-        let host = Action::Node(NodeAction::Create(Box::new(skep_types::Node {
-            id: node,
-            meta: Default::default(),
-            spec: Default::default(),
-            description: Default::default(),
-            status: Default::default(),
-            role: Default::default(),
-            role_since: Default::default(),
-            drain_since: None,
-            manager: None,
-            mesh: None,
-        })));
+        let host = Action::Node(NodeAction::Create(Box::new(testing::host(node))));
         let mut step = |version: u64, action: Action| {
             let applied = store.apply(Version(version), Timestamp(1), &[action]);
             assert_eq!(applied.results, [Ok(())]);
@@ -401,19 +389,7 @@ mod tests {
         let id = ServiceId::from_bits(1);
         let spec = Box::default();
         step(3, Action::Service(ServiceAction::Create { id, spec }));
-        let task = NewTask {
-            id: TaskId::from_bits(1),
-            slot: Slot(1),
-            desired: TaskState::Running,
-            node: Some(node),
-            attachments: Vec::new(),
-            error: String::new(),
-            cause: Default::default(),
-            restarts: Default::default(),
-            start_at: None,
-            run: 0,
-            generic: Default::default(),
-        };
+        let task = testing::new_task(TaskId::from_bits(1), node);
         let (version, spec_version) = (Version(3), Version(3));
         let create = TaskAction::Create {
             service: id,

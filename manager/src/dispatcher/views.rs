@@ -214,10 +214,11 @@ fn peer(node: &Node, port: u16) -> Option<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use skep_manager_store::{Action, NewTask, NodeAction, ServiceAction, Store, TaskAction};
+    use crate::testing;
+    use skep_manager_store::{Action, NodeAction, ServiceAction, Store, TaskAction};
     use skep_types::{
-        EndpointSpec, Meta, PortConfig, Protocol, PublishMode, ServiceSpec, Slot, TaskId,
-        TaskStatus, Timestamp, Version,
+        EndpointSpec, PortConfig, Protocol, PublishMode, ServiceSpec, TaskId, TaskStatus,
+        Timestamp, Version,
     };
 
     /// The view of a service with these ports, if there is one, and whether its task's start
@@ -228,18 +229,7 @@ mod tests {
             ServiceId::from_bits(1),
             TaskId::from_bits(1),
         );
-        let host = Node {
-            id: node,
-            meta: Meta::default(),
-            spec: Default::default(),
-            description: Default::default(),
-            status: Default::default(),
-            role: Default::default(),
-            role_since: Default::default(),
-            drain_since: None,
-            manager: None,
-            mesh: None,
-        };
+        let host = testing::host(node);
         let mut spec = ServiceSpec {
             name: "web".to_owned(),
             ..ServiceSpec::default()
@@ -248,19 +238,7 @@ mod tests {
             ports,
             ..EndpointSpec::default()
         };
-        let new = NewTask {
-            id: task,
-            slot: Slot(1),
-            desired: TaskState::Running,
-            node: Some(node),
-            attachments: Vec::new(),
-            error: String::new(),
-            cause: Default::default(),
-            restarts: Default::default(),
-            start_at: None,
-            run: 0,
-            generic: Default::default(),
-        };
+        let new = testing::new_task(task, node);
         let version = Version(1);
         let make = [
             Action::Node(NodeAction::Create(Box::new(host))),

@@ -283,8 +283,8 @@ mod tests {
     use super::*;
     use crate::testing;
     use pb::session_message::Message;
-    use skep_manager_store::{Action, NewTask, NodeAction, ServiceAction, TaskAction};
-    use skep_types::{Meta, Node, NodeDescription, NodeSpec, NodeStatus, ServiceSpec, Slot};
+    use skep_manager_store::{Action, NodeAction, ServiceAction, TaskAction};
+    use skep_types::{Meta, Node, NodeDescription, NodeSpec, NodeStatus, ServiceSpec};
     use skep_types::{Role, TaskStatus, Version};
     use tokio_stream::StreamExt;
 
@@ -310,19 +310,7 @@ mod tests {
             manager: None,
             mesh: None,
         };
-        let task = NewTask {
-            id: TASK,
-            slot: Slot(1),
-            desired: TaskState::Running,
-            node: Some(NODE),
-            attachments: Vec::new(),
-            error: String::new(),
-            cause: Default::default(),
-            restarts: Default::default(),
-            start_at: None,
-            run: 0,
-            generic: Default::default(),
-        };
+        let task = testing::new_task(TASK, NODE);
         let status = TaskStatus {
             state: TaskState::Running,
             ..TaskStatus::default()
